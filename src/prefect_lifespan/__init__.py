@@ -1,0 +1,3 @@
+"""Lifespan and dependency injection for Prefect flows."""
+
+__version__ = "0.1.0"

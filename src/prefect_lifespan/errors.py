@@ -1,0 +1,123 @@
+"""Everything this library raises, and the one way its messages are told: what, where, what to do.
+
+    LifespanError
+    ├── InvalidContainerError      a container that cannot be opened as it is declared
+    ├── LifespanClosedError        a resource used after its lifespan has ended
+    ├── AsyncResourceError         a synchronous function that would have to open an asynchronous resource
+    ├── ResourceTimeoutError       opening or closing took longer than its limit (also a TimeoutError)
+    └── ResourceCloseError         closing failed while the body succeeded (also an ExceptionGroup)
+
+Errors carry data and draw their text late, so they survive pickling between processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from prefect_lifespan.graph import Finding
+
+
+class LifespanError(Exception):
+    """Base of every error that this library raises itself.
+
+    An error of a user's initialiser or task is never wrapped in one: it arrives with its own type.
+    """
+
+
+class InvalidContainerError(LifespanError):
+    """A container cannot be opened as it is declared; nothing has been opened.
+
+    `container` is the qualified name of the class, `findings` all that `check` found, each with the path drawn
+    and the cure.
+    """
+
+    def __init__(self, container: str, findings: Sequence[Finding]) -> None:
+        super().__init__(container, tuple(findings))
+        self.container = container
+        self.findings = tuple(findings)
+
+    def __str__(self) -> str:
+        count = len(self.findings)
+        head = f"{self.container} cannot be opened: {count} finding{'s' if count != 1 else ''}."
+        return "\n\n".join([head, *(str(finding) for finding in self.findings)])
+
+
+class LifespanClosedError(LifespanError):
+    """A resource was asked for after its lifespan had ended.
+
+    `resource` is its path in the container (or the container itself), `lifespan` names the run whose lifespan it was.
+    """
+
+    def __init__(self, resource: str, lifespan: str) -> None:
+        super().__init__(resource, lifespan)
+        self.resource = resource
+        self.lifespan = lifespan
+
+    def __str__(self) -> str:
+        return (
+            f"{self.resource} was asked for after the lifespan of {self.lifespan} had closed. "
+            "Await or wait for whatever uses it before the flow function returns, or give the work a lifespan of its own."
+        )
+
+
+class AsyncResourceError(LifespanError):
+    """A synchronous function would have to open an asynchronous resource.
+
+    `resources` are their paths in the container, `where` names the function or lifespan that asked.
+    """
+
+    def __init__(self, resources: Sequence[str], where: str) -> None:
+        super().__init__(tuple(resources), where)
+        self.resources = tuple(resources)
+        self.where = where
+
+    def __str__(self) -> str:
+        names = ", ".join(self.resources)
+        kind = "an asynchronous resource" if len(self.resources) == 1 else "asynchronous resources"
+        return (
+            f"{where_sentence(self.where)} cannot open {names}: {kind} needs an event loop to open on. "
+            "Make the function `async def`, or open it beforehand in an asynchronous lifespan "
+            "(`async with lifespan(...)`, or an `async def` flow with eager=True), or leave it out with eager=[...]."
+        )
+
+
+class ResourceTimeoutError(LifespanError, TimeoutError):
+    """Opening or closing a resource took longer than its limit.
+
+    `resource` is its path, `action` is "open" or "close", `seconds` the limit; `waiting` names the resources
+    that were still at it when an opening of the whole container ran out of time.
+    """
+
+    def __init__(self, resource: str, action: str, seconds: float, waiting: Sequence[str] = ()) -> None:
+        super().__init__(resource, action, seconds, tuple(waiting))
+        self.resource = resource
+        self.action = action
+        self.seconds = seconds
+        self.waiting = tuple(waiting)
+
+    def __str__(self) -> str:
+        text = f"{self.resource} did not {self.action} within {self.seconds:g} s."
+        if self.waiting:
+            text += f" Still at it: {', '.join(self.waiting)}."
+        return f"{text} Raise {self.action}_timeout_seconds if it needs longer."
+
+
+class ResourceCloseError(LifespanError, ExceptionGroup[Exception]):
+    """Closing failed although the body succeeded; holds every error, each with a note naming its resource.
+
+    Raised with `on_close_error="raise"`. Where the body failed, its own exception is raised instead and these are
+    its notes.
+    """
+
+    def __new__(cls, message: str, errors: Sequence[Exception]) -> Self:
+        return super().__new__(cls, message, errors)
+
+    def derive(self, excs: Sequence[Exception], /) -> ResourceCloseError:
+        return ResourceCloseError(self.message, excs)
+
+
+def where_sentence(where: str) -> str:
+    """The subject of a message, with its first letter as a sentence wants it."""
+    return where[:1].upper() + where[1:] if where and not where[0].isupper() else where
