@@ -7,12 +7,14 @@ resources, with its parent. That is how a run's container gets a view for a task
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property
 from typing import Any
 
 from dependency_injector import containers, errors, providers
+from dependency_injector.wiring import Modifier, ProvidersMap
 
 from prefect_lifespan.engine import blocking
 from prefect_lifespan.engine.aclosing import aclose_all, aclose_some
@@ -25,6 +27,7 @@ from prefect_lifespan.engine.opening import annotate
 from prefect_lifespan.engine.slot import Ledger, ManagedResource, Slot, State
 from prefect_lifespan.errors import AsyncResourceError, InvalidContainerError
 from prefect_lifespan.graph import Graph, Node, findings, graph_of, read
+from prefect_lifespan.graph.anchors import anchor_of, key_of_path
 from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.lifetimes import Lifetime, Policy
@@ -73,6 +76,9 @@ class Engine:
             loop=loop,
         )
         self._tasks: set[asyncio.Task[None]] = set()
+        self._map: ProvidersMap | None = None
+        self._lock = threading.Lock()
+        self.making = threading.RLock()  # held while something is made for the first time
 
     @classmethod
     def of(
@@ -136,6 +142,26 @@ class Engine:
         child.graph = with_choices(graph, child.instances)
         return child
 
+    # Markers
+
+    def resolve(self, provider: AnyProvider | str, modifier: Modifier | None = None) -> AnyProvider | None:
+        """This engine's provider for what a marker names; None where the container has no such one."""
+        if self.parent is None:
+            with self._lock:
+                self._map = self._map or ProvidersMap(self.instance)
+                return self._map.resolve_provider(provider, modifier)
+        inherited = self.parent.resolve(provider, modifier)
+        if inherited is None:
+            return None
+        # A declared provider is in the memo; what is built on one (`.provided.x`) is copied onto our own.
+        memo = {id(source): self.instances[key] for key, source in self.parent.instances.items()}
+        return providers.deepcopy(inherited, memo)
+
+    def keys_of(self, provider: AnyProvider | str) -> tuple[int, ...]:
+        """The declared provider that a marker's provider stands on; none for the container itself."""
+        key = key_of_path(self.graph, provider) if isinstance(provider, str) else id(anchor_of(provider))
+        return (key,) if key is not None and key in self.graph.nodes else ()
+
     # Opening
 
     def eager(self, keys: Iterable[int] | None = None) -> list[Slot]:
@@ -146,6 +172,19 @@ class Engine:
     def needed(self, keys: Iterable[int]) -> tuple[Slot, ...]:
         """The resources that the providers of `keys` need, dependencies first."""
         return tuple(self.slots[node.key] for node in self.graph.needed(keys))
+
+    def slots_on_other_loop(self, keys: Iterable[int], loop: asyncio.AbstractEventLoop) -> list[Slot]:
+        """Of the resources that `keys` need, those that belong to an event loop which is not `loop`."""
+        return [
+            slot
+            for slot in self.needed(keys)
+            if slot.asynchronous and slot.policy.loop_bound and slot.ledger.loop is not loop
+        ]
+
+    @cached_property
+    def has_task_resources(self) -> bool:
+        """Whether the container declares resources that live as long as a task run."""
+        return any(node.lifetime is Lifetime.TASK for node in self.graph.resources)
 
     def open(self, slots: Sequence[Slot], where: str, *, in_callers_context: bool = False) -> None:
         """Open slots, dependencies first as they come, without an event loop.

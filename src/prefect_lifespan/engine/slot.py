@@ -121,6 +121,11 @@ class Slot:
         return policy_of(self.provider.provides).over(self.ledger.defaults)
 
     @property
+    def asynchronous(self) -> bool:
+        """Whether it is opened on an event loop: told by its initialiser's kind, or found out when it was opened."""
+        return self.node.is_async or self.host is not None
+
+    @property
     def path(self) -> str:
         """The resource's name with its container's, as messages give it."""
         return f"{self.ledger.container}.{self.node.path}"
