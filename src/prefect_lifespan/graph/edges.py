@@ -50,7 +50,8 @@ def needs_of(provider: AnyProvider) -> Iterator[Need]:
         # `_get_root` is what dependency-injector's own wiring calls: the public `root` would make a child option.
         yield provider._get_root(), "config", False
         yield from _providers(("key", segment) for segment in provider.get_name_segments())
-    elif not isinstance(provider, providers.Configuration):  # which relates to its options, and they need it
+    elif not isinstance(provider, (providers.Configuration, providers.Object)):
+        # A configuration relates to its options, and they need it; an object is given as it is, were it a provider.
         # A provider class that we do not know: its own word for what it needs.
         yield from ((child, "needs", False) for child in provider.related if child not in provider.overridden)
 
