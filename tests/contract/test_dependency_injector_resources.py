@@ -7,7 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from dependency_injector import containers, providers, wiring
@@ -145,7 +145,7 @@ def test_exits_of_context_managers_always_get_three_nones() -> None:
     seen: list[tuple[object, ...]] = []
 
     class Connection:
-        def __enter__(self) -> "Connection":
+        def __enter__(self) -> Self:
             return self
 
         def __exit__(self, *outcome: object) -> None:
