@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ def contract_prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
     from prefect.testing.utilities import prefect_test_harness
 
     home = tmp_path_factory.mktemp("prefect-home")
-    own = {settings.PREFECT_HOME: home, settings.PREFECT_LOCAL_STORAGE_PATH: home / "storage"}
+    own: Any = {settings.PREFECT_HOME: home, settings.PREFECT_LOCAL_STORAGE_PATH: home / "storage"}
     with settings.temporary_settings(updates=own), prefect_test_harness(server_startup_timeout=60):
         server = SubprocessASGIServer._instances[None]
         assert isinstance(server, SubprocessASGIServer)

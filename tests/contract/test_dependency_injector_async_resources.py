@@ -276,12 +276,8 @@ def test_a_sync_exit_that_raises_loses_the_async_closings_of_its_level_for_good(
     async def main() -> None:
         lost = providers.Resource(async_opening)
         raising = providers.Resource(sync_opening)
-
-        class AsyncFirst(containers.DynamicContainer):
-            def traverse(self, types: Any = None) -> Iterator[Any]:
-                yield from (lost, raising)
-
-        container: Any = AsyncFirst()
+        container = container_of()
+        container.traverse = lambda types=None: iter([lost, raising])
         await container.init_resources()
         with pytest.raises(ConnectionError):
             await container.shutdown_resources()

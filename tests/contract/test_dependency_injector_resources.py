@@ -30,12 +30,9 @@ def logged(log: list[str], name: str, fails_on_close: bool = False) -> Callable[
 
 def container_traversed_in_order(*resources: providers.Provider[Any]) -> containers.DynamicContainer:
     """A container whose `traverse` has an order: the library's own is that of a set, another one in each process."""
-
-    class Ordered(containers.DynamicContainer):
-        def traverse(self, types: Any = None) -> Iterator[Any]:
-            yield from resources
-
-    return Ordered()
+    container: Any = containers.DynamicContainer()
+    container.traverse = lambda types=None: iter(resources)
+    return container
 
 
 def test_shutdown_stops_at_the_first_error_and_leaves_the_rest_open() -> None:
@@ -239,7 +236,7 @@ def test_an_unwired_marker_reaches_the_function_as_a_marker() -> None:
     def use(engine: object = wiring.Provide[Declared.engine]) -> object:
         return engine
 
-    assert isinstance(use(), wiring.Provide)
+    assert getattr(use(), "__IS_MARKER__", False)
 
 
 def test_what_a_plain_function_returns_is_entered_if_it_can_be() -> None:
@@ -258,24 +255,3 @@ def test_what_a_plain_function_returns_is_entered_if_it_can_be() -> None:
     assert not connection.in_transaction
     assert connection.execute("select x from entered").fetchall() == [(1,)]
     connection.close()
-
-
-def test_an_override_is_seen_by_other_threads() -> None:
-    """If this fails, provider overrides are local and `override` needs no scope of its own."""
-    provider = providers.Object("real")
-
-    with provider.override("fake"), ThreadPoolExecutor(1) as thread:
-        assert thread.submit(provider).result(PATIENCE_SECONDS) == "fake"
-
-
-def test_overrides_left_out_of_order_leave_the_wrong_one_in_force() -> None:
-    """If this fails, their overriding contexts undo their own override only."""
-    provider = providers.Object("real")
-    outer = provider.override("outer")
-    inner = provider.override("inner")
-
-    outer.__exit__(None, None, None)
-
-    assert provider() == "outer"
-    inner.__exit__(None, None, None)
-    assert provider() == "real"
