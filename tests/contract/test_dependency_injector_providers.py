@@ -3,10 +3,12 @@
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
+from types import ModuleType
 from typing import Any
 
+import cloudpickle
 import pytest
-from dependency_injector import containers, providers, resources
+from dependency_injector import containers, providers, resources, wiring
 
 
 class Ours(providers.Resource):
@@ -161,20 +163,47 @@ def test_an_enabled_async_mode_wraps_a_plain_value_into_a_future() -> None:
     asyncio.run(main())
 
 
-def test_related_yields_what_is_provided_arguments_keywords_and_overrides() -> None:
-    """`graph` draws its edges from `related`; literals are no edges, containers in arguments neither."""
-    made_by, argument, keyword, inside, override = (providers.Object(name) for name in "abcde")
-    resource = providers.Resource(made_by, argument, "literal", [inside], named=keyword)
-    resource.override(override)
+def test_an_awaitable_first_value_turns_a_provider_asynchronous_for_good() -> None:
+    """Why a provider of ours disables its async mode when it is made: a later plain value would come as a future."""
 
-    assert list(resource.related) == [made_by, argument, keyword, override]
+    class Provided(providers.Resource):
+        value: Any = None
+
+        def _provide(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            return self.value
+
+    async def main() -> None:
+        resource: Any = Provided(object)
+        resource.value = asyncio.Future()
+        assert resource() is resource.value
+        assert resource.is_async_mode_enabled()
+        resource.value = "plain"
+        assert await resource() == "plain"
+
+    asyncio.run(main())
 
 
-def test_providers_inside_plain_collections_are_handed_over_as_providers() -> None:
-    """If this fails, a list of providers is an edge that `graph` does not see."""
-    inside = providers.Object("inside")
+def test_their_closing_shuts_a_resource_down_through_the_overridden_method() -> None:
+    """Code wired by `wire` may use `Closing`: `shutdown` of ours is called in the middle of a run, at each call."""
+    container: Any = containers.DynamicContainer()
+    container.ours = Ours(theirs)
 
-    assert providers.Factory(dict, items=[inside])() == {"items": [inside]}
+    @wiring.inject
+    def use(ours: Any = wiring.Closing[wiring.Provide["ours"]]) -> Any:
+        return ours
+
+    container.wire(modules=[ModuleType(__name__)])
+
+    assert use() == use() == {"value": "ours"}
+    assert container.ours.calls == ["_provide(){}", "shutdown"] * 2
+
+
+def test_a_python_subclass_is_pickled_with_all_that_it_holds() -> None:
+    """Theirs refuses when it is live; ours has to refuse itself, or live resources travel without a word."""
+    ours: Any = Ours(str)
+    ours.calls.append("held")
+
+    assert cloudpickle.loads(cloudpickle.dumps(ours)).calls == ["held"]
 
 
 def generator() -> Iterator[None]:
