@@ -166,6 +166,7 @@ def test_a_context_variable_does_not_reach_callbacks_of_futures() -> None:
             future.add_done_callback(callback)
             may_end.set()
             assert called.wait(PATIENCE_SECONDS)
+        future.result()
 
     run()
 
