@@ -24,7 +24,7 @@ def contract_prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
 
     home = tmp_path_factory.mktemp("prefect-home")
     own: Any = {settings.PREFECT_HOME: home, settings.PREFECT_LOCAL_STORAGE_PATH: home / "storage"}
-    with settings.temporary_settings(updates=own), prefect_test_harness(server_startup_timeout=60):
+    with settings.temporary_settings(updates=own), prefect_test_harness(server_startup_timeout=180):
         server = SubprocessASGIServer._instances[None]
         assert isinstance(server, SubprocessASGIServer)
         yield server.api_url
