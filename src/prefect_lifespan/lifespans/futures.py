@@ -97,4 +97,3 @@ def watch_submissions() -> None:
         return future
 
     runner.submit = submit_and_tell
-
