@@ -76,7 +76,7 @@ class Engine:
             loop=loop,
         )
         self._tasks: set[asyncio.Task[None]] = set()
-        self._map: ProvidersMap | None = None
+        self._map: Any = None  # a ProvidersMap, whose stubs are partly unknown
         self._lock = threading.Lock()
         self.making = threading.RLock()  # held while something is made for the first time
 

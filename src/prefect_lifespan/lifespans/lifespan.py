@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Callable, Sequence
 from contextvars import Token
 from types import TracebackType
@@ -171,6 +170,6 @@ def _key_of(item: AnyProvider | str, container: ContainerClass) -> int:
             raise UsageError(f"eager names {item!r}, which {graph.container} lacks{did_you_mean(item, graph)}")
         return graph.by_path[item]
     if not providers.is_provider(item) or id(anchor_of(item)) not in graph.nodes:
-        given = item.__qualname__ if inspect.isclass(item) else type(item).__qualname__
+        given = getattr(item, "__qualname__", type(item).__qualname__)
         raise UsageError(f"eager holds a {given} that is no provider of {graph.container}; name one of its own")
     return id(anchor_of(item))

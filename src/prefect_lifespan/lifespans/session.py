@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from prefect_lifespan.engine import CloseReport, Engine, Options, logging_to
 from prefect_lifespan.engine.hosting import uninterrupted
-from prefect_lifespan.errors import LifespanClosedError
 from prefect_lifespan.graph import graph_of
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.layers import providers_for
@@ -147,10 +146,8 @@ class Session:
 
     def _wanted(self, engine: Engine) -> Sequence[Any]:
         eager = self._settings.eager
-        if isinstance(eager, bool):
-            slots = engine.eager() if eager else []
-        else:
-            slots = engine.eager(eager)
+        wanted = (None if eager else ()) if isinstance(eager, bool) else eager
+        slots = engine.eager(wanted)
         if not self._joined:
             return slots
         # In a joined lifespan what belongs to another event loop opens where it is used.
