@@ -238,8 +238,13 @@ def leave(token: Token[Scope]) -> None:
 
 def push_layer(layer: Layer) -> None:
     """Let an override be in force here, over those that are."""
+    _scope.set(with_layer(layer))
+
+
+def with_layer(layer: Layer) -> Scope:
+    """The scope that is in force here, with an override over those that it has."""
     scope = current_scope()
-    _scope.set(Scope(scope.lifespans, (*scope.layers, layer), scope.unit))
+    return Scope(scope.lifespans, (*scope.layers, layer), scope.unit)
 
 
 def remove_layer(owner: object) -> None:

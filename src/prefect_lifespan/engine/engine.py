@@ -78,7 +78,8 @@ class Engine:
         self._tasks: set[asyncio.Task[None]] = set()
         self._map: Any = None  # a ProvidersMap, whose stubs are partly unknown
         self._lock = threading.Lock()
-        self.making = threading.RLock()  # held while something is made for the first time
+        # Held while something is made for the first time: one lock for all who share it.
+        self.making = threading.RLock() if parent is None else parent.making
 
     @classmethod
     def of(

@@ -6,7 +6,7 @@ import inspect
 import types
 from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast, get_args, get_origin
 
 from dependency_injector import containers, providers, wiring
 
@@ -77,21 +77,21 @@ def _marker_on(parameter: inspect.Parameter, function: Function, where: str) -> 
     annotation = parameter.annotation
     if isinstance(annotation, str):
         annotation = _evaluated(annotation, function, where)
+    while type(annotation).__name__ == "TypeAliasType":  # `type Db = Annotated[...]`; Python 3.11 has no name for it
+        annotation = cast("Any", annotation).__value__
     if get_origin(annotation) is Annotated:
         return next((extra for extra in get_args(annotation)[1:] if is_marker(extra)), None)
     return None
 
 
 def _evaluated(annotation: str, function: Function, where: str) -> object:
-    """A postponed annotation, evaluated where it may hold a marker; others are nobody's business here."""
-    if "Provide" not in annotation and "Closing" not in annotation and "Annotated" not in annotation:
-        return annotation
+    """A postponed annotation, evaluated: it may hold a marker, or name an alias that does."""
     try:
         # The function's own source, evaluated where Python would have.
         return eval(annotation, function.__globals__, inspect.getclosurevars(function).nonlocals)  # noqa: S307
     except Exception as error:
-        if "Provide[" not in annotation and "Closing[" not in annotation:
-            return annotation
+        if not any(marker in annotation for marker in ("Provide[", "Provider[", "Closing[")):
+            return annotation  # a name for type checkers only, and nobody's business here
         raise UsageError(
             f"{where}: the annotation {annotation!r} names a marker but cannot be evaluated here "
             f"({type(error).__name__}: {error}); make its names importable at run time, or write the marker as the "

@@ -121,10 +121,18 @@ def _asynchronous_generator(function: Function, plan: Plan, binding: Binding) ->
         async with plan.ainjected(kwargs) as (values, scope):
             args, kwargs = binding.arguments(args, kwargs, values)
             steps = scope.astepping(function(*args, **kwargs))
-            sent: Any = None
+            step = steps.asend(None)
             try:
                 while True:
-                    sent = yield await steps.asend(sent)
+                    item = await step
+                    try:
+                        sent = yield item
+                    except GeneratorExit:
+                        raise
+                    except BaseException as error:
+                        step = steps.athrow(error)
+                    else:
+                        step = steps.asend(sent)
             except StopAsyncIteration:
                 return
             finally:

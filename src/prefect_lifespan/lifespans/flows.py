@@ -183,10 +183,18 @@ def _asynchronous_generator(function: Function, around: FlowLifespan) -> Functio
     async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         async with around.arun(args, kwargs) as run:
             steps = run.scope.astepping(function(*run.args, **run.kwargs))
-            sent: Any = None
+            step = steps.asend(None)
             try:
                 while True:
-                    sent = yield await steps.asend(sent)
+                    item = await step
+                    try:
+                        sent = yield item
+                    except GeneratorExit:
+                        raise
+                    except BaseException as error:
+                        step = steps.athrow(error)
+                    else:
+                        step = steps.asend(sent)
             except StopAsyncIteration:
                 return
             finally:
