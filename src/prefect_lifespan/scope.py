@@ -22,6 +22,7 @@ from prefect_lifespan.graph import Node
 from prefect_lifespan.graph.reader import ContainerClass, qualified_name
 from prefect_lifespan.layers import Layer
 from prefect_lifespan.lifetimes import Lifetime
+from prefect_lifespan.surroundings import surroundings
 
 
 class InForce:
@@ -99,6 +100,10 @@ class Unit:
     def has(self, container: ContainerClass, scope: Scope) -> bool:
         """Whether a container has an engine of its own here already."""
         return (container, scope.layers) in self._engines
+
+    def view_of(self, base: Engine) -> Engine:
+        """This unit's view of an engine in force, where it has one; that engine itself otherwise."""
+        return self._engines.get(base, base)
 
     def owns(self, engine: Engine) -> bool:
         """Whether an engine lives in this unit."""
@@ -284,6 +289,7 @@ def current_container(container: ContainerClass | None = None) -> containers.Dyn
             f"{wanted} is open here (open: {open_here}). Call this inside a flow decorated with @lifespan, in a task "
             "it calls, or inside `with lifespan(...)`."
         )
-    instance = found.under(scope.layers).instance
-    assert instance is not None, "an engine in force has its instance"
-    return instance
+    engine = found.under(scope.layers)
+    if scope.unit is not None and scope.unit.attempt == surroundings.attempt():
+        engine = scope.unit.view_of(engine)
+    return engine.instance

@@ -65,7 +65,7 @@ class Engine:
         self.parent = parent
         self.slots: dict[int, Slot] = {} if parent is None else dict(parent.slots)
         self.instances: Instances = {}
-        self.instance: containers.DynamicContainer | None = None if parent is None else parent.instance
+        self._instance: containers.DynamicContainer | None = None
         self.children: list[Engine] = []
         self.ledger = Ledger(
             graph.container,
@@ -105,7 +105,7 @@ class Engine:
         sources = {key: node.provider for key, node in graph.nodes.items()}
         try:
             engine.instances, memo = copy_providers(graph, sources, _bound(graph), engine._manage)
-            engine.instance = instantiate(container, memo)
+            instance = engine._instance = instantiate(container, memo)
         except (errors.Error, TypeError) as error:
             # A lock or a client among the arguments; dependency-injector names some of these places, and not others.
             problems = findings(graph, copying=True)
@@ -114,9 +114,7 @@ class Engine:
             raise
         override_all(engine.instances, engine.overrides)
         engine.graph = with_choices(graph, engine.instances)
-        # On the instance they shadow dependency-injector's own, which lose resources, order and outcome.
-        engine.instance.init_resources = engine.init_resources
-        engine.instance.shutdown_resources = engine.shutdown_resources
+        engine._offer_safe_calls(instance)
         return engine
 
     def derive(
@@ -149,15 +147,32 @@ class Engine:
 
     # Markers
 
+    @property
+    def instance(self) -> containers.DynamicContainer:
+        """The container instance; of an engine that stands on another one, made of its own providers when asked for."""
+        with self._lock:
+            if self._instance is None:
+                self._instance = instantiate(self.container_class, dict(self.instances), of_parts_in_use=True)
+                self._offer_safe_calls(self._instance)
+            return self._instance
+
+    def _offer_safe_calls(self, instance: containers.DynamicContainer) -> None:
+        # On the instance they shadow dependency-injector's own, which lose resources, order and outcome.
+        instance.init_resources = self.init_resources
+        instance.shutdown_resources = self.shutdown_resources
+
     def resolve(self, provider: AnyProvider | str, modifier: Modifier | None = None) -> AnyProvider | None:
         """This engine's provider for what a marker names; None where the container has no such one."""
         if self.parent is None:
+            instance = self.instance
             with self._lock:
-                self._map = self._map or ProvidersMap(self.instance)
+                self._map = self._map or ProvidersMap(instance)
                 return self._map.resolve_provider(provider, modifier)
         inherited = self.parent.resolve(provider, modifier)
         if inherited is None:
             return None
+        if isinstance(inherited, providers.Self):
+            return self.instance.__self__
         # A declared provider is in the memo; what is built on one (`.provided.x`) is copied onto our own.
         memo = {id(source): self.instances[key] for key, source in self.parent.instances.items()}
         return providers.deepcopy(inherited, memo)

@@ -51,8 +51,13 @@ def copy_providers(
     return instances, memo
 
 
-def instantiate(container: ContainerClass, memo: dict[int, Any]) -> containers.DynamicContainer:
-    """An instance of a container class made of the copies in `memo`; the steps of dependency-injector, less wiring."""
+def instantiate(
+    container: ContainerClass, memo: dict[int, Any], *, of_parts_in_use: bool = False
+) -> containers.DynamicContainer:
+    """An instance of a container class made of the copies in `memo`; the steps of dependency-injector, less wiring.
+
+    `of_parts_in_use`: the copies belong to another instance as well, which has set them up.
+    """
     declared: Any = container
     instance: Any = declared.instance_type()
     instance.provider_type = declared.provider_type
@@ -65,9 +70,10 @@ def instantiate(container: ContainerClass, memo: dict[int, Any]) -> containers.D
         instance.set_provider(name, own)
     for name, provider in providers.deepcopy(dict(named(container.providers)), memo).items():
         instance.set_provider(name, provider)
-    if declared.auto_load_config:
-        instance.load_config()
-    instance.apply_container_providers_overridings()
+    if not of_parts_in_use:
+        if declared.auto_load_config:
+            instance.load_config()
+        instance.apply_container_providers_overridings()
     return instance
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dis
+import hashlib
 import inspect
 import types
 from collections.abc import Callable, Container, Iterator, Mapping
@@ -36,6 +38,7 @@ class Marker:
     modifier: wiring.Modifier | None
     as_provider: bool  # Provider[...]: the provider itself rather than its value
     closing: bool  # Closing[...]: of its own for each call, closed when that returns
+    owner: ContainerClass | None  # the container class that declares it; None for a string id
 
     def told(self) -> str:
         """The parameter as messages show it."""
@@ -110,18 +113,20 @@ def _read(name: str, marked: Any, where: str) -> Marker:
             break
         marked = marked.provider
     provider = marked.provider
+    owner = None
     if not isinstance(provider, str):
         if not providers.is_provider(provider):
             raise UsageError(
                 f"{where}: the marker of {name!r} names a {type(provider).__qualname__}, which is no provider; "
                 "name one of a container, Provide[Container.name], or its path, Provide['name']"
             )
-        if owner_of(provider) is None:
+        owner = owner_of(provider)
+        if owner is None:
             raise UsageError(
                 f"{where}: the marker of {name!r} names a {type(provider).__name__} provider that no container class "
                 "declares; declare it in one, and name it there: Provide[Container.name]"
             )
-    return Marker(name, provider, marked.modifier, as_provider, closing)
+    return Marker(name, provider, marked.modifier, as_provider, closing, owner)
 
 
 def owner_of(provider: AnyProvider) -> ContainerClass | None:
@@ -131,6 +136,18 @@ def owner_of(provider: AnyProvider) -> ContainerClass | None:
         if container.__self__ is anchor or id(anchor) in graph_of(container).nodes:
             return container
     return None
+
+
+def redeclared(marker: Marker, container: ContainerClass) -> AnyProvider | None:
+    """What a marker names, as a container class that derives from the marker's own declares it anew; None if it does not."""
+    if marker.owner is None or container is marker.owner or not issubclass(container, marker.owner):
+        return None
+    anchor = anchor_of(cast("AnyProvider", marker.provider))
+    if anchor is cast("Any", marker.owner).__self__:
+        return cast("Any", container).__self__
+    graph = graph_of(container)
+    key = graph.by_path.get(graph_of(marker.owner).nodes[id(anchor)].path)
+    return None if key is None else providers.deepcopy(marker.provider, {id(anchor): graph.nodes[key].provider})
 
 
 def _container_classes(base: type) -> Iterator[Any]:
@@ -181,13 +198,35 @@ def _own(annotation: object, function: Function, nonlocals: Mapping[str, object]
 def distinct_code(code: types.CodeType, function: Function) -> types.CodeType:
     """A wrapper's code, told apart from every other wrapper's and located where the function is.
 
-    Prefect derives a task's key, and by it cache keys, from the code object, and a flow's entrypoint from its file.
+    Prefect derives a task's key from the code object, its cache key from the instructions where there is no source
+    text (an interactive session), and a flow's entrypoint from the file. All of a wrapper is on the first line of what
+    it stands for: its own line numbers would mark other lines of that file in tracebacks and in coverage.
     """
     own = function.__code__
+    # The same in every process: constants may be sets, and code objects, whose text is not.
+    told = (function.__module__, own.co_qualname, own.co_code, own.co_names)
+    digest = hashlib.sha256(repr(told).encode()).digest()
+    # Instructions that are never reached and do nothing, with the digest in their arguments.
+    instructions = code.co_code + bytes(byte for value in digest for byte in (_NOP, value))
     return code.replace(
-        co_consts=(*code.co_consts, (function.__module__, function.__qualname__, own.co_code)),
+        co_code=instructions,
+        co_consts=(*code.co_consts, own),
         co_filename=own.co_filename,
         co_firstlineno=own.co_firstlineno,
+        co_linetable=_on_first_line(len(instructions) // 2),
         co_name=own.co_name,
         co_qualname=own.co_qualname,
     )
+
+
+def _on_first_line(instructions: int) -> bytes:
+    """A location table, as CPython lays it out: entries for up to eight instructions, no columns, no step in lines."""
+    table = bytearray()
+    while instructions:
+        covered = min(instructions, 8)
+        table += bytes((0x80 | 13 << 3 | covered - 1, 0))
+        instructions -= covered
+    return bytes(table)
+
+
+_NOP = dis.opmap["NOP"]
