@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_args, get_origin
 
-from dependency_injector import containers, providers, wiring
+from dependency_injector import providers, wiring
 
 from prefect_lifespan.errors import UsageError
-from prefect_lifespan.graph import graph_of
-from prefect_lifespan.graph.anchors import anchor_of, key_of_path
+from prefect_lifespan.graph.anchors import key_of_path, owner_of
 from prefect_lifespan.graph.edges import AnyProvider
-from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.layers import did_you_mean
 
 if TYPE_CHECKING:
@@ -122,22 +120,6 @@ def _read(name: str, marked: Any, where: str) -> Marker:
                 "declares; declare it in one, and name it there: Provide[Container.name]"
             )
     return Marker(name, provider, marked.modifier, as_provider, closing)
-
-
-def owner_of(provider: AnyProvider) -> ContainerClass | None:
-    """The container class that declares a provider: the most basic one, where others inherit it."""
-    anchor = anchor_of(provider)
-    for container in _container_classes(containers.DeclarativeContainer):
-        if container.__self__ is anchor or id(anchor) in graph_of(container).nodes:
-            return container
-    return None
-
-
-def _container_classes(base: type) -> Iterator[Any]:
-    """All container classes, each before those that derive from it."""
-    for container in type.__subclasses__(base):
-        yield container
-        yield from _container_classes(container)
 
 
 def check_string_ids(markers: Mapping[str, Marker], graph: Graph, where: str) -> None:
