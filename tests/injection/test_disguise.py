@@ -134,7 +134,7 @@ def test_functions_that_differ_in_a_constant_alone_do_not_share_code():
     # As where a cell of a notebook is edited and run again: same name, same line, same instructions.
     def made(source: str) -> Any:
         namespace: dict[str, Any] = {"inject": inject, "Provide": Provide, "App": App, "__name__": "cell"}
-        exec(compile(source, "<cell>", "exec"), namespace)
+        exec(compile(source, "<cell>", "exec"), namespace)  # noqa: S102 - what a notebook does
         return namespace["price"]
 
     text = "@inject\ndef price(db=Provide[App.one]):\n    return {}\n"
@@ -182,4 +182,4 @@ def test_closures_and_lambdas_are_injected():
 
 
 def test_an_injected_function_is_pickled_by_its_name():
-    assert pickle.loads(pickle.dumps(blocking)) is blocking
+    assert pickle.loads(pickle.dumps(blocking)) is blocking  # noqa: S301

@@ -139,14 +139,17 @@ def test_markers_on_star_parameters_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("path", "meant"), [("warehose", "'warehouse'"), ("gateways.biling", "'gateways.billing'"), ("gateway", "'gateways'")]
+    ("path", "meant"),
+    [("warehose", "'warehouse'"), ("gateways.biling", "'gateways.billing'"), ("gateway", "'gateways'")],
 )
 def test_a_misspelt_path_is_told_what_it_may_have_meant(path: str, meant: str):
     def flow_function(db: str = Provide[path]) -> str:
         return db
 
     at_decoration = refusal(lambda: lifespan(App)(flow_function))
-    assert re.search(rf"db asks for '{re.escape(path)}', which App does not declare; did you mean .*{meant}", at_decoration)
+    assert re.search(
+        rf"db asks for '{re.escape(path)}', which App does not declare; did you mean .*{meant}", at_decoration
+    )
 
     injected = inject(flow_function)
     with lifespan(App):

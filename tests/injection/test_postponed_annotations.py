@@ -1,4 +1,5 @@
 """The same markers where annotations are text: postponed evaluation, aliases, names for type checkers only."""
+# pyright: reportCallIssue=false, reportArgumentType=false
 
 from __future__ import annotations
 
@@ -77,7 +78,7 @@ def test_a_type_for_type_checkers_only_is_left_as_it_is():
         return amount, db
 
     with lifespan(App):
-        assert price(1) == (1, "ONE")  # pyright: ignore[reportArgumentType]
+        assert price(1) == (1, "ONE")
     assert list(inspect.signature(price).parameters) == ["amount"]
 
 
@@ -87,5 +88,7 @@ def test_a_marker_that_cannot_be_evaluated_is_refused_with_the_cure(marker: str)
         return db
 
     store.__annotations__["db"] = f"Annotated[str, {marker}]"
-    with pytest.raises(UsageError, match=r"cannot be evaluated here \(NameError: name 'Local' is not defined\).*default"):
+    with pytest.raises(
+        UsageError, match=r"cannot be evaluated here \(NameError: name 'Local' is not defined\).*default"
+    ):
         inject(store)

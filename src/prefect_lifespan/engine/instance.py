@@ -22,19 +22,27 @@ Manage = Callable[[Node], ManagedResource]
 
 
 def copy_providers(
-    graph: Graph, sources: Mapping[int, AnyProvider], affected: Iterable[int], manage: Manage
+    graph: Graph,
+    sources: Mapping[int, AnyProvider],
+    affected: Iterable[int],
+    manage: Manage,
+    shared: Mapping[int, AnyProvider] | None = None,
 ) -> tuple[Instances, dict[int, Any]]:
     """Copy the `affected` providers of `graph`, so that they refer to each other's copies and to the others as is.
 
-    `sources` are the providers to copy, by their key in the graph; they are only read. Returns the provider of every
-    node, and the memo of the copy for what is to be copied along with it.
+    `sources` are the providers to copy, by their key in the graph; they are only read. `shared` take the place of
+    some, wherever they are referred to. Returns the provider of every node, and the memo of the copy for what is to be
+    copied along with it.
     """
-    wanted = set(affected)
+    taken = shared or {}
+    wanted = set(affected) - taken.keys()
     memo: dict[int, Any] = {}
     instances: Instances = {}
     for key, node in graph.nodes.items():
         source = sources[key]
-        if key not in wanted:
+        if key in taken:
+            instances[key] = memo[id(source)] = taken[key]
+        elif key not in wanted:
             instances[key] = memo[id(source)] = source
             if isinstance(source, providers.Container) and source is not node.provider:
                 memo[id(source.container)] = source.container  # a parent of ours, not to be copied for a child's sake

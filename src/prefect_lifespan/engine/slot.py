@@ -23,6 +23,7 @@ from prefect_lifespan.engine.initialiser import Entered
 from prefect_lifespan.engine.lanes import Lane, Lanes
 from prefect_lifespan.errors import LifespanClosedError, LifespanError, UsageError
 from prefect_lifespan.graph import Node
+from prefect_lifespan.graph.edges import overriding_of
 from prefect_lifespan.lifetimes import Policy, policy_of
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ class Ledger:
         self.defaults = defaults
         self.max_workers = max_workers
         self.lock = threading.Lock()
-        self.home_thread = threading.get_ident()
+        # None: whoever opens, it is in a lane, because the thread may be gone when it closes.
+        self.home_thread: int | None = threading.get_ident()
         self.loop = loop
         self.lanes = Lanes(f"lifespan-{container}", max_workers)
         self.ended = False
@@ -171,7 +173,7 @@ class Slot:
             if not self.ledger.ended:
                 self.entered, self.value = entered, entered.value
                 self.state = State.OPEN
-                self.at_hand = self.provider.last_overriding is None
+                self.at_hand = overriding_of(self.provider) is None
                 self.failure = None
                 self.ledger.opened.append(self)
             else:
@@ -246,12 +248,13 @@ class ManagedResource(providers.Resource[Any]):
     def override(self, provider: Any) -> Any:
         """Let another provider stand in, for this container instance."""
         self.slot.at_hand = False
-        return super().override(provider)
+        overriding: Any = super()
+        return overriding.override(provider)
 
     def reset_last_overriding(self) -> None:
         """Take back the last override."""
         super().reset_last_overriding()
-        self.slot.at_hand = self.slot.state is State.OPEN and self.last_overriding is None
+        self.slot.at_hand = self.slot.state is State.OPEN and overriding_of(self) is None
 
     def reset_override(self) -> None:
         """Take back every override."""

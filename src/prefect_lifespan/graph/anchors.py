@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, cast
 
-from dependency_injector import providers
+from dependency_injector import containers, providers
 
 from prefect_lifespan.graph.edges import CHAINS, AnyProvider, root_of
 from prefect_lifespan.graph.model import Graph
+from prefect_lifespan.graph.reader import ContainerClass, graph_of
 
 
 def anchor_of(provider: AnyProvider) -> AnyProvider:
@@ -35,3 +37,33 @@ def key_of_path(graph: Graph, path: str) -> int | None:
             return graph.by_path[path]
         path = path.rpartition(".")[0]
     return None
+
+
+def owner_of(provider: AnyProvider) -> ContainerClass | None:
+    """The container class that declares a provider: the most basic one, where others inherit it."""
+    anchor = anchor_of(provider)
+    for container in _container_classes(containers.DeclarativeContainer):
+        if container.__self__ is anchor or id(anchor) in graph_of(container).nodes:
+            return container
+    return None
+
+
+def redeclared(
+    provider: AnyProvider | str, owner: ContainerClass | None, container: ContainerClass
+) -> AnyProvider | None:
+    """What `owner` declares as `provider`, as a container class that derives from it declares it; None elsewhere."""
+    if isinstance(provider, str) or owner is None or container is owner or not issubclass(container, owner):
+        return None
+    anchor = anchor_of(provider)
+    if anchor is cast("Any", owner).__self__:
+        return cast("Any", container).__self__
+    graph = graph_of(container)
+    key = graph.by_path.get(graph_of(owner).nodes[id(anchor)].path)
+    return None if key is None else providers.deepcopy(provider, {id(anchor): graph.nodes[key].provider})
+
+
+def _container_classes(base: type) -> Iterator[Any]:
+    """All container classes, each before those that derive from it."""
+    for container in type.__subclasses__(base):
+        yield container
+        yield from _container_classes(container)

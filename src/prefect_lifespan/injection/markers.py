@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dis
+import functools
 import hashlib
 import inspect
 import types
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast, get_args, get_origin
 
-from dependency_injector import containers, providers, wiring
+from dependency_injector import providers, wiring
 
 from prefect_lifespan.errors import UsageError
-from prefect_lifespan.graph import graph_of
-from prefect_lifespan.graph.anchors import anchor_of, key_of_path
+from prefect_lifespan.graph.anchors import owner_of
 from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.layers import did_you_mean
@@ -48,7 +48,8 @@ class Marker:
 
 def is_marker(value: object) -> bool:
     """Whether a value is one of dependency-injector's markers, or a marker class without what it marks."""
-    return getattr(value, "__IS_MARKER__", False) is True
+    # Asked of the class: a default value may answer to any attribute, or raise for one.
+    return getattr(value if isinstance(value, type) else type(value), "__IS_MARKER__", False) is True
 
 
 def markers_of(function: Function) -> dict[str, Marker]:
@@ -129,34 +130,6 @@ def _read(name: str, marked: Any, where: str) -> Marker:
     return Marker(name, provider, marked.modifier, as_provider, closing, owner)
 
 
-def owner_of(provider: AnyProvider) -> ContainerClass | None:
-    """The container class that declares a provider: the most basic one, where others inherit it."""
-    anchor = anchor_of(provider)
-    for container in _container_classes(containers.DeclarativeContainer):
-        if container.__self__ is anchor or id(anchor) in graph_of(container).nodes:
-            return container
-    return None
-
-
-def redeclared(marker: Marker, container: ContainerClass) -> AnyProvider | None:
-    """What a marker names, as a container class that derives from the marker's own declares it anew; None if it does not."""
-    if marker.owner is None or container is marker.owner or not issubclass(container, marker.owner):
-        return None
-    anchor = anchor_of(cast("AnyProvider", marker.provider))
-    if anchor is cast("Any", marker.owner).__self__:
-        return cast("Any", container).__self__
-    graph = graph_of(container)
-    key = graph.by_path.get(graph_of(marker.owner).nodes[id(anchor)].path)
-    return None if key is None else providers.deepcopy(marker.provider, {id(anchor): graph.nodes[key].provider})
-
-
-def _container_classes(base: type) -> Iterator[Any]:
-    """All container classes, each before those that derive from it."""
-    for container in type.__subclasses__(base):
-        yield container
-        yield from _container_classes(container)
-
-
 def check_string_ids(markers: Mapping[str, Marker], graph: Graph, where: str) -> None:
     """Refuse string ids that a container does not declare.
 
@@ -167,11 +140,26 @@ def check_string_ids(markers: Mapping[str, Marker], graph: Graph, where: str) ->
         path = marker.provider
         if not isinstance(path, str) or path == wiring.ProvidersMap.CONTAINER_STRING_ID:
             continue
-        if key_of_path(graph, path) is None:
+        if not _leads_to_a_provider(graph, path):
             raise UsageError(
                 f"{where}: {marker.name} asks for {path!r}, which {graph.container} does not declare"
                 f"{did_you_mean(path, graph)}"
             )
+
+
+def _leads_to_a_provider(graph: Graph, path: str) -> bool:
+    """Whether a path names a declared provider, or goes on from one to an option, a member or a `.provided` chain."""
+    declared, beyond = path, list[str]()
+    while declared and declared not in graph.by_path:
+        declared, _, last = declared.rpartition(".")
+        beyond.insert(0, last)
+    if not declared:
+        return False
+    try:
+        found: object = functools.reduce(getattr, beyond, graph.nodes[graph.by_path[declared]].provider)
+    except AttributeError:
+        return False
+    return providers.is_provider(found)
 
 
 def without(function: Function, injected: Container[str]) -> inspect.Signature:

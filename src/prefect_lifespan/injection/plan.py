@@ -16,8 +16,9 @@ from prefect_lifespan.engine import Engine, Options, Slot, State, logging_to
 from prefect_lifespan.engine.closing import CloseReport
 from prefect_lifespan.engine.slot import ManagedResource
 from prefect_lifespan.errors import AsyncResourceError, UsageError
+from prefect_lifespan.graph.anchors import redeclared
 from prefect_lifespan.graph.edges import AnyProvider
-from prefect_lifespan.injection.markers import Function, Marker, check_string_ids, is_marker, redeclared
+from prefect_lifespan.injection.markers import Function, Marker, check_string_ids, is_marker
 from prefect_lifespan.lifetimes import Policy
 from prefect_lifespan.scope import Scope, Unit, current_scope
 from prefect_lifespan.surroundings import surroundings
@@ -258,7 +259,7 @@ class Call:
         One for this call where no lifespan does.
         """
         for engine in self.scope.engines():
-            for named in (marker.provider, redeclared(marker, engine.container_class)):
+            for named in (marker.provider, redeclared(marker.provider, marker.owner, engine.container_class)):
                 if named is not None and engine.resolve(named, marker.modifier) is not None:
                     return engine, named
         if isinstance(marker.provider, str):

@@ -124,7 +124,7 @@ class lifespan:  # noqa: N801 - used as a decorator and a context manager, named
         return cast("F", wrap_flow(function, self._settings))
 
     def __enter__(self) -> containers.DynamicContainer:
-        session = Session.begin(self._settings, {}, name=self._name("with"), loop=None)
+        session = Session.begin(self._settings, None, name=self._name("with"), loop=None)
         session.open()
         return self._enter(session)
 
@@ -134,7 +134,7 @@ class lifespan:  # noqa: N801 - used as a decorator and a context manager, named
         self._leave().close(error)
 
     async def __aenter__(self) -> containers.DynamicContainer:
-        session = Session.begin(self._settings, {}, name=self._name("async with"), loop=asyncio.get_running_loop())
+        session = Session.begin(self._settings, None, name=self._name("async with"), loop=asyncio.get_running_loop())
         await session.aopen()
         return self._enter(session)
 
