@@ -4,6 +4,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -25,36 +26,25 @@ def resource(name: str) -> Iterator[str]:
 
 
 async def async_resource(name: str) -> AsyncIterator[str]:
-    for step in resource(name):
-        yield step
+    with contextmanager(resource)(name) as value:
+        yield value
+
+
+def session_of(engine: str) -> Iterator[str]:
+    yield from resource(f"session of {engine}")
 
 
 class App(containers.DeclarativeContainer):
     url = providers.Object("url")
     engine = providers.Resource(resource, "engine")
-    session = providers.Resource(lambda engine: resource_of("session", engine), engine)
-    ledger = providers.Factory(lambda session: f"ledger on {session}", session)
+    session = providers.Resource(session_of, engine)
+    ledger = providers.Factory("ledger on {}".format, session)
     unrelated = providers.Resource(resource, "unrelated")
     stream = providers.Resource(async_resource, "stream")
 
 
-def resource_of(name: str, needed: str) -> Iterator[str]:
-    return resource(f"{name} of {needed}")
-
-
-class Sessions(containers.DeclarativeContainer):
-    engine = providers.Resource(resource, "engine")
-
-    @staticmethod
-    def open_session(engine: str) -> Iterator[str]:
-        yield from resource(f"session of {engine}")
-
-    session = providers.Resource(open_session, engine)
-    ledger = providers.Factory("ledger on {}".format, session)
-
-
 @inject
-def store(row: str, ledger: str = Provide[Sessions.ledger]) -> str:
+def store(row: str, ledger: str = Provide[App.ledger]) -> str:
     RECORD.append(f"store {row}")
     if row == "bad":
         raise ValueError(row)
@@ -85,11 +75,11 @@ def test_each_call_opens_anew():
 
 def test_helpers_called_inside_share_what_is_open():
     @inject
-    def helper(engine: str = Provide[Sessions.engine], session: str = Provide[Sessions.session]) -> str:
+    def helper(engine: str = Provide[App.engine], session: str = Provide[App.session]) -> str:
         return session
 
     @inject
-    def outer(engine: str = Provide[Sessions.engine]) -> None:
+    def outer(engine: str = Provide[App.engine]) -> None:
         helper()
         helper()
         RECORD.append("end of outer")
@@ -106,14 +96,14 @@ def test_helpers_called_inside_share_what_is_open():
 
 def test_one_log_line_says_so(caplog: pytest.LogCaptureFixture):
     @inject
-    def outer(engine: str = Provide[Sessions.engine]) -> str:
+    def outer(engine: str = Provide[App.engine]) -> str:
         return store("row")
 
     with caplog.at_level(logging.INFO):
         outer()
     lines = [record.getMessage() for record in caplog.records if "No lifespan" in record.getMessage()]
     assert len(lines) == 1
-    assert "Sessions" in lines[0]
+    assert "App" in lines[0]
     assert "outer" in lines[0]
 
 

@@ -7,6 +7,7 @@ gives open resources their values and calls other providers.
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncGenerator, Generator, Hashable, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -174,7 +175,7 @@ class Call:
         self._refuse_asynchronous_calls()
         values = self._made()
         for name, value in values.items():
-            if asyncio.iscoroutine(value):
+            if inspect.iscoroutine(value):
                 value.close()
                 raise AsyncResourceError([name], self._plan.where)
             if asyncio.isfuture(value):
@@ -199,7 +200,7 @@ class Call:
     async def avalues(self) -> dict[str, Any]:
         """The values, for an asynchronous function: those of asynchronous providers awaited."""
         values = self._made()
-        pending = [name for name, value in values.items() if asyncio.isfuture(value) or asyncio.iscoroutine(value)]
+        pending = [name for name, value in values.items() if asyncio.isfuture(value) or inspect.iscoroutine(value)]
         for name in pending:
             values[name] = await values[name]
         if not pending:
