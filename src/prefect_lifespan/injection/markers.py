@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dis
 import functools
 import hashlib
@@ -88,11 +89,20 @@ def _marker_on(parameter: inspect.Parameter, function: Function, where: str) -> 
     return None
 
 
+def _nonlocals(function: Function) -> dict[str, Any]:
+    """What a function's closure holds by now: a cell is empty for itself, where it is local and calls itself."""
+    found: dict[str, Any] = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with contextlib.suppress(ValueError):
+            found[name] = cell.cell_contents
+    return found
+
+
 def _evaluated(annotation: str, function: Function, where: str) -> object:
     """A postponed annotation, evaluated: it may hold a marker, or name an alias that does."""
     try:
         # The function's own source, evaluated where Python would have.
-        return eval(annotation, function.__globals__, inspect.getclosurevars(function).nonlocals)  # noqa: S307
+        return eval(annotation, function.__globals__, _nonlocals(function))  # noqa: S307
     except Exception as error:
         if not any(marker in annotation for marker in ("Provide[", "Provider[", "Closing[")):
             return annotation  # a name for type checkers only, and nobody's business here
@@ -166,7 +176,7 @@ def without(function: Function, injected: Container[str]) -> inspect.Signature:
     """The signature that everybody but us sees: without the injected parameters, annotations evaluated if possible."""
     # Nobody evaluates a string in an explicit signature in the function's own module, so each is, where it can be.
     signature = inspect.signature(function)
-    nonlocals = inspect.getclosurevars(function).nonlocals
+    nonlocals = _nonlocals(function)
     visible = [
         parameter.replace(annotation=_own(parameter.annotation, function, nonlocals))
         for name, parameter in signature.parameters.items()
