@@ -182,7 +182,7 @@ class Engine:
         if isinstance(inherited, providers.Self):
             return cast("Any", self.instance).__self__
         # A declared provider is in the memo; what is built on one (`.provided.x`) is copied onto our own.
-        memo = {id(source): self.instances[key] for key, source in self.parent.instances.items()}
+        memo = {id(source): self.instances.get(key, source) for key, source in self.parent.instances.items()}
         return providers.deepcopy(inherited, memo)
 
     def keys_of(self, provider: AnyProvider | str) -> tuple[int, ...]:

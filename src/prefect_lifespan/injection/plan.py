@@ -260,7 +260,7 @@ class Call:
         One for this call where no lifespan does.
         """
         for engine in self.scope.engines():
-            for named in (marker.provider, redeclared(marker.provider, marker.owner, engine.container_class)):
+            for named in (redeclared(marker.provider, marker.owner, engine.container_class), marker.provider):
                 if named is not None and engine.resolve(named, marker.modifier) is not None:
                     return engine, named
         if isinstance(marker.provider, str):
