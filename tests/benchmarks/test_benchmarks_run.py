@@ -16,7 +16,7 @@ def test_injected_call_prints_a_row_for_each_case(capsys: pytest.CaptureFixture[
 
     printed = capsys.readouterr().out
     for case in injected_call.CASES:
-        assert printed.count(f"{case} ") == 3, f"{case} is missing from one of the three tables:\n{printed}"
+        assert printed.count(f"\n{case} ") == 3, f"{case} is missing from one of the three tables:\n{printed}"
 
 
 def test_a_competitor_that_is_missing_is_reported_and_the_others_are_measured(
