@@ -77,7 +77,7 @@ class Stock:
 
 
 class Ours:
-    """`with lifespan(Container)`, or `async with` where resources are asynchronous. ImportError if not installed."""
+    """`with lifespan(Container)`, or `async with` where resources are asynchronous. ModuleNotFoundError if not installed."""
 
     def __init__(self, container: ContainerClass, *, is_async: bool) -> None:
         from prefect_lifespan import lifespan

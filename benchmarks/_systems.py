@@ -2,7 +2,7 @@
 
 Every adapter opens its container, hands out one function with its dependencies injected, and closes the container.
 That function is the same for all (`make_target`); only the way in which each library is told what to inject differs.
-A library that is not installed raises ImportError when its adapter is entered.
+A library that is not installed raises ModuleNotFoundError when its adapter is entered.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ async def measure(case: _systems.Case, *, rounds: int, batch_ms: float) -> Figur
         for name, adapter in SYSTEMS.items():
             try:
                 contestants[name] = await opened.enter_async_context(adapter(case))
-            except ImportError:
+            except ModuleNotFoundError:
                 continue
             await _assert_injects(name, contestants[name], case)
         medians = await median_ns(contestants, is_async=case.is_async, rounds=rounds, batch_ms=batch_ms)

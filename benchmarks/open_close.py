@@ -94,7 +94,7 @@ async def _time_ours(container: ContainerClass, *, is_async: bool, repeats: int)
     try:
         first = await time_one(Ours(container, is_async=is_async))
         later = [await time_one(Ours(container, is_async=is_async)) for _ in range(repeats)]
-    except ImportError:
+    except ModuleNotFoundError:
         return None, None
     return first, min(later, key=lambda timing: timing.opening + timing.closing, default=first)
 
@@ -106,7 +106,7 @@ async def concurrency(unit: float) -> str:
     for name, contestant in contestants.items():
         try:
             timing = await time_one(contestant(slow_container(unit), is_async=True))
-        except ImportError:
+        except ModuleNotFoundError:
             rows.append([name, NOT_INSTALLED, NOT_INSTALLED])
         else:
             rows.append([name, duration(timing.opening), duration(timing.closing)])
@@ -124,7 +124,7 @@ async def memory(count: int) -> str:
         stock_bytes = await _bytes_per_resource(partial(Stock, container, is_async=is_async), count)
         try:
             our_bytes = await _bytes_per_resource(partial(Ours, container, is_async=is_async), count)
-        except ImportError:
+        except ModuleNotFoundError:
             cells = [NOT_INSTALLED] * 4
         else:
             ratios = [ratio(mine, theirs) for mine, theirs in zip(our_bytes, stock_bytes, strict=True)]
