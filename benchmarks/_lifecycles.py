@@ -19,18 +19,30 @@ class Lifecycle(Protocol):
     async def close(self) -> None: ...
 
 
+class Tally:
+    """How many resources are open just now: closing that leaves some open would be fast for nothing."""
+
+    open = 0
+
+
 def open_one(*needs: object) -> Iterator[object]:
+    Tally.open += 1
     yield object()
+    Tally.open -= 1
 
 
 async def open_one_async(*needs: object) -> AsyncIterator[object]:
+    Tally.open += 1
     yield object()
+    Tally.open -= 1
 
 
 async def open_slowly(opening: float, closing: float, *needs: object) -> AsyncIterator[object]:
     await asyncio.sleep(opening)
+    Tally.open += 1
     yield object()
     await asyncio.sleep(closing)
+    Tally.open -= 1
 
 
 def container_of(count: int, *, chained: bool, is_async: bool) -> ContainerClass:
@@ -77,7 +89,7 @@ class Stock:
 
 
 class Ours:
-    """`with lifespan(Container)`, or `async with` where resources are asynchronous. ModuleNotFoundError if not installed."""
+    """`with lifespan(C)`, or `async with` where resources are asynchronous; ModuleNotFoundError if not installed."""
 
     def __init__(self, container: ContainerClass, *, is_async: bool) -> None:
         from prefect_lifespan import lifespan

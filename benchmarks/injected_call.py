@@ -56,10 +56,13 @@ async def measure(case: _systems.Case, *, rounds: int, batch_ms: float) -> Figur
 
 
 async def _assert_injects(name: str, call: Callable[[int], Any], case: _systems.Case) -> None:
-    """A contestant that hands over a marker, or a coroutine, would win for nothing."""
-    value = await call(1) if case.is_async else call(1)
-    if not isinstance(value, _systems.First):
-        raise TypeError(f"{name} injected {value!r} in {case}")
+    """A contestant that hands over a marker, or the same product of a Factory twice, would be fast for nothing."""
+    values = [await call(1) if case.is_async else call(1) for _ in range(2)]
+    if not all(isinstance(value, _systems.First) for value in values):
+        raise TypeError(f"{name} injected {values[0]!r} in {case}")
+    made_anew = values[0] is not values[1]
+    if made_anew != (case.kind == "Factory") and name != PLAIN:
+        raise TypeError(f"{name} injected {'another' if made_anew else 'the same'} object in the second call of {case}")
 
 
 def tables(measured: dict[_systems.Case, Figures]) -> str:

@@ -15,7 +15,7 @@ from functools import partial
 from time import perf_counter
 
 from benchmarks._harness import NOT_INSTALLED, duration, quiet_collector, ratio, surroundings, table
-from benchmarks._lifecycles import ContainerClass, Lifecycle, Ours, Stock, container_of, slow_container
+from benchmarks._lifecycles import ContainerClass, Lifecycle, Ours, Stock, Tally, container_of, slow_container
 
 SKIPPED = "skipped"
 
@@ -29,12 +29,16 @@ class Timing:
 
 
 async def time_one(lifecycle: Lifecycle) -> Timing:
+    """Open and close once, the collector kept quiet; an error if that left resources open."""
     with quiet_collector():
         start = perf_counter()
         await lifecycle.open()
         opened = perf_counter()
         await lifecycle.close()
-        return Timing(opened - start, perf_counter() - opened)
+        closed = perf_counter()
+    if Tally.open:
+        raise RuntimeError(f"{type(lifecycle).__name__} left {Tally.open} resources open")
+    return Timing(opened - start, closed - opened)
 
 
 @dataclass
