@@ -31,7 +31,6 @@ _CALIBRATION_CALLS = 200
 @contextmanager
 def quiet_collector() -> Iterator[None]:
     """Keep the garbage collector from running inside a measurement, as `timeit` does."""
-    gc.collect()
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -10,7 +10,7 @@ import asyncio
 import gc
 import tracemalloc
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
 
@@ -18,6 +18,7 @@ from benchmarks._harness import NOT_INSTALLED, duration, quiet_collector, ratio,
 from benchmarks._lifecycles import ContainerClass, Lifecycle, Ours, Stock, Tally, container_of, slow_container
 
 SKIPPED = "skipped"
+PROBE = 10  # so many resources tell how long more of them may take the stock
 
 
 @dataclass(frozen=True)
@@ -43,19 +44,19 @@ async def time_one(lifecycle: Lifecycle) -> Timing:
 
 @dataclass
 class Budget:
-    """Seconds that one series of stock closings may take; what is expected to need more is skipped.
+    """Seconds that one closing of the stock may take; a size that is expected to need more is skipped.
 
-    The expectation is the last measured time, scaled by the cube of the growth of n for a chain and by its square for
-    independent resources. It decides what is skipped and is never printed as a figure.
+    The expectation is the last measured time (`last`: of how many resources, seconds), scaled by the cube of the growth
+    of n for a chain and by its square for independent resources. It is never printed as a figure.
     """
 
     seconds: float
     exponent: int
-    last: tuple[int, float] = field(default=(0, 0.0))
+    last: tuple[int, float]
 
     def allows(self, count: int) -> bool:
         last_count, last_seconds = self.last
-        return not last_count or last_seconds * (count / last_count) ** self.exponent <= self.seconds
+        return last_seconds * (count / last_count) ** self.exponent <= self.seconds
 
 
 def _cells(timing: Timing | None, otherwise: str, count: int) -> list[str]:
@@ -70,7 +71,8 @@ async def scaling(sizes: Sequence[int], *, repeats: int, stock_seconds: float) -
     rows: list[list[str]] = []
     for is_async in (False, True):
         for chained in (False, True):
-            budget = Budget(stock_seconds, exponent=3 if chained else 2)
+            probe = await time_one(Stock(container_of(PROBE, chained=chained, is_async=is_async), is_async=is_async))
+            budget = Budget(stock_seconds, exponent=3 if chained else 2, last=(PROBE, probe.closing))
             for count in sizes:
                 container = container_of(count, chained=chained, is_async=is_async)
                 first, best = await _time_ours(container, is_async=is_async, repeats=repeats)
