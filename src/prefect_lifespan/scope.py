@@ -10,7 +10,7 @@ import asyncio
 import functools
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Hashable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar, Token
 from typing import Any
 
@@ -27,20 +27,21 @@ from prefect_lifespan.lifetimes import Lifetime
 class InForce:
     """An open lifespan as a scope holds it: its engine, and the overrides that it was opened with."""
 
-    def __init__(self, engine: Engine, layers: tuple[Layer, ...]) -> None:
+    def __init__(self, engine: Engine, layers: tuple[Layer, ...], pending: object = None) -> None:
         self.engine = engine
-        self._layers = layers
+        self.layers = layers
+        self.pending = pending  # what a lifespan waits for before it closes; whoever submits tells it
         self._views: dict[tuple[Layer, ...], Engine] = {}
         self._lock = threading.Lock()
 
     def under(self, layers: tuple[Layer, ...]) -> Engine:
         """The engine as overrides that were entered since see it: theirs is what these reach, the rest is shared."""
-        if layers == self._layers:
+        if layers == self.layers:
             return self.engine
         newer = tuple(
             layer
             for layer in layers
-            if layer not in self._layers and issubclass(self.engine.container_class, layer.container)
+            if layer not in self.layers and issubclass(self.engine.container_class, layer.container)
         )
         if not newer:
             return self.engine
@@ -72,7 +73,9 @@ class Unit:
         """This unit's view of an engine in force: task resources, and resources bound to another loop, are its own."""
 
         def affected(node: Node) -> bool:
-            return node.lifetime is Lifetime.TASK or (loop is not None and base.slots_on_other_loop([node.key], loop))
+            if node.lifetime is Lifetime.TASK:
+                return True
+            return loop is not None and node.is_resource and bool(base.slots_on_other_loop([node.key], loop))
 
         with self._lock:
             engine = self._engines.get(base)
@@ -165,19 +168,19 @@ class Scope:
         }
 
 
-_scope: ContextVar[Scope] = ContextVar("prefect_lifespan_scope", default=Scope())
+_scope: ContextVar[Scope] = ContextVar("prefect_lifespan_scope", default=Scope())  # noqa: B039 - immutable, but for its cache
 
 current_scope: Callable[[], Scope] = _scope.get
 
 
 @contextmanager
-def activated(scope: Scope) -> Iterator[None]:
+def activated(scope: Scope) -> Generator[None]:
     """Let `scope` be in force for the body."""
     token = _scope.set(scope)
     try:
         yield
     finally:
-        reset(token)
+        leave(token)
 
 
 def stepping(generator: Generator[Any, Any, Any], scope: Scope) -> Generator[Any, Any, Any]:
@@ -222,23 +225,15 @@ async def astepping(generator: AsyncGenerator[Any, Any], scope: Scope) -> AsyncG
             step = functools.partial(generator.asend, sent)
 
 
-def activate(scope: Scope) -> Token[Scope]:
-    """Let `scope` be in force until `reset`."""
+def enter(scope: Scope) -> Token[Scope]:
+    """Let `scope` be in force until `leave`."""
     return _scope.set(scope)
 
 
-def reset(token: Token[Scope]) -> None:
-    """Undo `activate`; where that happened in another context, which has ended with it, there is nothing to undo."""
-    try:
+def leave(token: Token[Scope]) -> None:
+    """Undo `enter`; where that happened in another context, which has ended with it, there is nothing to undo."""
+    with suppress(ValueError):
         _scope.reset(token)
-    except ValueError:
-        return
-
-
-def with_lifespan(engine: Engine) -> Scope:
-    """The scope here, with one lifespan more."""
-    scope = current_scope()
-    return Scope((*scope.lifespans, InForce(engine, scope.layers)), scope.layers, scope.unit)
 
 
 def push_layer(layer: Layer) -> None:

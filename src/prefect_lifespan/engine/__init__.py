@@ -5,4 +5,15 @@ from prefect_lifespan.engine.engine import Engine, Options, Overrides
 from prefect_lifespan.engine.events import Event, Listener, library_logger, logging_to
 from prefect_lifespan.engine.slot import Slot, State
 
-__all__ = ["CloseReport", "Engine", "Event", "Listener", "Options", "Overrides", "Slot", "State", "library_logger", "logging_to"]
+__all__ = [
+    "CloseReport",
+    "Engine",
+    "Event",
+    "Listener",
+    "Options",
+    "Overrides",
+    "Slot",
+    "State",
+    "library_logger",
+    "logging_to",
+]

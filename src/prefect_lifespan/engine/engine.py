@@ -76,7 +76,7 @@ class Engine:
             loop=loop,
         )
         self._tasks: set[asyncio.Task[None]] = set()
-        self._map: ProvidersMap | None = None
+        self._map: Any = None  # a ProvidersMap, whose stubs are partly unknown
         self._lock = threading.Lock()
         self.making = threading.RLock()  # held while something is made for the first time
 
@@ -105,8 +105,12 @@ class Engine:
         try:
             engine.instances, memo = copy_providers(graph, sources, _bound(graph), engine._manage)
             engine.instance = instantiate(container, memo)
-        except errors.NonCopyableArgumentError:
-            raise InvalidContainerError(graph.container, findings(graph, copying=True)) from None
+        except (errors.Error, TypeError) as error:
+            # A lock or a client among the arguments; dependency-injector names some of these places, and not others.
+            problems = findings(graph, copying=True)
+            if problems:
+                raise InvalidContainerError(graph.container, problems) from error
+            raise
         override_all(engine.instances, engine.overrides)
         engine.graph = with_choices(graph, engine.instances)
         # On the instance they shadow dependency-injector's own, which lose resources, order and outcome.

@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from concurrent.futures import Future
 from functools import partial
-from time import perf_counter
 from typing import Any
 
 from prefect_lifespan.engine.blocking import LaneEntry, Needs, attempt_here, run_in_place
@@ -71,8 +70,9 @@ class Host:
             self.slot.begin_close()
             self._outcome = cancelled
         limit_seconds = self.slot.policy.close_timeout_seconds
+        limit = asyncio.timeout(limit_seconds)
         try:
-            async with asyncio.timeout(limit_seconds) as limit:
+            async with limit:
                 await entered.aclose(self._outcome)
         except BaseException as error:
             late = isinstance(error, TimeoutError) and limit.expired()
@@ -183,8 +183,9 @@ async def attempt_async(attempts: Attempts, enter: Callable[[], Awaitable[Entere
     """Enter with the attempts that a policy grants, each within its limit."""
     while True:
         attempts.start()
+        limit = asyncio.timeout(attempts.limit)
         try:
-            async with asyncio.timeout(attempts.limit) as limit:
+            async with limit:
                 return await enter()
         except NeedsEventLoop:
             raise

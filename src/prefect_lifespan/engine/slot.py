@@ -221,6 +221,11 @@ class ManagedResource(providers.Resource[Any]):
     demand: Callable[[Slot], None]
     retire: Callable[[Slot], Any]
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Left undecided, an awaitable value would switch it on, and later values arrive wrapped in futures.
+        self.disable_async_mode()
+
     def _provide(self, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
         slot = self.slot
         if args or kwargs:

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 Function: TypeAlias = Callable[..., Any]
 
+# Classes, which dependency-injector's stubs declare as protocol instances.
+_CLOSING: type = wiring.Closing  # pyright: ignore[reportAssignmentType]
+_PROVIDER: type = wiring.Provider  # pyright: ignore[reportAssignmentType]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Marker:
@@ -83,7 +87,8 @@ def _evaluated(annotation: str, function: Function, where: str) -> object:
     if "Provide" not in annotation and "Closing" not in annotation and "Annotated" not in annotation:
         return annotation
     try:
-        return eval(annotation, function.__globals__, inspect.getclosurevars(function).nonlocals)
+        # The function's own source, evaluated where Python would have.
+        return eval(annotation, function.__globals__, inspect.getclosurevars(function).nonlocals)  # noqa: S307
     except Exception as error:
         if "Provide[" not in annotation and "Closing[" not in annotation:
             return annotation
@@ -99,8 +104,8 @@ def _read(name: str, marked: Any, where: str) -> Marker:
     while True:
         if isinstance(marked, type):
             raise UsageError(f"{where}: {name} has a bare {marked.__name__}; say what of: {marked.__name__}[...]")
-        closing = closing or isinstance(marked, wiring.Closing)
-        as_provider = as_provider or isinstance(marked, wiring.Provider)
+        closing = closing or isinstance(marked, _CLOSING)
+        as_provider = as_provider or isinstance(marked, _PROVIDER)
         if not is_marker(marked.provider):
             break
         marked = marked.provider
@@ -142,21 +147,35 @@ def check_string_ids(markers: Mapping[str, Marker], graph: Graph, where: str) ->
         UsageError: with the names that it may have meant.
     """
     for marker in markers.values():
-        if isinstance(marker.provider, str) and marker.provider != wiring.ProvidersMap.CONTAINER_STRING_ID:
-            if key_of_path(graph, marker.provider) is None:
-                raise UsageError(
-                    f"{where}: {marker.name} asks for {marker.provider!r}, which {graph.container} does not declare"
-                    f"{did_you_mean(marker.provider, graph)}"
-                )
+        path = marker.provider
+        if not isinstance(path, str) or path == wiring.ProvidersMap.CONTAINER_STRING_ID:
+            continue
+        if key_of_path(graph, path) is None:
+            raise UsageError(
+                f"{where}: {marker.name} asks for {path!r}, which {graph.container} does not declare"
+                f"{did_you_mean(path, graph)}"
+            )
 
 
 def without(function: Function, injected: Container[str]) -> inspect.Signature:
     """The signature that everybody but us sees: without the injected parameters, annotations evaluated if possible."""
+    # Nobody evaluates a string in an explicit signature in the function's own module, so each is, where it can be.
+    signature = inspect.signature(function)
+    nonlocals = inspect.getclosurevars(function).nonlocals
+    visible = [
+        parameter.replace(annotation=_own(parameter.annotation, function, nonlocals))
+        for name, parameter in signature.parameters.items()
+        if name not in injected
+    ]
+    returned = _own(signature.return_annotation, function, nonlocals)
+    return signature.replace(parameters=visible, return_annotation=returned)
+
+
+def _own(annotation: object, function: Function, nonlocals: Mapping[str, object]) -> object:
     try:
-        signature = inspect.signature(function, eval_str=True)
+        return eval(annotation, function.__globals__, dict(nonlocals)) if isinstance(annotation, str) else annotation  # noqa: S307
     except Exception:  # a name that exists for type checkers only
-        signature = inspect.signature(function)
-    return signature.replace(parameters=[p for name, p in signature.parameters.items() if name not in injected])
+        return annotation
 
 
 def distinct_code(code: types.CodeType, function: Function) -> types.CodeType:

@@ -7,7 +7,7 @@ gives open resources their values and calls other providers.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Hashable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Generator, Hashable, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ from prefect_lifespan.engine import Engine, Options, Slot, State, logging_to
 from prefect_lifespan.engine.closing import CloseReport
 from prefect_lifespan.engine.slot import ManagedResource
 from prefect_lifespan.errors import AsyncResourceError, UsageError
-from prefect_lifespan.graph.edges import AnyProvider
+from prefect_lifespan.graph.edges import AnyProvider, overriding_of
 from prefect_lifespan.injection.markers import Function, Marker, check_string_ids, is_marker, owner_of
 from prefect_lifespan.lifetimes import Policy
 from prefect_lifespan.scope import Scope, Unit, current_scope
@@ -47,7 +47,7 @@ class Given:
 class Prepared:
     """All injected parameters of a function in one scope, with what must still hold for them to be used again."""
 
-    direct: tuple[tuple[str, Slot, AnyProvider], ...]
+    direct: tuple[tuple[str, Slot, ManagedResource], ...]
     called: tuple[Given, ...]
     loop: Loop  # the event loop that asynchronous values among them belong to
     per_attempt: bool
@@ -63,7 +63,7 @@ class Prepared:
         for name, slot, provider in self.direct:
             value = slot.value
             # Closing changes the state before it takes the value away, so a value read before is a good one.
-            if slot.state is not State.OPEN or provider.last_overriding is not None:
+            if slot.state is not State.OPEN or overriding_of(provider) is not None:
                 return None
             values[name] = value
         for given in self.called:
@@ -89,7 +89,7 @@ class Plan:
         return prepared.values(on_loop)
 
     @contextmanager
-    def injected(self, explicit: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], Scope]]:
+    def injected(self, explicit: Mapping[str, Any]) -> Generator[tuple[dict[str, Any], Scope]]:
         """Open what the call needs, and close afterwards what lives no longer than the call.
 
         Gives the values, without those given explicitly, and the scope that the call is to run in.
@@ -109,7 +109,7 @@ class Plan:
             report.settle()
 
     @asynccontextmanager
-    async def ainjected(self, explicit: Mapping[str, Any]) -> AsyncIterator[tuple[dict[str, Any], Scope]]:
+    async def ainjected(self, explicit: Mapping[str, Any]) -> AsyncGenerator[tuple[dict[str, Any], Scope]]:
         """The same for a coroutine or an asynchronous generator."""
         call = Call(self, explicit, loop=asyncio.get_running_loop())
         outcome: BaseException | None = None

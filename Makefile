@@ -1,0 +1,86 @@
+# make run    the patterns, then the run history with its report, in ./data and ./reports
+# make test   everything that must hold: style, types, layers, tests with coverage
+# make bench  the figures behind the claims of speed
+# make clean  removes the environment and everything the commands above wrote
+#
+# Each command stands alone on a fresh clone: it makes .venv when that is missing (with uv where there is one,
+# else with venv and pip), installs what it needs, and does its job.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Asked for by name first: `python3` alone is often the system's, and older. A shim that cannot start counts as missing.
+PYTHON ?= $(shell for candidate in python3.11 python3.12 python3.13 python3; do \
+	if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+	echo "$$candidate"; break; fi; done)
+
+# A demo that is self-contained: its Prefect database lives beside its data, never in the user's own ~/.prefect.
+# The first start of Prefect's embedded server migrates an empty database, which takes longer than its default patience.
+DEMO := PREFECT_HOME="$${PREFECT_HOME:-$(CURDIR)/data/prefect}" \
+	PREFECT_SERVER_ANALYTICS_ENABLED=false \
+	PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS=120
+
+.PHONY: help run test lint types layers pytest bench format clean
+
+help:
+	@sed -n 's/^# //p' Makefile | head -4
+
+run: $(VENV)/.installed-app
+	@export $(DEMO)
+	$(BIN)/python -m flows.patterns
+	$(BIN)/python -m flows.run_history
+
+test: lint types layers pytest
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+layers: $(VENV)/.installed-dev
+	$(BIN)/lint-imports
+
+pytest: $(VENV)/.installed-dev
+	$(BIN)/pytest --cov --cov-report=term
+
+bench: $(VENV)/.installed-bench
+	@for benchmark in benchmarks/[!_]*.py; do $(BIN)/python "$$benchmark"; done
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) data reports build dist .coverage .coverage.* .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(BIN)/python:
+	@if [ -z "$(PYTHON)" ]; then
+	  echo "No Python 3.11 or newer was found (looked for python3.11, python3.12, python3.13, python3)." >&2
+	  echo "Install one, or say which: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2
+	  exit 1
+	fi
+	if command -v uv >/dev/null 2>&1; then
+	  uv venv --quiet --python "$(PYTHON)" $(VENV)
+	elif ! "$(PYTHON)" -m venv $(VENV); then
+	  rm -rf $(VENV)
+	  echo "$(PYTHON) could not make a virtual environment (on Debian and Ubuntu: apt-get install python3-venv)." >&2
+	  exit 1
+	fi
+
+# One stamp for each group, renewed when pyproject.toml changes.
+$(VENV)/.installed-%: pyproject.toml | $(BIN)/python
+	@if command -v uv >/dev/null 2>&1; then
+	  uv pip install --quiet --python $(BIN)/python --editable . --group $*
+	else
+	  $(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip
+	  $(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'   # the first that knows --group
+	  $(BIN)/python -m pip install --quiet --editable . --group $*
+	fi
+	touch $@
