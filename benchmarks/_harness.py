@@ -85,7 +85,7 @@ async def median_ns(
 def declare(name: str, body: Mapping[str, object]) -> ContainerClass:
     """A container class whose providers are only known at run time."""
     created = types.new_class(name, (containers.DeclarativeContainer,), {}, lambda namespace: namespace.update(body))
-    return cast(ContainerClass, created)
+    return cast("ContainerClass", created)
 
 
 def table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

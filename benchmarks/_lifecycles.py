@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from dependency_injector import providers
 
 from benchmarks._harness import ContainerClass, declare
+from prefect_lifespan import lifespan
 
 
 class Lifecycle(Protocol):
@@ -89,17 +90,14 @@ class Stock:
 
 
 class Ours:
-    """`with lifespan(C)`, or `async with` where resources are asynchronous; ModuleNotFoundError if not installed."""
+    """`with lifespan(C)`, or `async with` where resources are asynchronous."""
 
     def __init__(self, container: ContainerClass, *, is_async: bool) -> None:
-        from prefect_lifespan import lifespan
-
-        self._make = lifespan
         self._declared = container
         self._is_async = is_async
 
     async def open(self) -> None:
-        self._lifespan: Any = self._make(self._declared)
+        self._lifespan: Any = lifespan(self._declared)
         if self._is_async:
             await self._lifespan.__aenter__()
         else:

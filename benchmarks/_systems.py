@@ -16,6 +16,7 @@ from typing import Any, Literal
 from dependency_injector import providers, wiring
 
 from benchmarks._harness import ContainerClass, declare
+from prefect_lifespan import inject, lifespan
 
 Kind = Literal["Resource", "Singleton", "Factory", "async Resource"]
 
@@ -129,8 +130,6 @@ async def plain(case: Case) -> AsyncGenerator[Callable[[int], Any]]:
 
 @asynccontextmanager
 async def ours(case: Case) -> AsyncGenerator[Callable[[int], Any]]:
-    from prefect_lifespan import inject, lifespan
-
     container = container_class(case)
     target = inject(make_target(case, defaults=markers(container, case)))
     if case.is_async:
@@ -152,7 +151,7 @@ async def stock(case: Case) -> AsyncGenerator[Callable[[int], Any]]:
     try:
         if (opening := container.init_resources()) is not None:
             await opening
-        yield module.target  # pyright: ignore[reportAttributeAccessIssue]
+        yield module.target
         if (closing := container.shutdown_resources()) is not None:
             await closing
     finally:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
 
-from benchmarks._harness import NOT_INSTALLED, duration, quiet_collector, ratio, surroundings, table
+from benchmarks._harness import duration, quiet_collector, ratio, surroundings, table
 from benchmarks._lifecycles import ContainerClass, Lifecycle, Ours, Stock, Tally, container_of, slow_container
 
 SKIPPED = "skipped"
@@ -59,9 +59,9 @@ class Budget:
         return last_seconds * (count / last_count) ** self.exponent <= self.seconds
 
 
-def _cells(timing: Timing | None, otherwise: str, count: int) -> list[str]:
+def _cells(timing: Timing | None, count: int) -> list[str]:
     if timing is None:
-        return [otherwise, otherwise]
+        return [SKIPPED, SKIPPED]
     per_resource = (timing.opening + timing.closing) / count
     return [f"{duration(timing.opening)} + {duration(timing.closing)}", duration(per_resource)]
 
@@ -81,8 +81,9 @@ async def scaling(sizes: Sequence[int], *, repeats: int, stock_seconds: float) -
                     stock = await time_one(Stock(container, is_async=is_async))
                     budget.last = (count, stock.closing)
                 shape = f"{'async' if is_async else 'sync'}, {'chained' if chained else 'independent'}, n = {count}"
-                first_total = NOT_INSTALLED if first is None else duration(first.opening + first.closing)
-                rows.append([shape, *_cells(stock, SKIPPED, count), *_cells(best, NOT_INSTALLED, count), first_total])
+                rows.append(
+                    [shape, *_cells(stock, count), *_cells(best, count), duration(first.opening + first.closing)]
+                )
     headers = [
         "resources",
         "stock: open + close",
@@ -95,13 +96,10 @@ async def scaling(sizes: Sequence[int], *, repeats: int, stock_seconds: float) -
     return table(title, headers, rows)
 
 
-async def _time_ours(container: ContainerClass, *, is_async: bool, repeats: int) -> tuple[Timing | None, Timing | None]:
+async def _time_ours(container: ContainerClass, *, is_async: bool, repeats: int) -> tuple[Timing, Timing]:
     """The first opening of this class, which also reads its graph, and the fastest of the later ones."""
-    try:
-        first = await time_one(Ours(container, is_async=is_async))
-        later = [await time_one(Ours(container, is_async=is_async)) for _ in range(repeats)]
-    except ModuleNotFoundError:
-        return None, None
+    first = await time_one(Ours(container, is_async=is_async))
+    later = [await time_one(Ours(container, is_async=is_async)) for _ in range(repeats)]
     return first, min(later, key=lambda timing: timing.opening + timing.closing, default=first)
 
 
@@ -110,12 +108,8 @@ async def concurrency(unit: float) -> str:
     rows: list[list[str]] = []
     contestants: dict[str, Callable[..., Lifecycle]] = {"stock": Stock, "prefect-lifespan": Ours}
     for name, contestant in contestants.items():
-        try:
-            timing = await time_one(contestant(slow_container(unit), is_async=True))
-        except ModuleNotFoundError:
-            rows.append([name, NOT_INSTALLED, NOT_INSTALLED])
-        else:
-            rows.append([name, duration(timing.opening), duration(timing.closing)])
+        timing = await time_one(contestant(slow_container(unit), is_async=True))
+        rows.append([name, duration(timing.opening), duration(timing.closing)])
     rows.append(["what the graph allows", duration(2 * unit), duration(4 * unit)])
     short, long = duration(unit), duration(3 * unit)
     title = f"Two chains of two that wait: opening {short} each; closing {short} then {long}, and {long} then {short}"
@@ -128,13 +122,9 @@ async def memory(count: int) -> str:
     for is_async in (False, True):
         container = container_of(count, chained=False, is_async=is_async)
         stock_bytes = await _bytes_per_resource(partial(Stock, container, is_async=is_async), count)
-        try:
-            our_bytes = await _bytes_per_resource(partial(Ours, container, is_async=is_async), count)
-        except ModuleNotFoundError:
-            cells = [NOT_INSTALLED] * 4
-        else:
-            ratios = [ratio(mine, theirs) for mine, theirs in zip(our_bytes, stock_bytes, strict=True)]
-            cells = [f"{our_bytes[0]:,.0f} B", ratios[0], f"{our_bytes[1]:,.0f} B", ratios[1]]
+        our_bytes = await _bytes_per_resource(partial(Ours, container, is_async=is_async), count)
+        ratios = [ratio(mine, theirs) for mine, theirs in zip(our_bytes, stock_bytes, strict=True)]
+        cells = [f"{our_bytes[0]:,.0f} B", ratios[0], f"{our_bytes[1]:,.0f} B", ratios[1]]
         shape = f"{'async' if is_async else 'sync'}, n = {count}"
         rows.append([shape, f"{stock_bytes[0]:,.0f} B", *cells[:2], f"{stock_bytes[1]:,.0f} B", *cells[2:]])
     headers = ["per open resource", "stock, peak", "ours, peak", "ratio", "stock, kept", "ours, kept", "ratio"]
