@@ -5,14 +5,18 @@ scripts are blocked (mail, artifact viewers), and prints. Its colours are the pa
 follow the page into the dark; its words stay text, so they can be searched and read aloud.
 """
 
+# pyright: reportUnknownMemberType=false
+# Matplotlib leaves the types of its keyword arguments open.
+
 from __future__ import annotations
 
 import io
 import re
 import warnings
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -61,13 +65,15 @@ _STEPS = [
     for seconds in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 ]
 MOST_BARS = 48
+SHORTEST = 0.001  # a logarithmic scale has no nought
 MOST_FLOWS = 12
-MOST_TASKS = 10
+MOST_TASKS = 8
+FEWEST_ROWS = 6  # the two charts stand side by side: neither much lower than the other
 
 
 def runs_over_time(runs: Sequence[FlowRunRecord]) -> str:
     """How many runs ended when, stacked by outcome, in steps that make for a readable number of bars."""
-    with mpl.rc_context(_STYLE):
+    with _style():
         figure, axes = _canvas(10.4, 2.7)
         step = bar_step(runs[0].ended_at, runs[-1].ended_at)
         first = _floor(runs[0].ended_at, step)
@@ -96,27 +102,27 @@ def durations(flows: Sequence[FlowSummary], runs: Sequence[FlowRunRecord]) -> st
     """Each run of the busiest flows as a dot on a scale of time, with the median and the 95th percentile."""
     shown = sorted(flows, key=lambda flow: (-flow.runs, flow.flow_name))[:MOST_FLOWS]
     shown.sort(key=lambda flow: flow.median_seconds)
-    with mpl.rc_context(_STYLE):
-        figure, axes = _canvas(6.2, 0.95 + 0.42 * len(shown))
+    with _style():
+        figure, axes = _canvas(6.2, 0.95 + 0.42 * max(len(shown), FEWEST_ROWS))
         for row, flow in enumerate(shown):
             for outcome, colour in COLOURS.items():
                 seconds = [
-                    max(run.duration_seconds, 0.001)
+                    max(run.duration_seconds, SHORTEST)
                     for run in runs
                     if run.flow_name == flow.flow_name and run.outcome is outcome
                 ]
                 # Spread evenly by the golden ratio: dots that would hide each other, without chance in the picture.
                 places = [row + 0.36 * ((index * 0.618034) % 1 - 0.5) for index in range(len(seconds))]
                 axes.scatter(seconds, places, s=30, color=colour, alpha=0.6, linewidths=0, zorder=3)
-            ends = flow.median_seconds, flow.p95_seconds
-            axes.hlines(row, *(max(end, 0.001) for end in ends), color=INK, linewidth=1.4, zorder=4)
-            axes.vlines(max(ends[0], 0.001), row - 0.27, row + 0.27, color=INK, linewidth=2.2, zorder=4)
-            axes.vlines(max(ends[1], 0.001), row - 0.14, row + 0.14, color=INK, linewidth=1.4, zorder=4)
+            median, high = max(flow.median_seconds, SHORTEST), max(flow.p95_seconds, SHORTEST)
+            axes.hlines(row, median, high, color=INK, linewidth=1.4, zorder=4)
+            axes.vlines(median, row - 0.27, row + 0.27, color=INK, linewidth=2.2, zorder=4)
+            axes.vlines(high, row - 0.14, row + 0.14, color=INK, linewidth=1.4, zorder=4)
         axes.set_xscale("log")
-        every = [max(run.duration_seconds, 0.001) for run in runs]
+        every = [max(run.duration_seconds, SHORTEST) for run in runs]
         axes.set_xlim(min(every) / 1.6, max(every) * 1.6)
         axes.xaxis.set_major_locator(_Durations())
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: duration_text(seconds)))
+        axes.xaxis.set_major_formatter(FuncFormatter(_tick_text))
         axes.xaxis.minorticks_off()
         _rows(axes, [_shortened(flow.flow_name) for flow in shown])
         return _svg(figure, "Duration of each run by flow, with median and 95th percentile")
@@ -125,13 +131,13 @@ def durations(flows: Sequence[FlowSummary], runs: Sequence[FlowRunRecord]) -> st
 def time_by_task(tasks: Sequence[TaskSummary]) -> str:
     """Where the time went: the tasks that took the most of it, all their runs together."""
     shown = list(reversed(tasks[:MOST_TASKS]))
-    with mpl.rc_context(_STYLE):
-        figure, axes = _canvas(6.2, 0.95 + 0.42 * len(shown))
+    with _style():
+        figure, axes = _canvas(6.2, 0.95 + 0.42 * max(len(shown), FEWEST_ROWS))
         totals = [task.total_seconds for task in shown]
         axes.barh(range(len(shown)), totals, height=0.56, color=ACCENT, zorder=3)
         widest = max(totals, default=0) or 1
         for row, task in enumerate(shown):
-            text = f"{duration_text(task.total_seconds)} · {task.runs} × in {_shortened(task.flow_name, 20)}"
+            text = f"{duration_text(task.total_seconds)} · {task.runs} runs in {_shortened(task.flow_name, 20)}"
             axes.text(task.total_seconds + widest * 0.015, row, text, va="center", color=MUTED, fontsize=9)
         axes.set_xlim(0, widest * 1.75)
         axes.xaxis.set_visible(False)  # each bar says its own length
@@ -174,6 +180,14 @@ class _Durations(MaxNLocator):
         """The round durations in sight, thinned out until they can be read."""
         seen = [seconds for seconds in self.ROUND if vmin <= seconds <= vmax]
         return seen[:: max(1, -(-len(seen) // 7))] or [percentile([vmin, vmax], 50)]
+
+
+def _style() -> AbstractContextManager[None]:
+    return mpl.rc_context(cast("Any", _STYLE))
+
+
+def _tick_text(seconds: float, _position: int | None) -> str:
+    return duration_text(seconds)
 
 
 def _canvas(width: float, height: float) -> tuple[Figure, Axes]:

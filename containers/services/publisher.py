@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from jinja2 import Environment, StrictUndefined
 from rich import box
@@ -80,11 +80,8 @@ def render(history: History) -> str:
     if tasks:
         drawn["by_task"] = charts.time_by_task(tasks)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(
-        day=lambda moment: f"{moment:%d %B %Y}",
-        minute=lambda moment: f"{moment:%d %b %Y, %H:%M}",
-        duration=charts.duration_text,
-        percent=percent_text,
+    cast("dict[str, Any]", environment.filters).update(  # pyright: ignore[reportUnknownMemberType]
+        day=_day, minute=_minute, duration=charts.duration_text, percent=percent_text
     )
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         runs=runs,
@@ -97,6 +94,14 @@ def render(history: History) -> str:
         address=history.address,
         read_until=history.read_until,
     )
+
+
+def _day(moment: datetime) -> str:
+    return f"{moment:%d %B %Y}"
+
+
+def _minute(moment: datetime) -> str:
+    return f"{moment:%d %b %Y, %H:%M}"
 
 
 def _figures(runs: Sequence[FlowRunRecord], flows: Sequence[FlowSummary], tasks: int) -> list[tuple[str, str]]:
