@@ -32,8 +32,7 @@ help:
 
 run: $(VENV)/.installed-app
 	@export $(DEMO)
-	$(BIN)/python -m flows.patterns
-	$(BIN)/python -m flows.run_history
+	$(BIN)/python -m flows
 
 test: lint types layers pytest
 

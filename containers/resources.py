@@ -115,28 +115,21 @@ def _unreachable(api_url: str, problem: httpx.HTTPError) -> OrchestratorUnavaila
     )
 
 
-@contextmanager
-def open_reports(folder: Path) -> Generator[Path]:
-    """The folder that reports go to; one that was made for this run and stayed empty is removed again.
+def open_reports(folder: Path) -> Path:
+    """The folder that reports go to, made when it is missing; nothing to close, so it is a plain function.
 
     Raises:
         ReportFolderError: when the folder cannot be made or written to.
     """
-    made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        writable = os.access(folder, os.W_OK)
     except OSError as error:
         msg = f"The report folder {folder} cannot be made: {error.strerror}. Correct APP_REPORTS__FOLDER."
         raise ReportFolderError(msg) from None
-    if not writable:
+    if not os.access(folder, os.W_OK):
         msg = f"The report folder {folder} cannot be written to. Correct APP_REPORTS__FOLDER or its permissions."
         raise ReportFolderError(msg)
-    try:
-        yield folder
-    finally:
-        if made and folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+    return folder
 
 
 def open_ledger(engine: Engine) -> Generator[Connection]:

@@ -22,12 +22,14 @@ def log_console() -> Console:
 
 def progress() -> Progress:
     """A progress display on that console, gone when it is done."""
+    console = log_console()
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        console=log_console(),
+        console=console,
+        disable=not console.is_terminal,
         transient=True,
     )
 

@@ -132,13 +132,15 @@ def table_rows(flows: Sequence[FlowSummary]) -> list[dict[str, Any]]:
 
 def terminal_table(flows: Sequence[FlowSummary]) -> Table:
     """The figures of each flow for the terminal, with the latest runs as a strip of colour."""
-    table = Table(title="Run history", title_justify="left", box=box.SIMPLE_HEAD, header_style="dim")
-    for heading in ("flow", "runs", "success", "median", "p95", "latest runs", "last failure (UTC)"):
-        table.add_column(heading, justify="right" if heading in {"runs", "success", "median", "p95"} else "left")
+    table = Table(title="Run history, times in UTC", title_justify="left", box=box.SIMPLE_HEAD, header_style="dim")
+    for heading in ("flow", "runs", "success", "median", "p95", "latest runs", "last failure"):
+        table.add_column(
+            heading, justify="right" if heading in {"runs", "success", "median", "p95"} else "left", no_wrap=True
+        )
     tones = {Outcome.COMPLETED: "green", Outcome.FAILED: "red", Outcome.CRASHED: "yellow", Outcome.CANCELLED: "dim"}
     for flow in flows:
         strip = Text()
-        for run in flow.recent[-12:]:
+        for run in flow.recent[-10:]:
             # Shape as well as colour: a pipe or a file shows no colour.
             strip.append("■" if run.outcome is Outcome.COMPLETED else "✗", style=tones[run.outcome])
         rate = Text(percent_text(flow.success_rate), style="green" if flow.success_rate == 1 else "bold")
