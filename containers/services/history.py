@@ -92,7 +92,8 @@ def _upsert(connection: Connection, table: Table, rows: Iterable[dict[str, Any]]
             set_={column.name: statement.excluded[column.name] for column in values},
             where=or_(*(column.is_distinct_from(statement.excluded[column.name]) for column in values)),
         )
-        changed += connection.execute(statement).rowcount
+        # psycopg counts too, but SQLAlchemy drops the count of an INSERT unless it is asked to keep it.
+        changed += connection.execute(statement.execution_options(preserve_rowcount=True)).rowcount
     return changed
 
 
