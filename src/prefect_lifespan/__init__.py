@@ -1,3 +1,42 @@
-"""Lifespan and dependency injection for Prefect flows."""
+"""Lifespan and dependency injection for Prefect flows.
+
+Resources are declared once in a dependency-injector container, opened when a flow run starts, injected into its tasks,
+and closed in `finally`, whatever happened in between.
+"""
+
+from prefect_lifespan.errors import (
+    AsyncResourceError,
+    InvalidContainerError,
+    LifespanClosedError,
+    LifespanError,
+    ResourceCloseError,
+    ResourceTimeoutError,
+)
+from prefect_lifespan.graph import check
+from prefect_lifespan.injection import Closing, Provide, Provider, inject
+from prefect_lifespan.lifespans import lifespan
+from prefect_lifespan.lifetimes import ProcessResource, TaskResource, resource
+from prefect_lifespan.overriding import override
+from prefect_lifespan.scope import current_container
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "AsyncResourceError",
+    "Closing",
+    "InvalidContainerError",
+    "LifespanClosedError",
+    "LifespanError",
+    "ProcessResource",
+    "Provide",
+    "Provider",
+    "ResourceCloseError",
+    "ResourceTimeoutError",
+    "TaskResource",
+    "check",
+    "current_container",
+    "inject",
+    "lifespan",
+    "override",
+    "resource",
+]

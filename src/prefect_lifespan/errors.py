@@ -5,7 +5,8 @@
     ├── LifespanClosedError        a resource used after its lifespan has ended
     ├── AsyncResourceError         a synchronous function that would have to open an asynchronous resource
     ├── ResourceTimeoutError       opening or closing took longer than its limit (also a TimeoutError)
-    └── ResourceCloseError         closing failed while the body succeeded (also an ExceptionGroup)
+    ├── ResourceCloseError         closing failed while the body succeeded (also an ExceptionGroup)
+    └── UsageError                 a call that the library cannot serve as it stands (also a TypeError)
 
 Errors carry data and draw their text late, so they survive pickling between processes.
 """
@@ -121,3 +122,7 @@ class ResourceCloseError(LifespanError, ExceptionGroup[Exception]):
 def where_sentence(where: str) -> str:
     """The subject of a message, with its first letter as a sentence wants it."""
     return where[:1].upper() + where[1:] if where and not where[0].isupper() else where
+
+
+class UsageError(LifespanError, TypeError):
+    """The library was called in a way that it cannot serve: a wrong decorator order, a name that does not exist."""

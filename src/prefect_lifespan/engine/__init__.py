@@ -1,0 +1,19 @@
+"""Opens and closes the resources of one container instance: order, failure, outcome, timeouts, threads, loops."""
+
+from prefect_lifespan.engine.closing import CloseReport
+from prefect_lifespan.engine.engine import Engine, Options, Overrides
+from prefect_lifespan.engine.events import Event, Listener, library_logger, logging_to
+from prefect_lifespan.engine.slot import Slot, State
+
+__all__ = [
+    "CloseReport",
+    "Engine",
+    "Event",
+    "Listener",
+    "Options",
+    "Overrides",
+    "Slot",
+    "State",
+    "library_logger",
+    "logging_to",
+]

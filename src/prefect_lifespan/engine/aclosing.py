@@ -1,0 +1,115 @@
+"""Closing on an event loop: asynchronous resources side by side, each as soon as nothing open needs it any more.
+
+Blocking ones close one after another in their own threads, each after everything that was opened later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from time import perf_counter
+
+from prefect_lifespan.engine.blocking import Needs, await_late_openings, close_begun, give_up, start_closing
+from prefect_lifespan.engine.closing import CloseReport, closing_plan
+from prefect_lifespan.engine.hosting import Host, uninterrupted
+from prefect_lifespan.engine.initialiser import Outcome
+from prefect_lifespan.engine.slot import Ledger, Slot, State
+from prefect_lifespan.errors import ResourceTimeoutError
+
+# Beyond its limit, for a closer that was cancelled at it to come to its end; after that it is left behind.
+GRACE_SECONDS = 1.0
+
+
+async def aclose_all(ledger: Ledger, needs: Needs, outcome: Outcome) -> CloseReport:
+    """Close everything that is open; neither a failure nor a cancellation skips what remains."""
+    report = CloseReport(ledger.container, outcome)
+    ledger.end()
+    await _Closing(ledger.opened, needs, report).run()
+    ledger.opened.clear()
+    if ledger.opening:
+        report.interrupted(await uninterrupted(asyncio.to_thread(await_late_openings, ledger, report)))
+    ledger.lanes.stop()
+    return report
+
+
+async def aclose_some(slots: Iterable[Slot], needs: Needs, container: str) -> CloseReport:
+    """Close the given slots, which come in opening order, where they are open."""
+    report = CloseReport(container, None)
+    await _Closing(slots, needs, report).run()
+    return report
+
+
+class _Closing:
+    """One closing: what may close when, and what is at it."""
+
+    def __init__(self, opened: Iterable[Slot], needs: Needs, report: CloseReport) -> None:
+        self._report = report
+        self._needs = needs
+        self._users = closing_plan((slot for slot in opened if slot.state is not State.CLOSED), needs)
+        self._started: dict[Slot, float] = {}
+        self._closed: set[Slot] = set()
+        self._finished: asyncio.Queue[tuple[Slot, Host]] = asyncio.Queue()
+
+    async def run(self) -> None:
+        for slot, users in self._users.items():
+            if not users:
+                self._start(slot)
+        order = deque(self._users)  # last opened first
+        while order:
+            slot = order[0]
+            if slot in self._closed:
+                order.popleft()
+            elif slot.host is None:  # blocking, and all that was opened later has closed
+                await self._close_blocking(slot)
+                self._release(slot)
+            else:
+                await self._take_finished()
+
+    def _start(self, slot: Slot) -> None:
+        """Let the host of an asynchronous slot exit it; a blocking one waits for its turn."""
+        host = slot.host
+        if host is None:
+            return
+        slot.begin_close()
+        self._started[slot] = perf_counter()
+        host.request_close(self._report.outcome)
+        host.task.add_done_callback(lambda _: self._finished.put_nowait((slot, host)))
+        limit = slot.policy.close_timeout_seconds
+        if limit is not None:
+            host.task.get_loop().call_later(limit + GRACE_SECONDS, self._finished.put_nowait, (slot, host))
+
+    async def _take_finished(self) -> None:
+        try:
+            slot, host = await self._finished.get()
+        except asyncio.CancelledError as cancelled:
+            self._report.interrupted(cancelled)
+            return
+        if slot in self._closed:
+            return
+        error = host.error
+        if not host.task.done():
+            host.task.cancel()
+            error = ResourceTimeoutError(slot.path, "close", slot.policy.close_timeout_seconds or 0.0)
+        self._report.record(slot, self._started[slot], error)
+        self._release(slot)
+
+    async def _close_blocking(self, slot: Slot) -> None:
+        if slot.lane is None:
+            if slot.begin_close():
+                close_begun(slot, self._report)
+        elif slot.begin_close():
+            started = perf_counter()
+            closing = asyncio.wrap_future(start_closing(slot, self._report.outcome))
+            limit = slot.policy.close_timeout_seconds
+            self._report.interrupted(await uninterrupted(asyncio.wait([closing], timeout=limit)))
+            self._report.record(slot, started, closing.exception() if closing.done() else give_up(slot))
+
+    def _release(self, slot: Slot) -> None:
+        """`slot` has closed: what it needed may be free now."""
+        self._closed.add(slot)
+        for needed in self._needs(slot):
+            if needed in self._users:
+                self._users[needed] -= 1
+                if not self._users[needed]:
+                    self._start(needed)

@@ -1,0 +1,254 @@
+"""Opening and closing without an event loop: in the calling thread, or in lanes that keep a resource's thread."""
+
+from __future__ import annotations
+
+import contextvars
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, wait
+from contextlib import contextmanager
+from functools import partial
+from time import perf_counter
+
+from prefect_lifespan.engine.closing import CloseReport
+from prefect_lifespan.engine.initialiser import Entered, NeedsEventLoop, Outcome, call_of, enter_blocking
+from prefect_lifespan.engine.opening import Attempts, Readiness
+from prefect_lifespan.engine.slot import Abandoned, Ledger, Slot, State, being_opened
+from prefect_lifespan.errors import AsyncResourceError, ResourceTimeoutError
+
+Needs = Callable[[Slot], Iterable[Slot]]
+
+
+def open_in_order(slots: Iterable[Slot], where: str, *, in_callers_context: bool = False) -> None:
+    """Open slots one after another, in the given order: dependencies first.
+
+    Context variables that an initialiser sets are the caller's with `in_callers_context`, which whoever also closes
+    them asks for; without, each initialiser has a context of its own, and its closer runs in the same.
+
+    Raises:
+        AsyncResourceError: one turned out to be asynchronous.
+        LifespanClosedError: one has closed.
+        Exception: an initialiser's own.
+    """
+    for slot in slots:
+        if slot.state is not State.OPEN:
+            open_one(slot, where, in_callers_context=in_callers_context)
+
+
+def open_in_lanes(ledger: Ledger, slots: Iterable[Slot], needs: Needs, where: str) -> None:
+    """Open slots in up to `max_workers` lanes at a time, each as soon as what it needs is open; raises the same."""
+    readiness = Readiness(slots, needs)
+    finished: queue.SimpleQueue[tuple[Slot, Future[None]]] = queue.SimpleQueue()
+    waiting: list[Slot] = []
+    failure: BaseException | None = None
+    running = 0
+    while running or (readiness.left and failure is None):
+        waiting.extend(readiness.take())
+        while waiting and running < ledger.max_workers and failure is None:
+            slot = waiting.pop(0)
+            future = ledger.lanes.pick().submit(partial(open_one, slot, where), contextvars.copy_context())
+            future.add_done_callback(lambda done, slot=slot: finished.put((slot, done)))
+            running += 1
+        slot, future = finished.get()
+        running -= 1
+        failure = failure or future.exception()
+        readiness.opened(slot)
+    if failure is not None:
+        raise failure
+
+
+def open_one(slot: Slot, where: str, *, in_callers_context: bool = False) -> None:
+    """Open one slot whose needs are open, or wait for whoever is at it."""
+    while True:
+        theirs = slot.claim()
+        if theirs is None:
+            open_claimed(slot, where, in_callers_context=in_callers_context)
+            return
+        if not theirs.done() and slot.node.is_async and slot.ledger.at_home:
+            raise AsyncResourceError([slot.path], where)  # its event loop is this thread's: waiting would never end
+        try:
+            theirs.result()
+            return
+        except Abandoned:
+            continue
+
+
+def open_claimed(slot: Slot, where: str, *, in_callers_context: bool = False) -> None:
+    """Open a slot that the caller has claimed, in a thread that will be there to close it."""
+    attempts = Attempts(slot)
+    try:
+        while True:
+            attempts.start()
+            try:
+                entered = _attempt(slot, attempts, in_callers_context=in_callers_context)
+                break
+            except NeedsEventLoop as needs:
+                needs.discard()
+                raise AsyncResourceError([slot.path], where) from None
+            except BaseException as error:
+                delay = attempts.delay_after(error)
+                if delay is None:
+                    raise
+            time.sleep(delay)
+    except BaseException as error:
+        slot.failed(error)
+        raise
+    if not slot.opened(entered):
+        run_in_place(slot, partial(entered.close, None)).result()
+        raise slot.closed_error()
+    slot.event("opened", attempts.seconds)
+
+
+def _attempt(slot: Slot, attempts: Attempts, *, in_callers_context: bool) -> Entered:
+    slot.lane = slot.ledger.lanes.current()
+    if slot.ledger.at_home or slot.lane is not None:
+        return attempt_here(slot, attempts, on_loop=False, in_callers_context=in_callers_context)
+    entry = LaneEntry(slot, on_loop=False)
+    try:
+        wait([entry.entering], timeout=attempts.limit)
+    except BaseException:  # the caller was interrupted; the initialiser was not
+        entry.discard()
+        raise
+    if not entry.entering.done() and entry.abandon():
+        raise attempts.timeout()
+    return entry.entering.result()
+
+
+def attempt_here(slot: Slot, attempts: Attempts, *, on_loop: bool, in_callers_context: bool) -> Entered:
+    """One attempt to open a blocking slot in the calling thread."""
+    with _opening(slot):
+        slot.context = None if in_callers_context else contextvars.copy_context()
+        enter = partial(enter_blocking, call_of(slot.provider), on_loop=on_loop)
+        entered = enter() if slot.context is None else slot.context.run(enter)
+    # Nothing can interrupt an initialiser in its own thread, so its limit is looked at when it is done.
+    if attempts.limit is not None and attempts.seconds > attempts.limit:
+        error = attempts.timeout()
+        entered.close(error)
+        raise error
+    return entered
+
+
+class LaneEntry:
+    """One attempt in a lane, whose caller may stop waiting: what it enters after that, it closes itself."""
+
+    def __init__(self, slot: Slot, *, on_loop: bool) -> None:
+        self._slot = slot
+        self._on_loop = on_loop
+        self._lock = threading.Lock()
+        self._abandoned = False
+        self._entered: Entered | None = None
+        with _opening(slot):
+            self._context = slot.context = contextvars.copy_context()
+        self._lane = slot.lane = slot.ledger.lanes.pick()
+        self.entering = self._lane.submit(self._run, self._context)
+
+    def _run(self) -> Entered:
+        entered = enter_blocking(call_of(self._slot.provider), on_loop=self._on_loop)
+        with self._lock:
+            self._entered = entered
+        if self._abandoned:
+            entered.close(None)
+        return entered
+
+    def abandon(self) -> bool:
+        """Stop waiting; False when it has been entered meanwhile."""
+        with self._lock:
+            self._abandoned = self._entered is None
+        if self._abandoned:
+            self._slot.ledger.lanes.drop(self._lane)
+        return self._abandoned
+
+    def discard(self) -> None:
+        """Stop waiting, whatever it came to."""
+        if not self.abandon() and self._entered is not None:
+            self._lane.submit(partial(self._entered.close, None), self._context)
+
+
+@contextmanager
+def _opening(slot: Slot) -> Iterator[None]:
+    token = being_opened.set((*being_opened.get(), slot))
+    try:
+        yield
+    finally:
+        being_opened.reset(token)
+
+
+def close_all(ledger: Ledger, outcome: Outcome) -> CloseReport:
+    """Close everything that is open, last opened first; nothing that fails or interrupts skips what remains."""
+    report = CloseReport(ledger.container, outcome)
+    while True:
+        try:
+            ledger.end()
+            _close_from_the_end(ledger.opened, report)
+            await_late_openings(ledger, report)
+            ledger.lanes.stop()
+            return report
+        except BaseException as interruption:  # a signal, in a closer or between two steps of ours: go on with the rest
+            report.interrupted(interruption)
+
+
+def close_some(slots: Iterable[Slot], container: str) -> CloseReport:
+    """Close the given slots, in the given order, where they are open."""
+    report = CloseReport(container, None)
+    _close_from_the_end([*slots][::-1], report)
+    return report
+
+
+def _close_from_the_end(opened: list[Slot], report: CloseReport) -> None:
+    while opened:
+        slot = opened[-1]
+        if slot.begin_close():
+            close_begun(slot, report)
+        opened.pop()
+
+
+def close_begun(slot: Slot, report: CloseReport) -> None:
+    """Close one blocking slot that the caller took out of use, within its limit where it has a lane of its own."""
+    started = perf_counter()
+    try:
+        closing = start_closing(slot, report.outcome)
+        wait([closing], timeout=slot.policy.close_timeout_seconds)
+        error = closing.exception() if closing.done() else give_up(slot)
+    except BaseException as raised:
+        error = raised
+    report.record(slot, started, error)
+
+
+def start_closing(slot: Slot, outcome: Outcome) -> Future[None]:
+    """Start closing a blocking slot in the thread that opened it; done on return where that is the calling one."""
+    assert slot.entered is not None, "a slot that is open was entered"
+    return run_in_place(slot, partial(slot.entered.close, outcome))
+
+
+def give_up(slot: Slot) -> ResourceTimeoutError:
+    """Leave a lane behind whose resource does not close in time."""
+    if slot.lane is not None:
+        slot.ledger.lanes.drop(slot.lane)
+    return ResourceTimeoutError(slot.path, "close", slot.policy.close_timeout_seconds or 0.0)
+
+
+def run_in_place(slot: Slot, function: Callable[[], None]) -> Future[None]:
+    """Run a closer where its resource was opened: in its lane and context, or here."""
+    if slot.lane is not None and slot.context is not None and not slot.lane.is_current:
+        return slot.lane.submit(function, slot.context)
+    done: Future[None] = Future()
+    try:
+        function() if slot.context is None else slot.context.run(function)
+    except Exception as error:
+        done.set_exception(error)
+    else:
+        done.set_result(None)
+    return done
+
+
+def await_late_openings(ledger: Ledger, report: CloseReport) -> None:
+    """Openings under way in other threads see that the lifespan ended and close at once; wait for them, bounded."""
+    for slot in list(ledger.opening):
+        try:
+            slot.opening.result(timeout=slot.policy.close_timeout_seconds)
+        except TimeoutError:
+            report.raising.append(ResourceTimeoutError(slot.path, "open", slot.policy.close_timeout_seconds or 0.0))
+        except Exception:
+            continue  # whoever asked for it has got this error, or a LifespanClosedError

@@ -1,0 +1,333 @@
+"""One container instance and its resources: opens what is asked for, closes what it opened.
+
+An engine may stand on another one: it then has its own copies of some providers and shares all others, with their open
+resources, with its parent. That is how a run's container gets a view for a task, for a call or for an override.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from dependency_injector import containers, errors, providers
+from dependency_injector.wiring import Modifier, ProvidersMap
+
+from prefect_lifespan.engine import blocking
+from prefect_lifespan.engine.aclosing import aclose_all, aclose_some
+from prefect_lifespan.engine.closing import CloseReport
+from prefect_lifespan.engine.events import Listener
+from prefect_lifespan.engine.hosting import open_async, uninterrupted
+from prefect_lifespan.engine.initialiser import Outcome
+from prefect_lifespan.engine.instance import Instances, copy_providers, instantiate, override_all, with_choices
+from prefect_lifespan.engine.opening import annotate
+from prefect_lifespan.engine.slot import Ledger, ManagedResource, Slot, State
+from prefect_lifespan.errors import AsyncResourceError, InvalidContainerError
+from prefect_lifespan.graph import Graph, Node, findings, graph_of, read
+from prefect_lifespan.graph.anchors import anchor_of, key_of_path
+from prefect_lifespan.graph.edges import AnyProvider
+from prefect_lifespan.graph.reader import ContainerClass
+from prefect_lifespan.lifetimes import Lifetime, Policy
+
+Overrides = Mapping[int, AnyProvider]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How an engine opens and closes what the resources' own policies leave open."""
+
+    defaults: Policy
+    max_workers: int = 1
+    listeners: tuple[Listener, ...] = ()
+
+
+class Engine:
+    """Opens and closes the resources of one container instance; made by `Engine.of` and `derive`."""
+
+    def __init__(
+        self,
+        container: ContainerClass,
+        graph: Graph,
+        *,
+        name: str,
+        options: Options,
+        overrides: Overrides,
+        loop: asyncio.AbstractEventLoop | None,
+        parent: Engine | None = None,
+    ) -> None:
+        self.container_class = container
+        self.graph = graph
+        self.options = options
+        self.overrides = overrides
+        self.parent = parent
+        self.slots: dict[int, Slot] = {} if parent is None else dict(parent.slots)
+        self.instances: Instances = {}
+        self.instance: containers.DynamicContainer | None = None if parent is None else parent.instance
+        self.children: list[Engine] = []
+        self.ledger = Ledger(
+            graph.container,
+            name,
+            defaults=options.defaults,
+            max_workers=options.max_workers,
+            listeners=options.listeners,
+            loop=loop,
+        )
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._map: ProvidersMap | None = None
+        self._lock = threading.Lock()
+        self.making = threading.RLock()  # held while something is made for the first time
+
+    @classmethod
+    def of(
+        cls,
+        container: ContainerClass,
+        *,
+        name: str,
+        options: Options,
+        overrides: Overrides | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> Engine:
+        """An engine for a new instance of `container`; nothing is open yet.
+
+        `overrides` replace providers of the class by identity. Asynchronous resources may be opened on `loop`.
+
+        Raises:
+            InvalidContainerError: the container cannot be opened as it is declared and overridden.
+        """
+        graph = read(container, overrides) if overrides else graph_of(container)
+        if findings(graph):
+            raise InvalidContainerError(graph.container, findings(graph, copying=True))
+        engine = cls(container, graph, name=name, options=options, overrides=overrides or {}, loop=loop)
+        sources = {key: node.provider for key, node in graph.nodes.items()}
+        try:
+            engine.instances, memo = copy_providers(graph, sources, _bound(graph), engine._manage)
+            engine.instance = instantiate(container, memo)
+        except (errors.Error, TypeError) as error:
+            # A lock or a client among the arguments; dependency-injector names some of these places, and not others.
+            problems = findings(graph, copying=True)
+            if problems:
+                raise InvalidContainerError(graph.container, problems) from error
+            raise
+        override_all(engine.instances, engine.overrides)
+        engine.graph = with_choices(graph, engine.instances)
+        # On the instance they shadow dependency-injector's own, which lose resources, order and outcome.
+        engine.instance.init_resources = engine.init_resources
+        engine.instance.shutdown_resources = engine.shutdown_resources
+        return engine
+
+    def derive(
+        self,
+        affected: Callable[[Node], bool],
+        *,
+        name: str,
+        overrides: Overrides | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> Engine:
+        """An engine with copies of its own of every provider that reaches an `affected` or a newly overridden one."""
+        new = overrides or {}
+        combined = {**self.overrides, **new}
+        graph = read(self.container_class, combined) if new else self.graph
+        if new and findings(graph):
+            raise InvalidContainerError(graph.container, findings(graph, copying=True))
+        child = Engine(
+            self.container_class, graph, name=name, options=self.options, overrides=combined, loop=loop, parent=self
+        )
+        bound = _bound(graph)
+        copied = graph.reaching(lambda node: node.key in new or affected(node))
+        copied |= {key for key in graph.nodes if key not in self.instances}
+        sources = {key: self.instances.get(key, node.provider) for key, node in graph.nodes.items()}
+        child.instances, _ = copy_providers(
+            graph, sources, {key for key in copied if key in self.instances or key in bound}, child._manage
+        )
+        override_all(child.instances, new)
+        child.graph = with_choices(graph, child.instances)
+        return child
+
+    # Markers
+
+    def resolve(self, provider: AnyProvider | str, modifier: Modifier | None = None) -> AnyProvider | None:
+        """This engine's provider for what a marker names; None where the container has no such one."""
+        if self.parent is None:
+            with self._lock:
+                self._map = self._map or ProvidersMap(self.instance)
+                return self._map.resolve_provider(provider, modifier)
+        inherited = self.parent.resolve(provider, modifier)
+        if inherited is None:
+            return None
+        # A declared provider is in the memo; what is built on one (`.provided.x`) is copied onto our own.
+        memo = {id(source): self.instances[key] for key, source in self.parent.instances.items()}
+        return providers.deepcopy(inherited, memo)
+
+    def keys_of(self, provider: AnyProvider | str) -> tuple[int, ...]:
+        """The declared provider that a marker's provider stands on; none for the container itself."""
+        key = key_of_path(self.graph, provider) if isinstance(provider, str) else id(anchor_of(provider))
+        return (key,) if key is not None and key in self.graph.nodes else ()
+
+    # Opening
+
+    def eager(self, keys: Iterable[int] | None = None) -> list[Slot]:
+        """The run's resources that an eager opening opens: all in use, or those that `keys` need."""
+        nodes = self.graph.eager if keys is None else self.graph.needed(keys)
+        return [self.slots[node.key] for node in nodes if node.lifetime is Lifetime.RUN]
+
+    def needed(self, keys: Iterable[int]) -> tuple[Slot, ...]:
+        """The resources that the providers of `keys` need, dependencies first."""
+        return tuple(self.slots[node.key] for node in self.graph.needed(keys))
+
+    def slots_on_other_loop(self, keys: Iterable[int], loop: asyncio.AbstractEventLoop) -> list[Slot]:
+        """Of the resources that `keys` need, those that belong to an event loop which is not `loop`."""
+        return [
+            slot
+            for slot in self.needed(keys)
+            if slot.asynchronous and slot.policy.loop_bound and slot.ledger.loop is not loop
+        ]
+
+    @cached_property
+    def has_task_resources(self) -> bool:
+        """Whether the container declares resources that live as long as a task run."""
+        return any(node.lifetime is Lifetime.TASK for node in self.graph.resources)
+
+    def open(self, slots: Sequence[Slot], where: str, *, in_callers_context: bool = False) -> None:
+        """Open slots, dependencies first as they come, without an event loop.
+
+        `in_callers_context` is for the one that opens the lifespan: context variables that initialisers set are then
+        set for the body too.
+
+        Raises:
+            AsyncResourceError: some are asynchronous and not open; nothing has been opened.
+            LifespanClosedError: the lifespan has ended.
+            Exception: an initialiser's own, with a note of what it opened for whom.
+        """
+        asynchronous = [slot.path for slot in slots if slot.node.is_async and slot.state is State.PENDING]
+        if asynchronous and not self.ledger.ended:
+            raise AsyncResourceError(asynchronous, where)
+        try:
+            if self.ledger.max_workers > 1 and in_callers_context:
+                blocking.open_in_lanes(self.ledger, slots, self.needs, where)
+            else:
+                blocking.open_in_order(slots, where, in_callers_context=in_callers_context)
+        except BaseException as error:
+            self._annotate(error, slots)
+            raise
+
+    async def aopen(self, slots: Sequence[Slot], where: str, *, in_callers_context: bool = False) -> None:
+        """Open slots from a coroutine; raises the same.
+
+        Cancelling the caller does not cancel an opening that others may wait for, unless it is the one that opens the
+        lifespan (`in_callers_context`).
+        """
+        inherited = [slot for slot in slots if slot.ledger is not self.ledger and slot.state is not State.OPEN]
+        if inherited and self.parent is not None:
+            await self.parent.aopen(inherited, where)
+        own = [slot for slot in slots if slot.ledger is self.ledger and slot.state is not State.OPEN]
+        if not own:
+            return
+        try:
+            if self.ledger.loop is not asyncio.get_running_loop():
+                await asyncio.to_thread(self.open, own, where)
+            elif in_callers_context:
+                await open_async(self.ledger, own, self.needs, in_callers_context=True)
+            else:
+                await asyncio.shield(self._spawn(open_async(self.ledger, own, self.needs, in_callers_context=False)))
+        except BaseException as error:
+            self._annotate(error, own)
+            raise
+
+    def demand(self, slot: Slot) -> None:
+        """Open what was asked for by calling its provider, and what it needs."""
+        self.open(self.needed([slot.node.key]), f"a call of {slot.path}")
+
+    def needs(self, slot: Slot) -> list[Slot]:
+        """The resources that a slot needs directly."""
+        return [self.slots[key] for key in self.graph.direct.get(slot.node.key, ())]
+
+    # Closing
+
+    def close(self, outcome: Outcome = None) -> CloseReport:
+        """Close everything that this engine and those derived from it opened, last opened first.
+
+        Never raises: the report holds what failed, and `settle` says what of it the caller is to see.
+        """
+        report = CloseReport(self.graph.container, outcome)
+        for child in reversed(self.children):
+            report.merge(child.close(outcome))
+        return report.merge(blocking.close_all(self.ledger, outcome))
+
+    async def aclose(self, outcome: Outcome = None) -> CloseReport:
+        """Close from a coroutine on the engine's event loop; a cancellation of the caller waits until all is done."""
+        report = CloseReport(self.graph.container, outcome)
+        for child in reversed(self.children):
+            report.merge(await child.aclose(outcome))
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            report.interrupted(await uninterrupted(asyncio.wait(self._tasks)))
+        return report.merge(await aclose_all(self.ledger, self.needs, outcome))
+
+    # What a container instance offers under dependency-injector's names
+
+    def init_resources(self, resource_type: type[providers.BaseResource[Any]] = providers.BaseResource) -> Any:
+        """Open all resources of a type that are not open; to be awaited where one of them is asynchronous."""
+        slots = [slot for slot in self.eager() if isinstance(slot.node.provider, resource_type)]
+        needed = self.needed(slot.node.key for slot in slots)
+        where = f"{self.graph.container}.init_resources()"
+        if self._on_loop() and any(slot.node.is_async and slot.state is not State.OPEN for slot in needed):
+            return asyncio.ensure_future(self.aopen(needed, where))
+        return self.open(needed, where)
+
+    def shutdown_resources(self, resource_type: type[providers.BaseResource[Any]] = providers.BaseResource) -> Any:
+        """Close all resources of a type for good; to be awaited where one of them is asynchronous."""
+        return self._retire([s for s in self.ledger.opened if isinstance(s.node.provider, resource_type)])
+
+    def retire(self, slot: Slot) -> Any:
+        """Close one resource for good, and before it what is open and needs it."""
+        return self._retire([slot])
+
+    def _retire(self, slots: Sequence[Slot]) -> Any:
+        keys = {slot.node.key for slot in slots}
+        users = self.graph.reaching(lambda node: node.key in keys)
+        closing = [slot for slot in self.ledger.opened if slot.node.key in users]
+        if self._on_loop() and any(slot.host is not None for slot in closing):
+            return asyncio.ensure_future(_settled(aclose_some(closing, self.needs, self.graph.container)))
+        return blocking.close_some(reversed(closing), self.graph.container).settle()
+
+    def _on_loop(self) -> bool:
+        try:
+            return asyncio.get_running_loop() is self.ledger.loop
+        except RuntimeError:
+            return False
+
+    def _manage(self, node: Node) -> ManagedResource:
+        managed = ManagedResource()
+        managed.slot = self.slots[node.key] = Slot(node, self.ledger, managed)
+        managed.demand, managed.retire = self.demand, self.retire
+        return managed
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run `work` as a task that outlives a cancelled caller, and that closing waits for."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return task
+
+    def _annotate(self, error: BaseException, slots: Sequence[Slot]) -> None:
+        if not isinstance(error, AsyncResourceError):
+            failed = next((slot for slot in slots if slot.failure is error), None)
+            if failed is not None:
+                annotate(error, self.graph.chain(failed.node.key), self.graph.container)
+
+
+def _bound(graph: Graph) -> set[int]:
+    """What an engine makes its own: all that the container declares, and what of an override refers to it.
+
+    Other providers that an override brings are used as they are.
+    """
+    return graph.reaching(lambda node: not node.foreign or node.lifetime is not None)
+
+
+async def _settled(closing: Coroutine[Any, Any, CloseReport]) -> None:
+    (await closing).settle()

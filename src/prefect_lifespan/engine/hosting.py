@@ -1,0 +1,226 @@
+"""Opening and closing on an event loop.
+
+An asynchronous resource is entered and exited in one asyncio task of its own, its host, so that an anyio task group or
+a cancel scope can be a resource. Blocking resources stay in the calling thread, one after another, while hosts wait
+for their input and output.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from concurrent.futures import Future
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+from prefect_lifespan.engine.blocking import LaneEntry, Needs, attempt_here, run_in_place
+from prefect_lifespan.engine.initialiser import Entered, NeedsEventLoop, Outcome, call_of, enter_async
+from prefect_lifespan.engine.opening import Attempts, Readiness
+from prefect_lifespan.engine.slot import Abandoned, Ledger, Slot, being_opened
+from prefect_lifespan.errors import ResourceTimeoutError
+
+Finished = tuple[Slot, Future[None]]
+
+
+class Host:
+    """The one asyncio task in which an asynchronous resource is entered, waits, and is exited."""
+
+    def __init__(self, slot: Slot, made: object = None) -> None:
+        self.slot = slot
+        self.error: BaseException | None = None
+        self._made = made  # what a blocking initialiser returned that turned out to be asynchronous
+        self._closing = asyncio.Event()
+        self._outcome: Outcome = None
+        slot.host = self
+        self.task = asyncio.get_running_loop().create_task(self._run(), name=f"lifespan of {slot.path}")
+
+    def request_close(self, outcome: Outcome) -> None:
+        """Let the resource be exited, with the outcome of the body; `task` is done when it has been."""
+        self._outcome = outcome
+        self._closing.set()
+
+    async def _run(self) -> None:
+        slot = self.slot
+        being_opened.set((*being_opened.get(), slot))
+        attempts = Attempts(slot)
+        try:
+            entered = await attempt_async(attempts, self._enter)
+        except BaseException as error:
+            slot.failed(error)
+            if isinstance(error, Exception):
+                return
+            raise
+        being_opened.set(())
+        if not slot.opened(entered):
+            await entered.aclose(None)
+            return
+        slot.event("opened", attempts.seconds)
+        if entered.exit is not None:
+            await self._stay(entered)
+
+    async def _enter(self) -> Entered:
+        made, self._made = self._made, None
+        return await enter_async(call_of(self.slot.provider)() if made is None else made)
+
+    async def _stay(self, entered: Entered) -> None:
+        try:
+            await self._closing.wait()
+        except asyncio.CancelledError as cancelled:
+            # Not by us: a child of a task group failed, or the loop is shutting down. The resource ends here.
+            self.slot.begin_close()
+            self._outcome = cancelled
+        limit_seconds = self.slot.policy.close_timeout_seconds
+        try:
+            async with asyncio.timeout(limit_seconds) as limit:
+                await entered.aclose(self._outcome)
+        except BaseException as error:
+            late = isinstance(error, TimeoutError) and limit.expired()
+            self.error = ResourceTimeoutError(self.slot.path, "close", limit_seconds or 0.0) if late else error
+
+
+async def open_async(ledger: Ledger, slots: Iterable[Slot], needs: Needs, *, in_callers_context: bool) -> None:
+    """Open slots on the running loop, each as soon as what it needs is open, asynchronous ones side by side.
+
+    When one fails, those that this call started and that are still opening are cancelled and awaited, and the
+    initialiser's own exception is raised.
+    """
+    opening = _Opening(ledger, Readiness(slots, needs), in_callers_context=in_callers_context)
+    try:
+        await opening.run()
+    except BaseException:
+        await opening.cancel()
+        raise
+
+
+class _Opening:
+    """One call of `open_async`: what it has started, and what has finished meanwhile."""
+
+    def __init__(self, ledger: Ledger, readiness: Readiness, *, in_callers_context: bool) -> None:
+        self._ledger = ledger
+        self._readiness = readiness
+        self._in_callers_context = in_callers_context
+        self._loop = asyncio.get_running_loop()
+        self._finished: asyncio.Queue[Finished] = asyncio.Queue()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._hosts: list[Host] = []
+        self._blocking: list[Slot] = []
+        self._places = asyncio.Semaphore(ledger.max_workers)
+
+    async def run(self) -> None:
+        while self._readiness.left:
+            for slot in self._readiness.take():
+                self._start(slot)
+            if self._blocking:
+                await asyncio.sleep(0)  # hosts that were just started get to their first wait
+                await self._open_here(self._blocking.pop(0))
+                continue
+            slot, future = await self._finished.get()
+            error = future.exception()
+            if isinstance(error, Abandoned):
+                self._start(slot)  # whoever held the claim was interrupted
+            elif error is not None:
+                raise error
+            else:
+                self._readiness.opened(slot)
+
+    async def cancel(self) -> None:
+        """Cancel what this call started and is not open yet, and wait until it has ended."""
+        under_way = [host.task for host in self._hosts if host.slot in self._ledger.opening]
+        under_way += [task for task in self._tasks if not task.done()]
+        for task in under_way:
+            task.cancel()
+        if under_way:
+            await uninterrupted(asyncio.wait(under_way))
+
+    def _start(self, slot: Slot) -> None:
+        if not slot.node.is_async and self._ledger.max_workers == 1:
+            self._blocking.append(slot)  # its turn comes, in this thread
+            return
+        theirs = slot.claim()
+        if theirs is None:
+            if slot.node.is_async:
+                self._hosts.append(Host(slot))
+            else:
+                self._tasks.append(self._loop.create_task(self._open_in_lane(slot)))
+        self._watch(slot)
+
+    def _watch(self, slot: Slot) -> None:
+        def tell(done: Future[None]) -> None:
+            self._loop.call_soon_threadsafe(self._finished.put_nowait, (slot, done))
+
+        slot.opening.add_done_callback(tell)
+
+    async def _open_here(self, slot: Slot) -> None:
+        if slot.claim() is None:
+            attempts = Attempts(slot)
+            enter = partial(attempt_here, slot, attempts, on_loop=True, in_callers_context=self._in_callers_context)
+            await self._open_claimed(slot, attempts, lambda: _immediately(enter))
+        self._watch(slot)
+
+    async def _open_in_lane(self, slot: Slot) -> None:
+        async with self._places:
+            await self._open_claimed(slot, Attempts(slot), lambda: _in_lane(slot))
+
+    async def _open_claimed(self, slot: Slot, attempts: Attempts, enter: Callable[[], Awaitable[Entered]]) -> None:
+        try:
+            entered = await attempt_async(attempts, enter)
+        except NeedsEventLoop as needs:
+            self._hosts.append(Host(slot, needs.made))
+            return
+        except BaseException as error:
+            slot.failed(error)
+            if isinstance(error, Exception):
+                return
+            raise
+        if slot.opened(entered):
+            slot.event("opened", attempts.seconds)
+        else:
+            run_in_place(slot, partial(entered.close, None))
+
+
+async def attempt_async(attempts: Attempts, enter: Callable[[], Awaitable[Entered]]) -> Entered:
+    """Enter with the attempts that a policy grants, each within its limit."""
+    while True:
+        attempts.start()
+        try:
+            async with asyncio.timeout(attempts.limit) as limit:
+                return await enter()
+        except NeedsEventLoop:
+            raise
+        except BaseException as error:
+            final = attempts.timeout() if isinstance(error, TimeoutError) and limit.expired() else error
+            delay = attempts.delay_after(final)
+            if delay is None:
+                if final is error:
+                    raise
+                raise final from error
+        await asyncio.sleep(delay)
+
+
+async def uninterrupted(work: Coroutine[Any, Any, object]) -> BaseException | None:
+    """Await `work` to its end although the caller is cancelled meanwhile; the cancellation, which is to go on."""
+    task = asyncio.get_running_loop().create_task(work)
+    interruption: BaseException | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as cancelled:
+            interruption = interruption or cancelled
+        except BaseException:
+            break
+    task.result()
+    return interruption
+
+
+async def _immediately(enter: Callable[[], Entered]) -> Entered:
+    return enter()
+
+
+async def _in_lane(slot: Slot) -> Entered:
+    entry = LaneEntry(slot, on_loop=True)
+    try:
+        return await asyncio.shield(asyncio.wrap_future(entry.entering))
+    except asyncio.CancelledError:
+        entry.discard()
+        raise

@@ -1,0 +1,130 @@
+"""Running one initialiser: whatever its kind, it becomes a value and a way to close it that receives the outcome.
+
+Kinds: generator functions and context managers, dependency-injector's Resource classes, plain functions, and the
+asynchronous counterparts of each. As in dependency-injector, a returned object that is a context manager is entered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+
+from dependency_injector import providers
+
+Outcome: TypeAlias = BaseException | None
+
+
+class NeedsEventLoop(Exception):
+    """A blocking initialiser returned something to be entered asynchronously, which is `made`; it is not entered."""
+
+    def __init__(self, made: object) -> None:
+        super().__init__()
+        self.made = made
+
+    def discard(self) -> None:
+        """Let go of what was made, where nobody is going to enter it."""
+        if asyncio.iscoroutine(self.made):
+            self.made.close()
+        elif asyncio.isfuture(self.made):
+            self.made.cancel()
+
+
+@dataclass(slots=True)
+class Entered:
+    """An opened resource: what is injected, and its exit, which is called once; an asynchronous one is awaited."""
+
+    value: object
+    exit: Callable[..., Any] | None = None
+    is_async: bool = False
+
+    def close(self, outcome: Outcome) -> None:
+        """Close a blocking resource with the outcome of the body; whether it would swallow it makes no difference."""
+        self._call_exit(outcome)
+
+    async def aclose(self, outcome: Outcome) -> None:
+        """Close a resource of either kind with the outcome of the body."""
+        result = self._call_exit(outcome)
+        if self.is_async:
+            await cast("Awaitable[object]", result)
+
+    def _call_exit(self, outcome: Outcome) -> object:
+        # Taken before it is called: whoever takes up a closing that a signal interrupted sees whether it was.
+        leave, self.exit = self.exit, None
+        return None if leave is None else leave(*_exc_info(outcome))
+
+
+Call: TypeAlias = Callable[[], object]
+
+
+def call_of(provider: providers.Resource[Any]) -> Call:
+    """A call of the provider's initialiser with its arguments provided by dependency-injector.
+
+    An argument that an asynchronous provider gives makes the result a coroutine.
+    """
+    arguments = providers.Callable(_pack)
+    arguments.set_args(*provider.args).set_kwargs(**provider.kwargs)
+    initialiser = cast("Callable[..., object]", provider.provides)
+
+    def call() -> object:
+        packed: Any = arguments()
+        if asyncio.isfuture(packed):
+            return _call_when_ready(initialiser, packed)
+        args, kwargs = packed
+        return initialiser(*args, **kwargs)
+
+    return call
+
+
+def enter_blocking(call: Call, *, on_loop: bool) -> Entered:
+    """Run an initialiser that is blocking as far as one can tell before it has run.
+
+    An object that is a manager of both kinds is entered asynchronously where there is an event loop to do so: clients
+    that offer both often refuse the blocking one.
+
+    Raises:
+        NeedsEventLoop: what it returned is to be entered asynchronously.
+    """
+    made = call()
+    if asyncio.iscoroutine(made) or asyncio.isfuture(made):
+        raise NeedsEventLoop(made)
+    if _is_async_manager(made) and (on_loop or not _is_blocking_manager(made)):
+        raise NeedsEventLoop(made)
+    return _enter_manager(made) if _is_blocking_manager(made) else Entered(made)
+
+
+async def enter_async(made: object) -> Entered:
+    """Enter what an initialiser returned, on the running event loop and in the running task."""
+    if asyncio.iscoroutine(made) or asyncio.isfuture(made):
+        made = await made
+    if _is_async_manager(made):
+        manager: Any = made
+        return Entered(await manager.__aenter__(), manager.__aexit__, is_async=True)
+    return _enter_manager(made) if _is_blocking_manager(made) else Entered(made)
+
+
+def _pack(*args: object, **kwargs: object) -> tuple[tuple[object, ...], dict[str, object]]:
+    return args, kwargs
+
+
+async def _call_when_ready(initialiser: Callable[..., object], packed: Awaitable[Any]) -> object:
+    args, kwargs = await packed
+    made = initialiser(*args, **kwargs)
+    return await made if asyncio.iscoroutine(made) or asyncio.isfuture(made) else made
+
+
+def _enter_manager(manager: Any) -> Entered:
+    return Entered(manager.__enter__(), manager.__exit__)
+
+
+def _is_blocking_manager(made: object) -> bool:
+    return hasattr(type(made), "__enter__") and hasattr(type(made), "__exit__")
+
+
+def _is_async_manager(made: object) -> bool:
+    return hasattr(type(made), "__aenter__") and hasattr(type(made), "__aexit__")
+
+
+def _exc_info(outcome: Outcome) -> tuple[Any, Any, Any]:
+    return (None, None, None) if outcome is None else (type(outcome), outcome, outcome.__traceback__)

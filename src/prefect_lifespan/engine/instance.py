@@ -1,0 +1,110 @@
+"""Container instances for one opening: copies of what a class declares, in which every resource is a managed one.
+
+This re-does what dependency-injector does when a container class is called, through its public API, for two reasons:
+calling the class wires the instance into modules (process-wide, so never done for a run), and the copy must know the
+managed resources before it is made (`providers.deepcopy` honours a memo that was filled beforehand).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, cast
+
+from dependency_injector import containers, providers
+
+from prefect_lifespan.engine.slot import ManagedResource
+from prefect_lifespan.graph import Graph, Node
+from prefect_lifespan.graph.edges import AnyProvider, plain_arguments
+from prefect_lifespan.graph.reader import ContainerClass, named
+
+Instances = dict[int, AnyProvider]
+Manage = Callable[[Node], ManagedResource]
+
+
+def copy_providers(
+    graph: Graph, sources: Mapping[int, AnyProvider], affected: Iterable[int], manage: Manage
+) -> tuple[Instances, dict[int, Any]]:
+    """Copy the `affected` providers of `graph`, so that they refer to each other's copies and to the others as is.
+
+    `sources` are the providers to copy, by their key in the graph; they are only read. Returns the provider of every
+    node, and the memo of the copy for what is to be copied along with it.
+    """
+    wanted = set(affected)
+    memo: dict[int, Any] = {}
+    instances: Instances = {}
+    for key, node in graph.nodes.items():
+        source = sources[key]
+        if key not in wanted:
+            instances[key] = memo[id(source)] = source
+            if isinstance(source, providers.Container) and source is not node.provider:
+                memo[id(source.container)] = source.container  # a parent of ours, not to be copied for a child's sake
+        elif node.lifetime is not None:
+            instances[key] = memo[id(source)] = manage(node)
+        if node.foreign or source is not node.provider:
+            # Values that an override brought, or that were copied for this run already, are used as they are.
+            memo.update({id(value): value for _, value in plain_arguments(source)})
+    for key, node in graph.nodes.items():  # dependencies first, so that no copy recurses deeply
+        if key in wanted:
+            copied = instances[key] = providers.deepcopy(sources[key], memo)
+            if node.lifetime is not None:
+                _declare_like(copied, cast("providers.Resource[Any]", sources[key]), memo)
+    return instances, memo
+
+
+def instantiate(container: ContainerClass, memo: dict[int, Any]) -> containers.DynamicContainer:
+    """An instance of a container class made of the copies in `memo`; the steps of dependency-injector, less wiring."""
+    instance = container.instance_type()
+    instance.provider_type = container.provider_type
+    instance.wiring_config = containers.WiringConfiguration(auto_wire=False)
+    instance.declarative_parent = container
+    own = cast("providers.Self[Any]", providers.deepcopy(container.__self__, memo))
+    own.set_container(instance)
+    instance.__self__ = own
+    for name in own.alt_names:
+        instance.set_provider(name, own)
+    for name, provider in providers.deepcopy(dict(named(container.providers)), memo).items():
+        instance.set_provider(name, provider)
+    if container.auto_load_config:
+        instance.load_config()
+    instance.apply_container_providers_overridings()
+    return instance
+
+
+def override_all(instances: Instances, overrides: Mapping[int, AnyProvider]) -> None:
+    """Let overriding providers stand in for those they override."""
+    for key, overriding in overrides.items():
+        instances[key].override(instances[id(overriding)])
+
+
+def with_choices(graph: Graph, instances: Instances) -> Graph:
+    """The graph in which every selector has chosen whose choice can be told before anything is open.
+
+    One that chooses by the value of a resource keeps all its branches. One that has no choice to make (an option that
+    is not set) needs none of them; it says so itself when it is used.
+    """
+    choices: dict[int, str] = {}
+    for key, node in graph.nodes.items():
+        if not isinstance(node.provider, providers.Selector) or node.overridden:
+            continue
+        selector = cast("providers.Selector[Any]", instances[key]).selector
+        by = [edge.target for edge in node.edges if edge.label == "selector"]
+        if selector is not None and not graph.needed(by):
+            choices[key] = _choice(selector)
+    return graph.choosing(choices) if choices else graph
+
+
+def _choice(selector: Callable[[], object]) -> str:
+    try:
+        return str(selector())
+    except Exception:
+        return ""
+
+
+def _declare_like(managed: AnyProvider, source: providers.Resource[Any], memo: dict[int, Any]) -> None:
+    resource = cast("ManagedResource", managed)
+    provides = source.provides
+    resource.set_provides(providers.deepcopy(provides, memo) if providers.is_provider(provides) else provides)
+    resource.set_args(*providers.deepcopy_args(source, source.args, memo))
+    resource.set_kwargs(**providers.deepcopy_kwargs(source, source.kwargs, memo))
+    for overriding in source.overridden:
+        resource.override(providers.deepcopy(overriding, memo))

@@ -1,0 +1,95 @@
+"""Threads that a resource can stay in: what is opened in a lane is closed in the same lane, in the same context.
+
+sqlite connections and others insist on their thread, and a pool's thread may be gone when the run closes. Lanes are
+daemon threads: one that hangs is left behind rather than holding up the end of the process.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextvars import Context
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Lane:
+    """One daemon thread that runs what it is given, one after another."""
+
+    def __init__(self, name: str) -> None:
+        self.load = 0
+        self._work: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any], Context] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def submit(self, function: Callable[[], T], context: Context) -> Future[T]:
+        """Run `function` in this lane's thread and in `context`."""
+        future: Future[T] = Future()
+        self.load += 1
+        self._work.put((future, function, context))
+        return future
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the caller runs in this lane."""
+        return threading.current_thread() is self._thread
+
+    def stop(self) -> None:
+        """Let the thread end when its work is done; does not wait."""
+        self._work.put(None)
+
+    def _run(self) -> None:
+        while (item := self._work.get()) is not None:
+            future, function, context = item
+            try:
+                result = context.run(function)
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+            self.load -= 1
+            del item, future, function, context  # a waiting lane keeps nothing of what it ran alive
+
+
+class Lanes:
+    """Up to `limit` lanes, started as they are needed."""
+
+    def __init__(self, name: str, limit: int) -> None:
+        self._name = name
+        self._limit = limit
+        self._lanes: list[Lane] = []
+        self._lock = threading.Lock()
+
+    def current(self) -> Lane | None:
+        """The lane that the caller runs in: an initialiser that asks for another resource opens it right there.
+
+        It would wait for its own thread otherwise.
+        """
+        with self._lock:
+            return next((lane for lane in self._lanes if lane.is_current), None)
+
+    def pick(self) -> Lane:
+        """The lane with the least to do; a new one while there may be more."""
+        with self._lock:
+            idle = min(self._lanes, key=lambda lane: lane.load, default=None)
+            if idle is None or (idle.load and len(self._lanes) < self._limit):
+                idle = Lane(f"{self._name}-{len(self._lanes)}")
+                self._lanes.append(idle)
+            return idle
+
+    def drop(self, lane: Lane) -> None:
+        """Give no more work to a lane that hangs."""
+        with self._lock:
+            if lane in self._lanes:
+                self._lanes.remove(lane)
+        lane.stop()
+
+    def stop(self) -> None:
+        """Let every lane end when its work is done."""
+        with self._lock:
+            lanes, self._lanes = self._lanes, []
+        for lane in lanes:
+            lane.stop()

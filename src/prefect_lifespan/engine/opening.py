@@ -1,0 +1,82 @@
+"""Decisions of opening that the blocking and the asynchronous driver share: attempts, and what is ready when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from time import perf_counter
+
+from prefect_lifespan.engine.closing import add_note
+from prefect_lifespan.engine.slot import Slot, State
+from prefect_lifespan.errors import ResourceTimeoutError
+
+Chain = Callable[[Slot], str]
+
+
+class Attempts:
+    """The attempts to open one slot: how long each may take, whether another follows, and after what delay."""
+
+    def __init__(self, slot: Slot) -> None:
+        self.slot = slot
+        self.left = slot.policy.retries or 0
+        self.limit = slot.policy.open_timeout_seconds
+        self.started = perf_counter()
+
+    def start(self) -> None:
+        """An attempt begins."""
+        self.started = perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """How long the attempt has taken so far."""
+        return perf_counter() - self.started
+
+    def timeout(self) -> ResourceTimeoutError:
+        """The error of an attempt that took too long."""
+        return ResourceTimeoutError(self.slot.path, "open", self.limit or self.seconds)
+
+    def delay_after(self, error: BaseException) -> float | None:
+        """Seconds to wait before the next attempt; None when there is none, and `error` is final."""
+        if self.left and isinstance(error, Exception):
+            self.left -= 1
+            self.slot.event("open-retried", self.seconds, error)
+            return self.slot.policy.retry_delay_seconds or 0.0
+        self.slot.event("open-failed", self.seconds, error)
+        return None
+
+
+def annotate(error: BaseException, chain: Iterable[str], container: str) -> None:
+    """Name the resource, who needs it, and the container, on an initialiser's own exception."""
+    names = list(chain)
+    text = f"while opening {container}.{names[-1]}"
+    if len(names) > 1:
+        text += f" (needed along {' → '.join(names)})"
+    add_note(error, text)
+
+
+class Readiness:
+    """Which slots can be opened now: those whose needs are open. Linear in slots and edges over its whole life."""
+
+    def __init__(self, slots: Iterable[Slot], needs: Callable[[Slot], Iterable[Slot]]) -> None:
+        todo = {slot: 0 for slot in slots if slot.state is not State.OPEN}
+        self._users: dict[Slot, list[Slot]] = {}
+        for slot in todo:
+            for needed in needs(slot):
+                if needed in todo:
+                    todo[slot] += 1
+                    self._users.setdefault(needed, []).append(slot)
+        self._waiting_for = todo
+        self._ready = [slot for slot, count in todo.items() if count == 0]
+        self.left = len(todo)
+
+    def take(self) -> Iterator[Slot]:
+        """The slots that have become ready since the last time, in order."""
+        ready, self._ready = self._ready, []
+        return iter(ready)
+
+    def opened(self, slot: Slot) -> None:
+        """`slot` is open: who needed it may have become ready."""
+        self.left -= 1
+        for user in self._users.get(slot, ()):
+            self._waiting_for[user] -= 1
+            if self._waiting_for[user] == 0:
+                self._ready.append(user)

@@ -1,0 +1,251 @@
+"""One resource of one opening: its state, who may change it, and the provider that stands for it in the container.
+
+    PENDING → OPENING → OPEN → CLOSING → CLOSED
+        ↑_________|        an opening that failed can be tried again
+
+Exactly one thread or task holds the claim to an opening; everybody else waits for its future. The ledger records the
+order in which slots finished opening, which is what closing reverses.
+"""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+from contextvars import Context, ContextVar
+from enum import Enum, auto
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from dependency_injector import providers
+
+from prefect_lifespan.engine.events import Event, Kind, Listener, library_logger
+from prefect_lifespan.engine.initialiser import Entered
+from prefect_lifespan.engine.lanes import Lane, Lanes
+from prefect_lifespan.errors import LifespanClosedError, LifespanError, UsageError
+from prefect_lifespan.graph import Node
+from prefect_lifespan.lifetimes import Policy, policy_of
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from prefect_lifespan.engine.hosting import Host
+
+
+class State(Enum):
+    """Where a slot stands."""
+
+    PENDING = auto()
+    OPENING = auto()
+    OPEN = auto()
+    CLOSING = auto()
+    CLOSED = auto()
+
+
+class Abandoned(Exception):
+    """An opening ended without a result of its own (interrupted, cancelled): whoever waits may claim it anew."""
+
+
+# The slots whose initialisers the current call runs in, outermost first.
+being_opened: ContextVar[tuple[Slot, ...]] = ContextVar("being_opened", default=())
+
+
+class Ledger:
+    """What all slots of one opening share: its home, its lock, the order of opening, whether it has ended."""
+
+    def __init__(
+        self,
+        container: str,
+        name: str,
+        *,
+        defaults: Policy,
+        max_workers: int,
+        listeners: tuple[Listener, ...],
+        loop: asyncio.AbstractEventLoop | None,
+    ) -> None:
+        self.container = container
+        self.name = name
+        self.defaults = defaults
+        self.max_workers = max_workers
+        self.lock = threading.Lock()
+        self.home_thread = threading.get_ident()
+        self.loop = loop
+        self.lanes = Lanes(f"lifespan-{container}", max_workers)
+        self.ended = False
+        self.opened: list[Slot] = []
+        self.opening: set[Slot] = set()
+        self._listeners = listeners
+
+    @property
+    def at_home(self) -> bool:
+        """Whether the caller runs in the thread that the lifespan was opened in."""
+        return threading.get_ident() == self.home_thread
+
+    def end(self) -> None:
+        """Refuse openings from now on."""
+        with self.lock:
+            self.ended = True
+
+    def emit(self, event: Event) -> None:
+        """Tell every listener; one that raises is dropped with a log line, and never harms the resource."""
+        for listener in self._listeners:
+            try:
+                listener(event)
+            except Exception:
+                library_logger.exception("A listener raised and is dropped")
+                self._listeners = tuple(other for other in self._listeners if other is not listener)
+
+
+class Slot:
+    """One resource of one opening."""
+
+    def __init__(self, node: Node, ledger: Ledger, provider: ManagedResource) -> None:
+        self.node = node
+        self.ledger = ledger
+        self.provider = provider
+        self.state = State.PENDING
+        self.value: object = None
+        self.entered: Entered | None = None
+        self.lane: Lane | None = None
+        self.context: Context | None = None  # None: the context of whoever opened the lifespan
+        self.host: Host | None = None  # of an asynchronous resource
+        self.failure: BaseException | None = None  # of the last attempt to open it
+        self._opening: Future[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Slot {self.ledger.container}.{self.node.path} {self.state.name}>"
+
+    @cached_property
+    def policy(self) -> Policy:
+        """How this resource is opened and closed: its initialiser's word first, then the lifespan's."""
+        return policy_of(self.provider.provides).over(self.ledger.defaults)
+
+    @property
+    def asynchronous(self) -> bool:
+        """Whether it is opened on an event loop: told by its initialiser's kind, or found out when it was opened."""
+        return self.node.is_async or self.host is not None
+
+    @property
+    def path(self) -> str:
+        """The resource's name with its container's, as messages give it."""
+        return f"{self.ledger.container}.{self.node.path}"
+
+    def closed_error(self) -> LifespanClosedError:
+        """The error for a use that comes too late."""
+        return LifespanClosedError(self.path, self.ledger.name)
+
+    def claim(self) -> Future[None] | None:
+        """Claim the opening: None when it is the caller's, a future when it is open already or somebody else's.
+
+        Raises:
+            LifespanClosedError: it has closed.
+            LifespanError: its own initialiser asks for it.
+        """
+        if self in being_opened.get():
+            raise LifespanError(f"{self.path} was asked for by its own initialiser; it is not open before that returns")
+        with self.ledger.lock:
+            if self._opening is not None and self.state in (State.OPEN, State.OPENING):
+                return self._opening
+            if self.ledger.ended or self.state is not State.PENDING:
+                raise self.closed_error()
+            self.state = State.OPENING
+            self._opening = Future()
+            self.ledger.opening.add(self)
+            return None
+
+    @property
+    def opening(self) -> Future[None]:
+        """The future of the opening that is under way or done."""
+        if self._opening is None:
+            raise LifespanError(f"{self.path} is not being opened")
+        return self._opening
+
+    def opened(self, entered: Entered) -> bool:
+        """The claim holder has entered it. False when the lifespan ended meanwhile: close it at once."""
+        with self.ledger.lock:
+            self.ledger.opening.discard(self)
+            if not self.ledger.ended:
+                self.entered, self.value = entered, entered.value
+                self.state = State.OPEN
+                self.failure = None
+                self.ledger.opened.append(self)
+            else:
+                self.state = State.CLOSED
+        if self.state is State.CLOSED:
+            self.opening.set_exception(self.closed_error())
+            return False
+        self.opening.set_result(None)
+        return True
+
+    def failed(self, error: BaseException) -> None:
+        """The claim holder could not open it; the next one to ask may try again."""
+        opening = self.opening
+        with self.ledger.lock:
+            self.ledger.opening.discard(self)
+            self.state = State.PENDING
+            self.failure = error
+            self._opening = None
+        opening.set_exception(error if isinstance(error, Exception) else Abandoned())
+
+    def begin_close(self) -> bool:
+        """Take it out of use. False when it has been closed, or somebody is at it: each closes exactly once.
+
+        True as well for a closing that a signal interrupted before the resource's exit was called.
+        """
+        with self.ledger.lock:
+            interrupted = self.state is State.CLOSING and self.entered is not None and self.entered.exit is not None
+            if self.state is not State.OPEN and not interrupted:
+                return False
+            self.state = State.CLOSING
+            self.value = None
+            return True
+
+    def closed(self) -> None:
+        """It has closed, well or badly."""
+        self.state = State.CLOSED
+        self.entered = self.context = self.host = None
+
+    def event(self, kind: Kind, seconds: float, error: BaseException | None = None, *, failed: bool = False) -> None:
+        """Report an opening or closing of this resource."""
+        self.ledger.emit(Event(kind, self.ledger.container, self.node.path, seconds, error, failed))
+
+
+class ManagedResource(providers.Resource[Any]):
+    """Stands in a container instance for one of its resources, whatever asks for it: a factory, a user, a task.
+
+    An open resource is its value, synchronously, whichever way it was opened. One that is not open yet opens on the
+    spot where that can be done; a closed one says so.
+    """
+
+    slot: Slot
+    demand: Callable[[Slot], None]
+    retire: Callable[[Slot], Any]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Left undecided, an awaitable value would switch it on, and later values arrive wrapped in futures.
+        self.disable_async_mode()
+
+    def _provide(self, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
+        slot = self.slot
+        if args or kwargs:
+            raise UsageError(
+                f"{slot.path} was called with arguments, but its lifespan opens it once, with those it is declared "
+                "with; make what differs from call to call a Factory that is given the resource"
+            )
+        if slot.state is not State.OPEN:
+            self.demand(slot)
+        return slot.value
+
+    @property
+    def initialized(self) -> bool:
+        """Whether it is open."""
+        return self.slot.state is State.OPEN
+
+    def init(self) -> Any:
+        """Open it, where it is not open yet."""
+        return self()
+
+    def shutdown(self) -> Any:
+        """Close it, and before it whatever is open and needs it. It does not open again."""
+        return self.retire(self.slot)

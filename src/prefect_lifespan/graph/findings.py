@@ -1,0 +1,199 @@
+"""What is wrong with a container before anything opens, as data, each finding with its path drawn and its cure."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+from weakref import WeakKeyDictionary
+
+from dependency_injector import providers
+
+from prefect_lifespan.graph.edges import plain_arguments
+from prefect_lifespan.graph.model import Graph, Node
+from prefect_lifespan.graph.reader import ContainerClass, graph_of
+from prefect_lifespan.lifetimes import Lifetime
+
+Code = Literal["undefined-dependency", "cycle", "uncopyable-argument", "captive-lifetime", "undefined-selection"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that keeps a container from being opened.
+
+    `code` names the kind, `resource` the path of the provider at fault, `path` the way that leads there (each step
+    with its kind of provider), `problem` what is wrong and `cure` what to do.
+    """
+
+    code: Code
+    resource: str
+    path: tuple[str, ...]
+    problem: str
+    cure: str
+
+    def __str__(self) -> str:
+        drawn = "\n".join(
+            ("  " if depth == 0 else "  " + "   " * (depth - 1) + "└─ ") + step for depth, step in enumerate(self.path)
+        )
+        return f"{self.code}: {self.problem}\n{drawn}\n  Cure: {self.cure}"
+
+
+def check(container: ContainerClass) -> tuple[Finding, ...]:
+    """Everything that is wrong with a container class, found without opening anything.
+
+    Args:
+        container: a dependency-injector DeclarativeContainer class.
+
+    Returns:
+        The findings, empty for a container that can be opened. Dependencies that a run is to provide through
+        `overrides` count as undefined here.
+
+    Raises:
+        TypeError: `container` is not a container class.
+
+    Example:
+        >>> from dependency_injector import containers, providers
+        >>> class App(containers.DeclarativeContainer):
+        ...     url = providers.Dependency(instance_of=str)
+        >>> [finding.code for finding in check(App)]
+        ['undefined-dependency']
+    """
+    return findings(graph_of(require_container(container)), copying=True)
+
+
+def require_container(container: object) -> ContainerClass:
+    """`container`, where it is a declarative container class; an error that says what was given otherwise."""
+    if isinstance(container, type) and getattr(container, "__IS_CONTAINER__", False) is True:
+        return container
+    given = container.__qualname__ if isinstance(container, type) else type(container).__qualname__
+    raise TypeError(
+        f"expected a container class (a subclass of dependency_injector.containers.DeclarativeContainer), got {given}"
+        + ("" if isinstance(container, type) else "; give the class, each lifespan makes its own instance")
+    )
+
+
+def findings(graph: Graph, *, copying: bool = False) -> tuple[Finding, ...]:
+    """The findings of a graph that has been read; see `check`.
+
+    Whether arguments can be copied is tried with `copying` only: it costs a copy of each, and making an instance of
+    the container tells as well that one cannot.
+    """
+    found = _OF_STRUCTURE.get(graph)
+    if found is None:
+        found = _OF_STRUCTURE[graph] = (*_undefined(graph), *_cycles(graph), *_captives(graph))
+    return (*found, *_uncopyable(graph)) if copying else found
+
+
+# Findings hold text alone, so a graph dies with its container class, and its entry with it.
+_OF_STRUCTURE: WeakKeyDictionary[Graph, tuple[Finding, ...]] = WeakKeyDictionary()
+
+
+def describe(graph: Graph, key: int) -> str:
+    """A provider as a drawn path shows it: its name and what it is."""
+    node = graph.nodes[key]
+    kind = node.lifetime.told if node.lifetime is not None else type(node.provider).__name__
+    return f"{graph.container}.{node.path}  ({kind})"
+
+
+def _drawn(graph: Graph, keys: Sequence[int]) -> tuple[str, ...]:
+    return tuple(describe(graph, key) for key in keys)
+
+
+def _undefined(graph: Graph) -> Iterator[Finding]:
+    for node in graph.nodes.values():
+        if isinstance(node.provider, providers.Dependency) and not node.edges:
+            yield Finding(
+                code="undefined-dependency",
+                resource=node.path,
+                path=_drawn(graph, _way_to(graph, node)),
+                problem=f"{graph.container}.{node.path} is a Dependency that nothing provides",
+                cure=f"give it a default, or provide it: lifespan({graph.container}, overrides={{{node.path!r}: ...}})",
+            )
+
+
+def _way_to(graph: Graph, node: Node) -> Sequence[int]:
+    """From the first declared provider that needs `node` down to it."""
+    for user in graph.nodes.values():
+        if user.key != node.key and user.declared and not isinstance(user.provider, providers.Container):
+            way = graph.path_between(user.key, node.key)
+            if way:
+                return way
+    return [node.key]
+
+
+def _cycles(graph: Graph) -> Iterator[Finding]:
+    """One finding for each way back that a depth-first walk meets, without recursion."""
+    done: set[int] = set()
+    for start in graph.nodes:
+        if start in done:
+            continue
+        way: list[int] = [start]
+        on_way = {start}
+        pending = [_dependency_targets(graph, start)]
+        while way:
+            target = next(pending[-1], None)
+            if target is None:
+                pending.pop()
+                on_way.discard(way[-1])
+                done.add(way.pop())
+            elif target in on_way:
+                yield _cycle(graph, [*way[way.index(target) :], target])
+            elif target not in done:
+                way.append(target)
+                on_way.add(target)
+                pending.append(_dependency_targets(graph, target))
+
+
+def _dependency_targets(graph: Graph, key: int) -> Iterator[int]:
+    return (edge.target for edge in graph.nodes[key].edges if not edge.structural)
+
+
+def _cycle(graph: Graph, keys: Sequence[int]) -> Finding:
+    first = graph.nodes[keys[0]].path
+    return Finding(
+        code="cycle",
+        resource=first,
+        path=_drawn(graph, keys),
+        problem=f"{graph.container}.{first} needs itself",
+        cure="break the circle: pass one of them as a provider (`.provider`) and call it later, or split it in two",
+    )
+
+
+def _captives(graph: Graph) -> Iterator[Finding]:
+    for node in graph.resources:
+        if node.lifetime is None or node.lifetime is Lifetime.TASK:
+            continue
+        for target in graph.direct[node.key]:
+            shorter = graph.nodes[target]
+            if shorter.lifetime is not None and shorter.lifetime < node.lifetime:
+                yield Finding(
+                    code="captive-lifetime",
+                    resource=node.path,
+                    path=_drawn(graph, graph.path_between(node.key, target)),
+                    problem=(
+                        f"{graph.container}.{node.path} outlives {graph.container}.{shorter.path}, which it needs: "
+                        "it would go on using it after it has closed"
+                    ),
+                    cure=f"let {node.path} live no longer, or {shorter.path} as long",
+                )
+
+
+def _uncopyable(graph: Graph) -> Iterator[Finding]:
+    for node in graph.nodes.values():
+        if node.foreign or node.overridden:
+            continue  # values of an override are used as they are
+        for label, value in plain_arguments(node.provider):
+            try:
+                copy.deepcopy(value)
+            except Exception as error:
+                yield Finding(
+                    code="uncopyable-argument",
+                    resource=node.path,
+                    path=_drawn(graph, [node.key]),
+                    problem=(
+                        f"{label} of {graph.container}.{node.path} is a {type(value).__qualname__} that cannot be "
+                        f"copied ({type(error).__name__}), and each run gets a copy of its container"
+                    ),
+                    cure="wrap it, providers.Object(value), to be shared as it is, or let a provider make it",
+                )

@@ -1,0 +1,155 @@
+"""The graph of one container as data: nodes, edges, order, and the questions that the engine asks of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from dependency_injector import providers
+
+from prefect_lifespan.lifetimes import Lifetime
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """`label` says how the target is reached: an argument's name, a branch, "override"."""
+
+    target: int
+    label: str
+    # A sub-container contains its providers, and a provider of providers hands one out uncalled: the target may be
+    # asked for later, so it is opened before, but it takes no part in cycles.
+    structural: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One provider: `key` is its identity, `path` its name as a user would write it."""
+
+    key: int
+    path: str
+    provider: providers.Provider[object] = field(repr=False, compare=False)
+    edges: tuple[Edge, ...]
+    lifetime: Lifetime | None
+    is_async: bool
+    declared: bool  # by name in the container or in one of its sub-containers
+    foreign: bool  # brought in by an override, not by the container
+    overridden: bool
+
+    @property
+    def is_resource(self) -> bool:
+        """Whether the engine opens it; a resource overridden by something else is not one."""
+        return self.lifetime is not None and not self.overridden
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """All providers that a container reaches, in the order in which they can be opened."""
+
+    container: str
+    nodes: Mapping[int, Node]  # dependencies first, declaration order otherwise
+    by_path: Mapping[str, int]
+    # For each declared provider the declared ones it would need were nothing overridden.
+    declared_targets: Mapping[int, tuple[int, ...]]
+
+    @cached_property
+    def resources(self) -> tuple[Node, ...]:
+        """Every resource, dependencies first."""
+        return tuple(node for node in self.nodes.values() if node.is_resource)
+
+    @cached_property
+    def eager(self) -> tuple[Node, ...]:
+        """The resources that an eager opening opens: those that something in force can reach.
+
+        What only an overridden provider, or a branch that a selector did not choose, would have needed is left out.
+        """
+        return self.needed(self._roots)
+
+    @cached_property
+    def _roots(self) -> tuple[int, ...]:
+        # What the container declares is a root unless another declared provider needs it. The needs of an overridden
+        # provider count here too (its own edges are kept aside by the reader): a dependency whose only user is
+        # overridden must not become a root by that.
+        needed = {target for node in self.nodes.values() for target in self.declared_targets.get(node.key, ())}
+        return tuple(
+            node.key
+            for node in self.nodes.values()
+            if node.declared and node.key not in needed and not isinstance(node.provider, providers.Container)
+        )
+
+    def choosing(self, choices: Mapping[int, str]) -> Graph:
+        """The same graph where selectors have chosen: each keeps only the branch that `choices` names for its key."""
+        nodes = {
+            key: node
+            if key not in choices
+            else replace(node, edges=tuple(e for e in node.edges if e.label in ("selector", choices[key])))
+            for key, node in self.nodes.items()
+        }
+        return replace(self, nodes=nodes)
+
+    def reachable(self, start: Iterable[int]) -> set[int]:
+        """Everything that `start` reaches, itself included."""
+        seen: set[int] = set()
+        stack = list(start)
+        while stack:
+            key = stack.pop()
+            if key not in seen:
+                seen.add(key)
+                stack.extend(edge.target for edge in self.nodes[key].edges)
+        return seen
+
+    def needed(self, start: Iterable[int]) -> tuple[Node, ...]:
+        """The resources that `start` reaches, itself included, dependencies first."""
+        seen = self.reachable(start)
+        return tuple(node for node in self.resources if node.key in seen)
+
+    @cached_property
+    def direct(self) -> Mapping[int, tuple[int, ...]]:
+        """For each resource the resources it needs directly: reached without passing through another resource."""
+        nearest: dict[int, tuple[int, ...]] = {}
+        for node in self.nodes.values():
+            found: dict[int, None] = {}
+            for edge in node.edges:
+                if edge.target not in nearest:
+                    continue  # a structural way back; order is settled by the other direction
+                if self.nodes[edge.target].is_resource:
+                    found[edge.target] = None
+                else:
+                    found.update(dict.fromkeys(nearest[edge.target]))
+            nearest[node.key] = tuple(found)
+        return {node.key: nearest[node.key] for node in self.resources}
+
+    def reaching(self, is_target: Callable[[Node], bool]) -> set[int]:
+        """The keys of every provider that reaches, or is, a node for which `is_target` holds."""
+        hit: set[int] = set()
+        for node in self.nodes.values():  # dependencies first, so one pass suffices
+            if is_target(node) or any(edge.target in hit for edge in node.edges if not edge.structural):
+                hit.add(node.key)
+        return hit
+
+    def chain(self, target: int, start: Iterable[int] | None = None) -> Sequence[str]:
+        """Paths from what was asked for down to `target`: who needs it, and through what."""
+        for root in self._roots if start is None else tuple(start):
+            found = self.path_between(root, target)
+            if found:
+                return [self.nodes[key].path for key in found]
+        return [self.nodes[target].path]
+
+    def path_between(self, start: int, target: int) -> Sequence[int]:
+        """The keys on one shortest way from `start` to `target`; empty where there is none."""
+        came_from: dict[int, int] = {start: start}
+        frontier = [start]
+        while frontier and target not in came_from:
+            frontier = [t for key in frontier for t in self._visit(key, came_from)]
+        if target not in came_from:
+            return []
+        way = [target]
+        while way[-1] != start:
+            way.append(came_from[way[-1]])
+        return way[::-1]
+
+    def _visit(self, key: int, came_from: dict[int, int]) -> Iterator[int]:
+        for edge in self.nodes[key].edges:
+            if edge.target not in came_from:
+                came_from[edge.target] = key
+                yield edge.target

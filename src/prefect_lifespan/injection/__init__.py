@@ -1,0 +1,58 @@
+"""`inject`: a function whose marked parameters are provided by the container of the lifespan in force where it is called."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from dependency_injector.wiring import Closing, Provide, Provider
+
+from prefect_lifespan.errors import UsageError
+from prefect_lifespan.injection.markers import markers_of
+from prefect_lifespan.injection.plan import Plan
+from prefect_lifespan.injection.wrappers import wrap
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+__all__ = ["Closing", "Provide", "Provider", "inject"]
+
+
+def inject(function: F) -> F:
+    """Provide a function's marked parameters from the container in force where it is called.
+
+    The parameters disappear from what others see of the function: its signature, a flow's parameter schema, a task's
+    inputs and cache keys. An explicit keyword wins over injection, so `task.fn(..., db=fake)` needs no container.
+    Outside any lifespan the call opens just what it needs and closes it when it returns.
+
+    Args:
+        function: a task's or flow's function (below `@task` or `@flow`), a state hook, a rollback hook or any other;
+            synchronous, asynchronous, a generator or an asynchronous generator, and it stays of its kind. Parameters
+            are marked by dependency-injector's own markers, as default values or in `Annotated`.
+
+    Raises:
+        UsageError: at decoration, what can be told then: the order of decorators, a marker that names no provider, a
+            positional-only parameter. When called, a string id that no lifespan in force knows.
+        LifespanClosedError: when called, a resource whose lifespan has ended.
+        AsyncResourceError: when called, a synchronous function that would have to open an asynchronous resource.
+
+    Example:
+        >>> from dependency_injector import containers, providers
+        >>> class App(containers.DeclarativeContainer):
+        ...     greeting = providers.Resource(lambda: "hello")
+        >>> @inject
+        ... def greet(name: str, greeting: str = Provide[App.greeting]) -> str:
+        ...     return f"{greeting} {name}"
+        >>> greet("world")
+        'hello world'
+    """
+    if not inspect.isfunction(function):
+        kind = type(function).__qualname__
+        order = "; put @inject below it, next to the function" if kind in ("Flow", "Task") else ""
+        raise UsageError(f"@inject decorates functions, not a {kind}{order}")
+    plan = Plan(function, markers_of(function))
+    if not plan.markers:
+        raise UsageError(
+            f"{plan.where} has no parameter to inject; mark one: `db: Db = Provide[Container.db]`, or drop @inject"
+        )
+    return cast("F", wrap(function, plan))

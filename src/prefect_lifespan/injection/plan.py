@@ -1,0 +1,256 @@
+"""What one injected function is given, worked out once a scope; a call then reads values and makes no decision.
+
+The way of a value: the context variable gives the scope, its cache gives what was prepared for this function, and that
+gives open resources their values and calls other providers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Hashable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from prefect_lifespan.engine import Engine, Options, Slot, State, logging_to
+from prefect_lifespan.engine.closing import CloseReport
+from prefect_lifespan.engine.slot import ManagedResource
+from prefect_lifespan.errors import AsyncResourceError, UsageError
+from prefect_lifespan.graph.edges import AnyProvider
+from prefect_lifespan.injection.markers import Function, Marker, check_string_ids, is_marker, owner_of
+from prefect_lifespan.lifetimes import Policy
+from prefect_lifespan.scope import Scope, Unit, current_scope
+from prefect_lifespan.surroundings import surroundings
+
+Loop = asyncio.AbstractEventLoop | None
+
+# What a lifespan takes where it is not told otherwise; containers opened for a single call take it too.
+DEFAULT_POLICY = Policy(close_timeout_seconds=30.0, retries=0, retry_delay_seconds=1.0, on_close_error="raise")
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """One injected parameter in one scope: its provider, and the resources that it needs open."""
+
+    name: str
+    engine: Engine
+    provider: AnyProvider
+    slots: tuple[Slot, ...]
+    as_provider: bool
+
+    def value(self) -> Any:
+        """What is injected; the resources it needs are open."""
+        return self.provider if self.as_provider else self.provider()
+
+
+@dataclass(slots=True)
+class Prepared:
+    """All injected parameters of a function in one scope, with what must still hold for them to be used again."""
+
+    direct: tuple[tuple[str, Slot, AnyProvider], ...]
+    called: tuple[Given, ...]
+    loop: Loop  # the event loop that asynchronous values among them belong to
+    per_attempt: bool
+    attempt: Hashable | None
+
+    def values(self, on_loop: bool) -> dict[str, Any] | None:
+        """The values, or None where something has to be opened, made anew or decided again."""
+        if self.per_attempt and self.attempt != surroundings.attempt():
+            return None
+        if on_loop and self.loop is not None and asyncio.get_running_loop() is not self.loop:
+            return None
+        values: dict[str, Any] = {}
+        for name, slot, provider in self.direct:
+            value = slot.value
+            # Closing changes the state before it takes the value away, so a value read before is a good one.
+            if slot.state is not State.OPEN or provider.last_overriding is not None:
+                return None
+            values[name] = value
+        for given in self.called:
+            for slot in given.slots:
+                if slot.state is not State.OPEN:
+                    return None
+            values[given.name] = given.value()
+        return values
+
+
+class Plan:
+    """The injected parameters of one function. It is what a wrapper holds of the library, beside the function."""
+
+    def __init__(self, function: Function, markers: Mapping[str, Marker]) -> None:
+        self.where = f"{function.__module__}.{function.__qualname__}"
+        self.markers = markers
+
+    def ready(self, explicit: Mapping[str, Any], *, on_loop: bool) -> dict[str, Any] | None:
+        """Values of all injected parameters where they are at hand; None where `injected` has to see to it."""
+        prepared: Prepared | None = current_scope().prepared.get(self)
+        if prepared is None or (explicit and not self.markers.keys().isdisjoint(explicit)):
+            return None
+        return prepared.values(on_loop)
+
+    @contextmanager
+    def injected(self, explicit: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], Scope]]:
+        """Open what the call needs, and close afterwards what lives no longer than the call.
+
+        Gives the values, without those given explicitly, and the scope that the call is to run in.
+        """
+        call = Call(self, explicit, loop=None)
+        outcome: BaseException | None = None
+        try:
+            call.open()
+            yield call.values(), call.scope
+        except BaseException as error:
+            outcome = error
+            raise
+        finally:
+            report = CloseReport(self.where, outcome)
+            for opened in call.own():
+                report.merge(opened.close(outcome))
+            report.settle()
+
+    @asynccontextmanager
+    async def ainjected(self, explicit: Mapping[str, Any]) -> AsyncIterator[tuple[dict[str, Any], Scope]]:
+        """The same for a coroutine or an asynchronous generator."""
+        call = Call(self, explicit, loop=asyncio.get_running_loop())
+        outcome: BaseException | None = None
+        try:
+            await call.aopen()
+            yield await call.avalues(), call.scope
+        except BaseException as error:
+            outcome = error
+            raise
+        finally:
+            report = CloseReport(self.where, outcome)
+            for opened in call.own():
+                report.merge(await opened.aclose(outcome))
+            report.settle()
+
+
+class Call:
+    """The decisions of one call that found nothing prepared: which engine gives each parameter, and for how long."""
+
+    def __init__(self, plan: Plan, explicit: Mapping[str, Any], loop: Loop) -> None:
+        self._plan = plan
+        self._loop = loop
+        self.scope = current_scope()
+        self._attempt = surroundings.attempt()
+        self._new_unit: Unit | None = None
+        self._for_call: list[Engine] = []
+        wanted = [m for m in plan.markers.values() if m.name not in explicit or is_marker(explicit[m.name])]
+        self._given = [self._give(marker) for marker in wanted]
+        if self._new_unit is not None:
+            self.scope = Scope(self.scope.lifespans, self.scope.layers, self._new_unit)
+        self._lasting = len(wanted) == len(plan.markers) and not self._for_call and self._new_unit is None
+
+    def own(self) -> list[Engine | Unit]:
+        """What lives no longer than this call, in the order of closing."""
+        return [*reversed(self._for_call), *([self._new_unit] if self._new_unit is not None else [])]
+
+    def open(self) -> None:
+        """Open what the values need."""
+        for given in self._given:
+            if not given.as_provider:
+                given.engine.open(given.slots, self._plan.where)
+
+    async def aopen(self) -> None:
+        """Open what the values need; a provider that is handed out needs it too: its value may not be awaitable."""
+        for given in self._given:
+            await given.engine.aopen(given.slots, self._plan.where)
+
+    def values(self) -> dict[str, Any]:
+        """The values, for a synchronous function."""
+        values = self._made()
+        for name, value in values.items():
+            if asyncio.isfuture(value) or asyncio.iscoroutine(value):
+                value.close() if asyncio.iscoroutine(value) else value.cancel()
+                raise AsyncResourceError([name], self._plan.where)
+        self._keep()
+        return values
+
+    async def avalues(self) -> dict[str, Any]:
+        """The values, for an asynchronous function: those of asynchronous providers awaited."""
+        values = self._made()
+        pending = [name for name, value in values.items() if asyncio.isfuture(value) or asyncio.iscoroutine(value)]
+        for name in pending:
+            values[name] = await values[name]
+        if not pending:
+            self._keep()
+        return values
+
+    def _made(self) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for given in self._given:
+            # dependency-injector's singletons are made twice by two threads that are the first to ask.
+            with given.engine.making:
+                values[given.name] = given.value()
+        return values
+
+    def _keep(self) -> None:
+        """Let the next call in this scope go without decisions: everything has been made once."""
+        if not self._lasting:
+            return
+        direct = tuple(
+            (given.name, given.provider.slot, given.provider)
+            for given in self._given
+            if isinstance(given.provider, ManagedResource) and not given.as_provider
+        )
+        names = {name for name, _, _ in direct}
+        bound = (s for g in self._given for s in g.slots if s.asynchronous and s.policy.loop_bound)
+        self.scope.prepared[self._plan] = Prepared(
+            direct=direct,
+            called=tuple(given for given in self._given if given.name not in names),
+            loop=next((slot.ledger.loop for slot in bound), None),
+            per_attempt=any(given.engine.has_task_resources for given in self._given),
+            attempt=self._attempt,
+        )
+
+    def _give(self, marker: Marker) -> Given:
+        engine = self._locate(marker)
+        keys = engine.keys_of(marker.provider)
+        if engine.has_task_resources or self._on_other_loop(engine, keys):
+            unit = self._unit()
+            if not unit.owns(engine):
+                engine = unit.derived(engine, self._plan.where, self._loop)
+        own = {slot.node.key for slot in self._on_other_loop(engine, keys)}
+        if marker.closing:
+            own.update(keys)
+        if own:
+            engine = engine.derive(lambda node: node.key in own, name=self._plan.where, loop=self._loop)
+            self._for_call.append(engine)
+        provider = engine.resolve(marker.provider, marker.modifier)
+        assert provider is not None, "it was located there"
+        return Given(marker.name, engine, provider, engine.needed(keys), marker.as_provider)
+
+    def _on_other_loop(self, engine: Engine, keys: tuple[int, ...]) -> list[Slot]:
+        return [] if self._loop is None else engine.slots_on_other_loop(keys, self._loop)
+
+    def _locate(self, marker: Marker) -> Engine:
+        """The innermost engine that provides what a marker names; one for this call where no lifespan does."""
+        for engine in self.scope.engines():
+            if engine.resolve(marker.provider, marker.modifier) is not None:
+                return engine
+        if isinstance(marker.provider, str):
+            innermost = self.scope.innermost()
+            if innermost is not None:
+                check_string_ids({marker.name: marker}, innermost.engine.graph, self._plan.where)
+            raise UsageError(
+                f"{self._plan.where}: {marker.name} asks for {marker.provider!r} by its path, and no lifespan in force "
+                "here has it; call it inside one, or name the provider itself: Provide[Container.name]"
+            )
+        container = owner_of(marker.provider)
+        assert container is not None, "markers without a container are refused at decoration"
+        unit = self._unit()
+        if not unit.has(container, self.scope):
+            surroundings.logger().info(
+                "No lifespan of %s is in force for %s: what it needs is opened for this call",
+                container.__qualname__,
+                self._plan.where,
+            )
+        return unit.standing_alone(container, self.scope, self._plan.where, self._loop)
+
+    def _unit(self) -> Unit:
+        unit = self._new_unit or self.scope.unit
+        if unit is None or unit.attempt != self._attempt:
+            options = Options(DEFAULT_POLICY, listeners=(logging_to(surroundings.logger()),))
+            unit = self._new_unit = Unit(self._attempt, options)
+        return unit

@@ -1,0 +1,133 @@
+"""The function that stands in for an injected one: of the same kind, under the same name, without the parameters."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Container, Iterable, Mapping
+from typing import Any, cast
+
+from prefect_lifespan.injection.markers import Function, distinct_code, is_marker, without
+from prefect_lifespan.injection.plan import Plan
+
+
+class Binding:
+    """How the arguments of the visible signature become those of the function, wherever the injected ones stand."""
+
+    def __init__(self, function: Function, injected: Iterable[str]) -> None:
+        names = set(injected)
+        parameters = inspect.signature(function).parameters.values()
+        self._positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        self._rest = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+        self._injected = names
+        first = next((i for i, name in enumerate(self._positional) if name in names), len(self._positional))
+        # With at most this many positional arguments none of them stands at or after an injected parameter.
+        self.simple_up_to = first
+
+    def arguments(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], values: Mapping[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Positional and keyword arguments for the function; explicit keywords win over injected values."""
+        named = {**values, **{name: value for name, value in kwargs.items() if not self._is_placeholder(name, value)}}
+        if len(args) <= self.simple_up_to:
+            return args, named
+        given = list(args)
+        positional: list[Any] = []
+        for name in self._positional:
+            if name in self._injected:
+                positional.append(named.pop(name))
+            elif given:
+                positional.append(given.pop(0))
+            elif name in named:
+                positional.append(named.pop(name))
+            else:
+                break  # a default, and nothing positional follows
+        return (*positional, *given), named
+
+    def _is_placeholder(self, name: str, value: object) -> bool:
+        return name in self._injected and is_marker(value)
+
+
+def wrap(function: Function, plan: Plan) -> Function:
+    """The function with its injected parameters provided, as a function of the same kind."""
+    binding = Binding(function, plan.markers)
+    if inspect.isasyncgenfunction(function):
+        wrapper = _asynchronous_generator(function, plan, binding)
+    elif inspect.iscoroutinefunction(function):
+        wrapper = _coroutine(function, plan, binding)
+    elif inspect.isgeneratorfunction(function):
+        wrapper = _generator(function, plan, binding)
+    else:
+        wrapper = _blocking(function, plan, binding)
+    return dress(wrapper, function, plan.markers)
+
+
+def dress(wrapper: Function, function: Function, injected: Container[str]) -> Function:
+    """Give a wrapper the function's name, documentation, place and visible signature."""
+    functools.update_wrapper(wrapper, function)
+    dressed = cast("Any", wrapper)
+    dressed.__signature__ = without(function, injected)
+    dressed.__annotations__ = {name: a for name, a in function.__annotations__.items() if name not in injected}
+    dressed.__code__ = distinct_code(dressed.__code__, function)
+    return wrapper
+
+
+# The bodies of wrappers name nothing but their closure: Prefect pickles them by value, with the globals they name.
+
+
+def _blocking(function: Function, plan: Plan, binding: Binding) -> Function:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        values = plan.ready(kwargs, on_loop=False)
+        if values is not None:
+            if len(args) <= binding.simple_up_to:
+                return function(*args, **values, **kwargs)
+            args, kwargs = binding.arguments(args, kwargs, values)
+            return function(*args, **kwargs)
+        with plan.injected(kwargs) as (values, scope):
+            args, kwargs = binding.arguments(args, kwargs, values)
+            with scope.in_force():
+                return function(*args, **kwargs)
+
+    return wrapper
+
+
+def _coroutine(function: Function, plan: Plan, binding: Binding) -> Function:
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        values = plan.ready(kwargs, on_loop=True)
+        if values is not None:
+            if len(args) <= binding.simple_up_to:
+                return await function(*args, **values, **kwargs)
+            args, kwargs = binding.arguments(args, kwargs, values)
+            return await function(*args, **kwargs)
+        async with plan.ainjected(kwargs) as (values, scope):
+            args, kwargs = binding.arguments(args, kwargs, values)
+            with scope.in_force():
+                return await function(*args, **kwargs)
+
+    return wrapper
+
+
+def _generator(function: Function, plan: Plan, binding: Binding) -> Function:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        with plan.injected(kwargs) as (values, scope):
+            args, kwargs = binding.arguments(args, kwargs, values)
+            return (yield from scope.stepping(function(*args, **kwargs)))
+
+    return wrapper
+
+
+def _asynchronous_generator(function: Function, plan: Plan, binding: Binding) -> Function:
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        async with plan.ainjected(kwargs) as (values, scope):
+            args, kwargs = binding.arguments(args, kwargs, values)
+            steps = scope.astepping(function(*args, **kwargs))
+            try:
+                sent = None
+                while True:
+                    sent = yield await steps.asend(sent)
+            except StopAsyncIteration:
+                return
+            finally:
+                await steps.aclose()
+
+    return wrapper

@@ -1,0 +1,5 @@
+"""`lifespan`: the container's resources are open for a flow run, or for a `with` block, and closed in the end."""
+
+from prefect_lifespan.lifespans.lifespan import lifespan
+
+__all__ = ["lifespan"]

@@ -1,0 +1,195 @@
+"""A flow function with a lifespan around each of its calls, of the same kind as the function."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+from prefect.flows import Flow
+from prefect.tasks import Task
+from prefect.utilities.callables import parameter_schema
+
+from prefect_lifespan.errors import UsageError
+from prefect_lifespan.graph import graph_of
+from prefect_lifespan.injection.markers import check_string_ids, markers_of, without
+from prefect_lifespan.injection.plan import Plan
+from prefect_lifespan.injection.wrappers import Binding, dress
+from prefect_lifespan.lifespans.prefect_run import is_being_drawn
+from prefect_lifespan.lifespans.session import Session, Settings
+from prefect_lifespan.scope import Scope, current_scope
+
+Function = Callable[..., Any]
+
+
+def wrap_flow(function: Any, settings: Settings) -> Any:
+    """Wrap a flow function, or the function of a flow.
+
+    Raises:
+        UsageError: at decoration, for what is no function, and for markers that cannot be injected.
+    """
+    if isinstance(function, Flow):
+        wrapped = copy.copy(cast("Flow[..., Any]", function))
+        wrapped.fn = wrap_flow(wrapped.fn, settings)
+        wrapped.parameters = parameter_schema(wrapped.fn)
+        return wrapped
+    if isinstance(function, Task):
+        raise UsageError("@lifespan is for flows; a task gets the resources of the flow that calls it through @inject")
+    if not inspect.isfunction(function):
+        raise UsageError(f"@lifespan decorates flow functions, not a {type(function).__qualname__}")
+    around = FlowLifespan(function, settings)
+    if inspect.isasyncgenfunction(function):
+        wrapper = _asynchronous_generator(function, around)
+    elif inspect.iscoroutinefunction(function):
+        wrapper = _coroutine(function, around)
+    elif inspect.isgeneratorfunction(function):
+        wrapper = _generator(function, around)
+    else:
+        wrapper = _blocking(function, around)
+    return dress(wrapper, function, around.plan.markers)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One call of a flow function: what it is called with, and the scope that it runs in."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    scope: Scope
+
+
+class FlowLifespan:
+    """The lifespan of one flow function. It is what the wrapper holds of the library, beside the function."""
+
+    def __init__(self, function: Function, settings: Settings) -> None:
+        markers = markers_of(function)
+        self.plan = Plan(function, markers)
+        check_string_ids(markers, graph_of(settings.container), self.plan.where)
+        self._settings = settings
+        self._binding = Binding(function, markers)
+        self._visible = without(function, markers)
+
+    @contextmanager
+    def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Run]:
+        """Open for one run, give its arguments and scope, and close with the outcome of the body."""
+        if is_being_drawn():
+            yield self._drawn(args, kwargs)
+            return
+        session = Session.begin(self._settings, self._parameters(args, kwargs), name=self.plan.where, loop=None)
+        session.open()
+        outcome: BaseException | None = None
+        try:
+            with ExitStack() as stack:
+                with session.scope.in_force():
+                    values, scope = stack.enter_context(self.plan.injected(kwargs))
+                yield Run(*self._binding.arguments(args, kwargs, values), scope)
+        except BaseException as error:
+            outcome = error
+            raise
+        finally:
+            session.close(outcome)
+
+    @asynccontextmanager
+    async def arun(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncIterator[Run]:
+        """The same for a flow that is a coroutine or an asynchronous generator."""
+        if is_being_drawn():
+            yield self._drawn(args, kwargs)
+            return
+        parameters, loop = self._parameters(args, kwargs), asyncio.get_running_loop()
+        session = Session.begin(self._settings, parameters, name=self.plan.where, loop=loop)
+        await session.aopen()
+        outcome: BaseException | None = None
+        try:
+            async with AsyncExitStack() as stack:
+                with session.scope.in_force():
+                    values, scope = await stack.enter_async_context(self.plan.ainjected(kwargs))
+                yield Run(*self._binding.arguments(args, kwargs, values), scope)
+        except BaseException as error:
+            outcome = error
+            raise
+        finally:
+            await session.aclose(outcome)
+
+    def _parameters(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The flow's parameters by name, where overrides depend on them."""
+        if not callable(self._settings.overrides):
+            return {}
+        visible = {name: value for name, value in kwargs.items() if name not in self.plan.markers}
+        bound = self._visible.bind(*args, **visible)
+        bound.apply_defaults()
+        rest = next((p.name for p in self._visible.parameters.values() if p.kind is p.VAR_KEYWORD), None)
+        parameters = dict(bound.arguments)
+        return {**parameters, **parameters.pop(rest)} if rest is not None else parameters
+
+    def _drawn(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Run:
+        stand_ins = dict.fromkeys(self.plan.markers, StandIn())
+        return Run(*self._binding.arguments(args, kwargs, stand_ins), current_scope())
+
+
+class StandIn:
+    """What a flow function is given in a resource's place while it is only drawn: it takes everything, does nothing."""
+
+    def __getattr__(self, name: str) -> StandIn:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self
+
+    def __call__(self, *args: Any, **kwargs: Any) -> StandIn:
+        return self
+
+    def __iter__(self) -> Iterator[StandIn]:
+        return iter(())
+
+    def __enter__(self) -> StandIn:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+
+# The bodies of wrappers name nothing but their closure: Prefect pickles them by value, with the globals they name.
+
+
+def _blocking(function: Function, around: FlowLifespan) -> Function:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        with around.run(args, kwargs) as run, run.scope.in_force():
+            return function(*run.args, **run.kwargs)
+
+    return wrapper
+
+
+def _coroutine(function: Function, around: FlowLifespan) -> Function:
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        async with around.arun(args, kwargs) as run:
+            with run.scope.in_force():
+                return await function(*run.args, **run.kwargs)
+
+    return wrapper
+
+
+def _generator(function: Function, around: FlowLifespan) -> Function:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        with around.run(args, kwargs) as run:
+            return (yield from run.scope.stepping(function(*run.args, **run.kwargs)))
+
+    return wrapper
+
+
+def _asynchronous_generator(function: Function, around: FlowLifespan) -> Function:
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        async with around.arun(args, kwargs) as run:
+            steps = run.scope.astepping(function(*run.args, **run.kwargs))
+            try:
+                sent = None
+                while True:
+                    sent = yield await steps.asend(sent)
+            except StopAsyncIteration:
+                return
+            finally:
+                await steps.aclose()
+
+    return wrapper

@@ -1,0 +1,99 @@
+"""The futures of a run that nobody has waited for: a lifespan closes after them, whatever task runner is in use."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from prefect.context import FlowRunContext
+from prefect.futures import PrefectFuture
+from prefect.task_runners import TaskRunner
+
+from prefect_lifespan.scope import current_scope
+
+Future = PrefectFuture[Any]
+
+
+class PendingFutures:
+    """Futures submitted under one lifespan and not done yet; done ones are let go of at once."""
+
+    def __init__(self) -> None:
+        self._futures: dict[int, Future] = {}
+        self._change = threading.Condition()
+
+    def add(self, future: Future) -> None:
+        """Keep a future until it is done."""
+        with self._change:
+            self._futures[id(future)] = future
+        future.add_done_callback(self._done)
+
+    def __len__(self) -> int:
+        return len(self._futures)
+
+    def cancel_queued(self) -> None:
+        """Cancel what has not begun, as Prefect does at the end of a flow; what runs goes on."""
+        with self._change:
+            futures = list(self._futures.values())
+        for future in futures:
+            cancel = getattr(getattr(future, "wrapped_future", None), "cancel", None)
+            if cancel is not None:
+                cancel()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until all are done, those included that are submitted meanwhile; False when `seconds` ran out."""
+        deadline = None if seconds is None else time.monotonic() + seconds
+        with self._change:
+            while self._futures:
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    return False
+                self._change.wait(left)
+        return True
+
+    async def wait_async(self, seconds: float | None = None) -> bool:
+        """The same without holding up the event loop, on which tasks may be running."""
+        loop = asyncio.get_running_loop()
+        changed = asyncio.Event()
+        with self._change:
+            futures = list(self._futures.values())
+        for future in futures:
+            future.add_done_callback(lambda _: loop.call_soon_threadsafe(changed.set))
+        try:
+            async with asyncio.timeout(seconds):
+                while self._futures:
+                    await changed.wait()
+                    changed.clear()
+        except TimeoutError:
+            return False
+        return True
+
+    def _done(self, future: Future) -> None:
+        with self._change:
+            self._futures.pop(id(future), None)
+            self._change.notify_all()
+
+
+def watch_submissions() -> None:
+    """Let futures that this flow run's task runner submits be known to the lifespans in force where that happens.
+
+    Prefect drops what is queued when a flow function returns, and has no hook for submissions; its runner is one
+    object per run, whose `submit` is what `task.submit` and `map` go through, so it is replaced on that object.
+    """
+    context = FlowRunContext.get()
+    runner: TaskRunner[Any] | None = context.task_runner if context is not None else None
+    if runner is None or "submit" in vars(runner):
+        return
+    submit: Callable[..., Future] = runner.submit
+
+    def submit_and_tell(*args: Any, **kwargs: Any) -> Future:
+        future = submit(*args, **kwargs)
+        for lifespan in current_scope().lifespans:
+            pending = lifespan.pending
+            if isinstance(pending, PendingFutures):
+                pending.add(future)
+        return future
+
+    runner.submit = submit_and_tell

@@ -1,0 +1,176 @@
+"""The `lifespan` object: a decorator for flow functions and a context manager of both kinds."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Sequence
+from contextvars import Token
+from types import TracebackType
+from typing import Any, Literal, TypeVar, cast
+
+from dependency_injector import containers, providers
+
+from prefect_lifespan.errors import UsageError
+from prefect_lifespan.graph import graph_of
+from prefect_lifespan.graph.anchors import anchor_of
+from prefect_lifespan.graph.edges import AnyProvider
+from prefect_lifespan.graph.findings import require_container
+from prefect_lifespan.graph.reader import ContainerClass
+from prefect_lifespan.layers import did_you_mean, providers_for
+from prefect_lifespan.lifespans.flows import wrap_flow
+from prefect_lifespan.lifespans.session import Overrides, Session, Settings
+from prefect_lifespan.lifetimes import OnCloseError, Policy
+from prefect_lifespan.scope import Scope, enter, leave
+
+F = TypeVar("F", bound=Callable[..., Any])
+Eager = bool | Sequence["AnyProvider | str"]
+
+
+class lifespan:  # noqa: N801 - used as a decorator and a context manager, named as the field names it
+    """Open a container's resources, and close them in the end, whatever happens in between.
+
+    Three uses of one object. As a decorator below `@flow` (or above it), each run of the flow, and each attempt of a
+    run, has its own container instance: its resources open when the function starts, tasks get them through `@inject`,
+    and they close after the last task that was submitted is done. The function's own marked parameters are injected
+    too. `with lifespan(C) as container:` and `async with lifespan(C) as container:` do the same for a block; flows
+    called in it share its resources.
+
+    Args:
+        container: a dependency-injector DeclarativeContainer class.
+        overrides: other providers or plain objects for this lifespan, by dotted path; or a function that is given the
+            flow's parameters by keyword and returns them.
+        eager: True opens all run resources at the start; a list of providers (or their paths) opens those and what
+            they need; False opens none. What is not open opens at first use.
+        share: whether to join a lifespan of the same container that is in force here; False opens one of its own. One
+            with `overrides` is always its own.
+        max_workers: how many blocking initialisers may run at a time, each in a thread that its resource then stays
+            in. 1 runs them in the calling thread.
+        open_timeout_seconds: seconds that one attempt to open one resource may take; None for no limit.
+        close_timeout_seconds: seconds that closing one resource may take; None for no limit.
+        retries: further attempts to open a resource whose initialiser raised.
+        retry_delay_seconds: seconds between two attempts.
+        on_close_error: "raise" fails a run whose body succeeded when a resource does not close; "warn" logs it.
+        pending: what happens to futures that were submitted and not awaited when the function returns: "wait" lets
+            them finish, "cancel" drops those that have not begun. Running ones are always waited for.
+
+    Raises:
+        TypeError: `container` is not a container class.
+        UsageError: a name in `overrides` or `eager` that the container does not declare.
+        ValueError: a number or a word out of range.
+        InvalidContainerError: when entered, a container that cannot be opened as it is declared and overridden.
+        AsyncResourceError: when entered without an event loop, asynchronous resources that are to be opened.
+        ResourceTimeoutError: when entered, a resource that does not open within its limit.
+        ResourceCloseError: when left, what failed to close after a body that succeeded.
+
+    An initialiser's own exception arrives with its own type, and a note that says what was being opened.
+
+    Example:
+        >>> from dependency_injector import containers, providers
+        >>> from prefect_lifespan import lifespan
+        >>> def open_db():
+        ...     print("open")
+        ...     yield "db"
+        ...     print("close")
+        >>> class App(containers.DeclarativeContainer):
+        ...     db = providers.Resource(open_db)
+        >>> with lifespan(App) as container:
+        ...     print(container.db())
+        open
+        db
+        close
+    """
+
+    def __init__(
+        self,
+        container: ContainerClass,
+        *,
+        overrides: Overrides = None,
+        eager: Eager = True,
+        share: bool = True,
+        max_workers: int = 1,
+        open_timeout_seconds: float | None = None,
+        close_timeout_seconds: float | None = 30,
+        retries: int = 0,
+        retry_delay_seconds: float = 1,
+        on_close_error: OnCloseError = "raise",
+        pending: Literal["wait", "cancel"] = "wait",
+    ) -> None:
+        require_container(container)
+        if max_workers < 1:
+            raise ValueError(f"max_workers is {max_workers!r}; it must be one or more")
+        if pending not in ("wait", "cancel"):
+            raise ValueError(f"pending is {pending!r}; it must be 'wait' or 'cancel'")
+        if overrides is not None and not callable(overrides):
+            providers_for(graph_of(container), overrides)  # a wrong name speaks here, not at the first run
+        self._settings = Settings(
+            container=container,
+            overrides=overrides,
+            eager=eager if isinstance(eager, bool) else [_key_of(item, container) for item in eager],
+            share=share,
+            max_workers=max_workers,
+            policy=Policy(
+                open_timeout_seconds=open_timeout_seconds,
+                close_timeout_seconds=close_timeout_seconds,
+                retries=retries,
+                retry_delay_seconds=retry_delay_seconds,
+                on_close_error=on_close_error,
+            ),
+            pending=pending,
+        )
+        # Entered and not left yet; the same object may be entered by several threads or tasks at once.
+        self._entered: list[tuple[Session, Token[Scope]]] = []
+
+    def __call__(self, function: F) -> F:
+        return cast("F", wrap_flow(function, self._settings))
+
+    def __enter__(self) -> containers.DynamicContainer:
+        session = Session.begin(self._settings, {}, name=self._name("with"), loop=None)
+        session.open()
+        return self._enter(session)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._leave().close(error)
+
+    async def __aenter__(self) -> containers.DynamicContainer:
+        session = Session.begin(self._settings, {}, name=self._name("async with"), loop=asyncio.get_running_loop())
+        await session.aopen()
+        return self._enter(session)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._leave().aclose(error)
+
+    def _name(self, statement: str) -> str:
+        return f"`{statement} lifespan({self._settings.container.__qualname__})`"
+
+    def _enter(self, session: Session) -> containers.DynamicContainer:
+        self._entered.append((session, enter(session.scope)))
+        return session.container
+
+    def _leave(self) -> Session:
+        """The session to close: the last one entered in this context, or simply the last one.
+
+        A test fixture may be left in another context than it was entered in.
+        """
+        here = [entry for entry in self._entered if entry[0].is_in_force()]
+        entry = (here or self._entered)[-1]
+        self._entered.remove(entry)
+        session, token = entry
+        leave(token)
+        return session
+
+
+def _key_of(item: AnyProvider | str, container: ContainerClass) -> int:
+    graph = graph_of(container)
+    if isinstance(item, str):
+        if item not in graph.by_path:
+            raise UsageError(f"eager names {item!r}, which {graph.container} lacks{did_you_mean(item, graph)}")
+        return graph.by_path[item]
+    if not providers.is_provider(item) or id(anchor_of(item)) not in graph.nodes:
+        given = item.__qualname__ if inspect.isclass(item) else type(item).__qualname__
+        raise UsageError(f"eager holds a {given} that is no provider of {graph.container}; name one of its own")
+    return id(anchor_of(item))

@@ -1,0 +1,68 @@
+"""What the library reads of the Prefect run it is in: its name, its log, its attempt, whether it is being drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from prefect.context import FlowRunContext, TaskRunContext
+from prefect.exceptions import MissingContextError, Pause
+from prefect.logging.loggers import flow_run_logger, get_run_logger
+from prefect.utilities.visualization import get_task_viz_tracker
+
+from prefect_lifespan.engine import library_logger
+from prefect_lifespan.engine.events import Logger
+from prefect_lifespan.surroundings import surroundings
+
+
+def flow_context() -> FlowRunContext | None:
+    """The context of the flow run that the caller is in, on the machine that drives it."""
+    context = FlowRunContext.get()
+    return context if context is not None and context.flow_run is not None else None
+
+
+def run_name(otherwise: str) -> str:
+    """The run as messages name it."""
+    context = flow_context()
+    if context is None or context.flow_run is None:
+        return otherwise
+    flow = f" of flow {context.flow.name!r}" if context.flow is not None else ""
+    return f"flow run {context.flow_run.name!r}{flow}"
+
+
+def flow_logger() -> Logger:
+    """The log of the flow run that the caller is in; the library's own outside one."""
+    context = flow_context()
+    if context is None or context.flow_run is None:
+        return library_logger
+    return flow_run_logger(context.flow_run, context.flow)
+
+
+def run_logger() -> Logger:
+    """The log of the innermost run: a task's, a flow's, or the library's own."""
+    try:
+        return get_run_logger()
+    except MissingContextError:
+        return library_logger
+
+
+def attempt() -> Hashable | None:
+    """What tells the work of one task run from another's, and from its flow's; None outside any run."""
+    task, flow = TaskRunContext.get(), FlowRunContext.get()
+    flow_id = flow.flow_run.id if flow is not None and flow.flow_run is not None else None
+    if task is None:
+        return flow_id
+    return (flow_id, task.task_run.id, task.task_run.run_count)
+
+
+def is_being_drawn() -> bool:
+    """Whether the flow function is only run for `flow.visualize()`, which calls no task."""
+    return get_task_viz_tracker() is not None
+
+
+def is_suspension(error: BaseException | None) -> bool:
+    """Whether a body ended because its run was paused or suspended, which is no failure."""
+    return isinstance(error, Pause)
+
+
+surroundings.attempt = attempt
+surroundings.logger = run_logger

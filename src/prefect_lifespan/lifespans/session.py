@@ -1,0 +1,189 @@
+"""One lifespan from entering to leaving: joins the one in force or opens its own, and closes it after its last task."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from prefect_lifespan.engine import CloseReport, Engine, Options, logging_to
+from prefect_lifespan.engine.hosting import uninterrupted
+from prefect_lifespan.errors import LifespanClosedError
+from prefect_lifespan.graph import graph_of
+from prefect_lifespan.graph.reader import ContainerClass
+from prefect_lifespan.layers import providers_for
+from prefect_lifespan.lifespans.futures import PendingFutures, watch_submissions
+from prefect_lifespan.lifespans.prefect_run import flow_logger, is_suspension, run_name
+from prefect_lifespan.lifetimes import Policy
+from prefect_lifespan.scope import InForce, Scope, current_scope
+
+# How long tasks that run when their run is terminated may go on using its resources.
+TERMINATION_GRACE_SECONDS = 10.0
+
+Overrides = Mapping[str, object] | Callable[..., Mapping[str, object]] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a lifespan was asked for."""
+
+    container: ContainerClass
+    overrides: Overrides
+    eager: bool | Sequence[int]
+    share: bool
+    max_workers: int
+    policy: Policy
+    pending: Literal["wait", "cancel"]
+
+
+class Session:
+    """One entering of a lifespan; made by `begin`, then opened, then closed with the outcome of the body."""
+
+    def __init__(
+        self, settings: Settings, in_force: InForce, scope: Scope, pending: PendingFutures, *, joined: bool
+    ) -> None:
+        self._settings = settings
+        self._in_force = in_force
+        self._joined = joined
+        self.scope = scope
+        self.pending = pending
+
+    @classmethod
+    def begin(
+        cls, settings: Settings, parameters: Mapping[str, Any], *, name: str, loop: asyncio.AbstractEventLoop | None
+    ) -> Session:
+        """Decide what this lifespan stands on; nothing is open yet.
+
+        Raises:
+            InvalidContainerError: the container cannot be opened as it is declared and overridden.
+            UsageError: an override of a provider that does not exist.
+        """
+        outer = current_scope()
+        given = settings.overrides(**parameters) if callable(settings.overrides) else settings.overrides
+        joinable = outer.innermost(settings.container) if settings.share and not given else None
+        pending = PendingFutures()
+        if joinable is not None:
+            in_force = InForce(joinable.engine, joinable.layers, pending)
+        else:
+            graph = graph_of(settings.container)
+            named = {graph.by_path[path]: p for path, p in providers_for(graph, given or {}).items()}
+            engine = Engine.of(
+                settings.container,
+                name=run_name(name),
+                options=Options(settings.policy, settings.max_workers, (logging_to(flow_logger()),)),
+                # What is overridden around a lifespan, by a test, stands over what the lifespan brings itself.
+                overrides={**named, **outer.overrides_for(settings.container)},
+                loop=loop,
+            )
+            in_force = InForce(engine, outer.layers, pending)
+        scope = Scope((*outer.lifespans, in_force), outer.layers, outer.unit)
+        watch_submissions()
+        return cls(settings, in_force, scope, pending, joined=joinable is not None)
+
+    @property
+    def engine(self) -> Engine:
+        """The engine, as overrides entered since a joined lifespan was opened see it."""
+        return self._in_force.under(self.scope.layers)
+
+    def is_in_force(self) -> bool:
+        """Whether this is the innermost lifespan here."""
+        lifespans = current_scope().lifespans
+        return bool(lifespans) and lifespans[-1] is self._in_force
+
+    @property
+    def container(self) -> Any:
+        """The container instance."""
+        return self.engine.instance
+
+    def open(self) -> None:
+        """Open what is wanted at once; what was open is closed again when that fails."""
+        engine = self.engine
+        try:
+            engine.open(self._wanted(engine), engine.ledger.name, in_callers_context=not self._joined)
+        except BaseException as error:
+            if not self._joined:
+                engine.close(error).settle()
+            raise
+
+    async def aopen(self) -> None:
+        """The same on the running event loop."""
+        engine = self.engine
+        try:
+            await engine.aopen(self._wanted(engine), engine.ledger.name, in_callers_context=not self._joined)
+        except BaseException as error:
+            if not self._joined:
+                (await engine.aclose(error)).settle()
+            raise
+
+    def close(self, outcome: BaseException | None) -> None:
+        """Wait for the last task, then close with the outcome; see `settle` of the report for what is raised."""
+        report = CloseReport(self._settings.container.__qualname__, outcome)
+        grace = self._grace(outcome)
+        try:
+            if not self.pending.wait(grace):
+                self._tell_left_behind(grace)
+        except BaseException as interruption:
+            report.interrupted(interruption)
+            self._wait_again_for_the_running()
+        if not self._joined:
+            report.merge(self._in_force.engine.close(self._told(outcome) or report.interruption))
+        report.settle()
+
+    async def aclose(self, outcome: BaseException | None) -> None:
+        """The same on the running event loop, whatever cancels the caller meanwhile."""
+        report = CloseReport(self._settings.container.__qualname__, outcome)
+        grace = self._grace(outcome)
+        try:
+            if not await self.pending.wait_async(grace):
+                self._tell_left_behind(grace)
+        except BaseException as interruption:
+            report.interrupted(interruption)
+            self.pending.cancel_queued()
+            report.interrupted(await uninterrupted(self.pending.wait_async(TERMINATION_GRACE_SECONDS)))
+        if not self._joined:
+            report.merge(await self._in_force.engine.aclose(self._told(outcome) or report.interruption))
+        report.settle()
+
+    def _wanted(self, engine: Engine) -> Sequence[Any]:
+        eager = self._settings.eager
+        if isinstance(eager, bool):
+            slots = engine.eager() if eager else []
+        else:
+            slots = engine.eager(eager)
+        if not self._joined:
+            return slots
+        # In a joined lifespan what belongs to another event loop opens where it is used.
+        return [slot for slot in slots if not slot.asynchronous or slot.ledger.loop is _running_loop()]
+
+    def _grace(self, outcome: BaseException | None) -> float | None:
+        """Cancel what is queued where the body failed; the seconds that running tasks are waited for."""
+        if outcome is not None or self._settings.pending == "cancel":
+            self.pending.cancel_queued()
+        interrupted = outcome is not None and not isinstance(outcome, (Exception, GeneratorExit))
+        return TERMINATION_GRACE_SECONDS if interrupted and not is_suspension(outcome) else None
+
+    def _wait_again_for_the_running(self) -> None:
+        self.pending.cancel_queued()
+        try:
+            if not self.pending.wait(TERMINATION_GRACE_SECONDS):
+                self._tell_left_behind(TERMINATION_GRACE_SECONDS)
+        except BaseException:
+            return  # a second signal: no more waiting, close
+
+    def _tell_left_behind(self, grace: float | None) -> None:
+        flow_logger().warning(
+            "%d submitted tasks still run after %g s; their resources close now", len(self.pending), grace or 0.0
+        )
+
+    @staticmethod
+    def _told(outcome: BaseException | None) -> BaseException | None:
+        """The outcome as resources are told it: a suspended run has not failed."""
+        return None if is_suspension(outcome) else outcome
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

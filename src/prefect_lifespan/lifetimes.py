@@ -1,0 +1,154 @@
+"""How long a resource lives: the three lifetimes, and the providers and policy that declare them.
+
+`providers.Resource` lives as long as a flow run's attempt, `TaskResource` as long as a task run's attempt,
+`ProcessResource` as long as the process. They order: a resource may need only what lives at least as long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from enum import IntEnum
+from typing import Literal, TypeVar
+
+from dependency_injector import providers
+
+OnCloseError = Literal["raise", "warn"]
+F = TypeVar("F", bound=Callable[..., object])
+T = TypeVar("T")
+
+
+class Lifetime(IntEnum):
+    """A lifetime; a greater one outlives a smaller one."""
+
+    TASK = 1
+    RUN = 2
+    PROCESS = 3
+
+    @property
+    def told(self) -> str:
+        """The lifetime as a message tells it."""
+        return {
+            Lifetime.TASK: "TaskResource, one per task run",
+            Lifetime.RUN: "Resource, one per flow run",
+            Lifetime.PROCESS: "ProcessResource, one per process",
+        }[self]
+
+
+class TaskResource(providers.Resource[T]):
+    """A resource that lives as long as one attempt of a task run, and is closed with its outcome.
+
+    Opened at the first use in the task, shared by injected helpers that the task calls, closed when the attempt
+    ends: an exception of the task is thrown into it, so a database session commits or rolls back. Where there is no
+    task run it lives as long as one injected call.
+
+    Example:
+        >>> from dependency_injector import containers
+        >>> def open_session():
+        ...     yield "session"
+        >>> class App(containers.DeclarativeContainer):
+        ...     session = TaskResource(open_session)
+    """
+
+
+class ProcessResource(providers.Resource[T]):
+    """A resource that lives as long as the process: opened once, however many runs and threads ask for it.
+
+    Opened at first use, used by every run, closed at the end of the process or of the outermost
+    `with lifespan(Container)`.
+
+    Example:
+        >>> from dependency_injector import containers
+        >>> class App(containers.DeclarativeContainer):
+        ...     model = ProcessResource(lambda: "a model that takes a minute to load")
+    """
+
+
+def lifetime_of(provider: object) -> Lifetime | None:
+    """The lifetime that a provider declares, None where it is no resource."""
+    if isinstance(provider, TaskResource):
+        return Lifetime.TASK
+    if isinstance(provider, ProcessResource):
+        return Lifetime.PROCESS
+    return Lifetime.RUN if isinstance(provider, providers.BaseResource) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How one resource is opened and closed; None means: as the lifespan says."""
+
+    open_timeout_seconds: float | None = None
+    close_timeout_seconds: float | None = None
+    retries: int | None = None
+    retry_delay_seconds: float | None = None
+    on_close_error: OnCloseError | None = None
+    loop_bound: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("open_timeout_seconds", "close_timeout_seconds"):
+            seconds = getattr(self, name)
+            if seconds is not None and not seconds > 0:
+                raise ValueError(f"{name} is {seconds!r}; it must be a number of seconds greater than zero, or None")
+        if self.retries is not None and self.retries < 0:
+            raise ValueError(f"retries is {self.retries!r}; it must be zero or more")
+        if self.retry_delay_seconds is not None and self.retry_delay_seconds < 0:
+            raise ValueError(f"retry_delay_seconds is {self.retry_delay_seconds!r}; it must be zero or more")
+        if self.on_close_error not in (None, "raise", "warn"):
+            raise ValueError(f"on_close_error is {self.on_close_error!r}; it must be 'raise' or 'warn'")
+
+    def over(self, defaults: Policy) -> Policy:
+        """This policy, with what it leaves open taken from `defaults`."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Policy(**{name: getattr(defaults, name) if value is None else value for name, value in values.items()})
+
+
+_POLICY = "__prefect_lifespan_policy__"
+
+
+def resource(
+    *,
+    open_timeout_seconds: float | None = None,
+    close_timeout_seconds: float | None = None,
+    retries: int | None = None,
+    retry_delay_seconds: float | None = None,
+    on_close_error: OnCloseError | None = None,
+    loop_bound: bool = True,
+) -> Callable[[F], F]:
+    """Attach an opening and closing policy to an initialiser; it stays the same function otherwise.
+
+    Args:
+        open_timeout_seconds: seconds one attempt to open may take; None takes the lifespan's.
+        close_timeout_seconds: seconds closing may take; None takes the lifespan's.
+        retries: further attempts after an opening that raised; None takes the lifespan's.
+        retry_delay_seconds: seconds between two attempts; None takes the lifespan's.
+        on_close_error: "raise" fails a run whose body succeeded, "warn" logs; None takes the lifespan's.
+        loop_bound: False for an asynchronous resource whose value may be used on any event loop (a token).
+
+    Raises:
+        ValueError: a number is out of range.
+
+    Example:
+        >>> @resource(retries=3, retry_delay_seconds=0.5)
+        ... def open_warehouse(url: str):
+        ...     yield f"connection to {url}"
+    """
+    policy = Policy(
+        open_timeout_seconds=open_timeout_seconds,
+        close_timeout_seconds=close_timeout_seconds,
+        retries=retries,
+        retry_delay_seconds=retry_delay_seconds,
+        on_close_error=on_close_error,
+        loop_bound=loop_bound,
+    )
+
+    def attach(initialiser: F) -> F:
+        setattr(initialiser, _POLICY, policy)
+        return initialiser
+
+    return attach
+
+
+def policy_of(initialiser: object) -> Policy:
+    """The policy attached to an initialiser, or one that leaves everything to the lifespan."""
+    # A class inherits the policy of its base; contextlib's wrappers carry it in the __dict__ that functools copies.
+    return getattr(initialiser, _POLICY, None) or Policy()

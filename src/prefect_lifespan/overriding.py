@@ -1,0 +1,113 @@
+"""`override`: other providers or plain objects in a container's place, for everything that is called here and no further."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, TypeVar, cast
+
+from prefect_lifespan.errors import UsageError
+from prefect_lifespan.graph.findings import require_container
+from prefect_lifespan.graph.reader import ContainerClass
+from prefect_lifespan.layers import Layer
+from prefect_lifespan.scope import push_layer, remove_layer
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class override:  # noqa: N801 - a context manager, named as the field names it
+    """Put providers or plain objects in the place of a container's, in this context only.
+
+    Seen by lifespans opened inside and by calls inside an open one, in threads, asyncio tasks and subflows; invisible
+    to anything else that runs at the same time. An overridden resource is not opened, nor what only it needed.
+
+    Args:
+        container: the container class.
+        overrides: by dotted path, which reaches into sub-containers: `{"gateways.api": fake}`.
+        by_name: the same by keyword. A value that is a provider is used as it is, any other is what is injected:
+            neither is copied. What this override's own providers refer to of the container is taken from the run.
+
+    Raises:
+        UsageError: a name that the container does not declare.
+        TypeError: `container` is not a container class.
+
+    Example:
+        >>> from dependency_injector import containers, providers
+        >>> from prefect_lifespan import Provide, inject, override
+        >>> class App(containers.DeclarativeContainer):
+        ...     db = providers.Resource(lambda: "the real one")
+        >>> @inject
+        ... def query(db: str = Provide[App.db]) -> str:
+        ...     return f"asked {db}"
+        >>> with override(App, db="a fake"):
+        ...     query()
+        'asked a fake'
+
+    It is a decorator as well, for functions of every kind.
+    """
+
+    def __init__(
+        self, container: ContainerClass, overrides: Mapping[str, object] | None = None, /, **by_name: object
+    ) -> None:
+        self._container = require_container(container)
+        self._overrides = {**(overrides or {}), **by_name}
+        Layer(self._container, self._overrides)  # a wrong name speaks here, not where the override is entered
+
+    def __enter__(self) -> None:
+        # A layer for each entry: the same override may be entered in several contexts at once, and again inside.
+        push_layer(Layer(self._container, self._overrides, owner=self))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        remove_layer(self)
+
+    async def __aenter__(self) -> None:
+        self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        remove_layer(self)
+
+    def __call__(self, function: F) -> F:
+        if not inspect.isfunction(function):
+            raise UsageError(
+                f"override(...) decorates functions, not a {type(function).__qualname__}: put it around the call, "
+                "`with override(...):`, or below @flow or @task"
+            )
+        decorated: Any = function
+        if inspect.isasyncgenfunction(function):
+
+            @functools.wraps(function)
+            async def asyncgen(*args: Any, **kwargs: Any) -> Any:
+                with self:
+                    async for item in decorated(*args, **kwargs):
+                        yield item
+
+            return cast("F", asyncgen)
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def coroutine(*args: Any, **kwargs: Any) -> Any:
+                with self:
+                    return await decorated(*args, **kwargs)
+
+            return cast("F", coroutine)
+        if inspect.isgeneratorfunction(function):
+
+            @functools.wraps(function)
+            def generator(*args: Any, **kwargs: Any) -> Any:
+                with self:
+                    return (yield from decorated(*args, **kwargs))
+
+            return cast("F", generator)
+
+        @functools.wraps(function)
+        def blocking(*args: Any, **kwargs: Any) -> Any:
+            with self:
+                return decorated(*args, **kwargs)
+
+        return cast("F", blocking)

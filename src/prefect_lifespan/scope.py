@@ -1,0 +1,282 @@
+"""Which lifespans and overrides are in force here: one context variable, and what is read from it.
+
+A scope is immutable; entering a lifespan or an override makes a new one. It travels wherever context variables do:
+threads that Prefect submits tasks to, asyncio tasks, subflows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+from collections.abc import AsyncGenerator, Callable, Generator, Hashable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from contextvars import ContextVar, Token
+from typing import Any
+
+from dependency_injector import containers
+
+from prefect_lifespan.engine import CloseReport, Engine, Options
+from prefect_lifespan.errors import LifespanError
+from prefect_lifespan.graph import Node
+from prefect_lifespan.graph.reader import ContainerClass, qualified_name
+from prefect_lifespan.layers import Layer
+from prefect_lifespan.lifetimes import Lifetime
+
+
+class InForce:
+    """An open lifespan as a scope holds it: its engine, and the overrides that it was opened with."""
+
+    def __init__(self, engine: Engine, layers: tuple[Layer, ...], pending: object = None) -> None:
+        self.engine = engine
+        self.layers = layers
+        self.pending = pending  # what a lifespan waits for before it closes; whoever submits tells it
+        self._views: dict[tuple[Layer, ...], Engine] = {}
+        self._lock = threading.Lock()
+
+    def under(self, layers: tuple[Layer, ...]) -> Engine:
+        """The engine as overrides that were entered since see it: theirs is what these reach, the rest is shared."""
+        if layers == self.layers:
+            return self.engine
+        newer = tuple(
+            layer
+            for layer in layers
+            if layer not in self.layers and issubclass(self.engine.container_class, layer.container)
+        )
+        if not newer:
+            return self.engine
+        with self._lock:
+            view = self._views.get(newer)
+            if view is None:
+                overrides = {key: provider for layer in newer for key, provider in layer.by_key().items()}
+                ledger = self.engine.ledger
+                view = self.engine.derive(lambda _: False, name=ledger.name, overrides=overrides, loop=ledger.loop)
+                self._views[newer] = view
+                self.engine.children.append(view)
+            return view
+
+
+class Unit:
+    """One attempt of a task run, or one outermost injected call where there is no task run, and its engines.
+
+    It holds what lives no longer than that: task resources, what another event loop needs a copy of, and containers
+    that no lifespan is open for. Helpers called inside share it.
+    """
+
+    def __init__(self, attempt: Hashable | None, options: Options) -> None:
+        self.attempt = attempt
+        self._options = options
+        self._engines: dict[object, Engine] = {}
+        self._lock = threading.Lock()
+
+    def derived(self, base: Engine, where: str, loop: asyncio.AbstractEventLoop | None) -> Engine:
+        """This unit's view of an engine in force: task resources, and resources bound to another loop, are its own."""
+
+        def affected(node: Node) -> bool:
+            return node.lifetime is Lifetime.TASK or (loop is not None and base.slots_on_other_loop([node.key], loop))
+
+        with self._lock:
+            engine = self._engines.get(base)
+            if engine is None:
+                engine = self._engines[base] = base.derive(affected, name=where, loop=loop)
+            return engine
+
+    def standing_alone(
+        self, container: ContainerClass, scope: Scope, where: str, loop: asyncio.AbstractEventLoop | None
+    ) -> Engine:
+        """An engine for a container that no lifespan is open for."""
+        key = (container, scope.layers)
+        with self._lock:
+            engine = self._engines.get(key)
+            if engine is None:
+                overrides = scope.overrides_for(container)
+                engine = Engine.of(container, name=where, options=self._options, overrides=overrides, loop=loop)
+                self._engines[key] = engine
+            return engine
+
+    def has(self, container: ContainerClass, scope: Scope) -> bool:
+        """Whether a container has an engine of its own here already."""
+        return (container, scope.layers) in self._engines
+
+    def owns(self, engine: Engine) -> bool:
+        """Whether an engine lives in this unit."""
+        return engine in self._engines.values()
+
+    def close(self, outcome: BaseException | None) -> CloseReport:
+        """Close everything the unit opened, last made first."""
+        report = CloseReport("the call", outcome)
+        for engine in reversed(self._engines.values()):
+            report.merge(engine.close(outcome))
+        return report
+
+    async def aclose(self, outcome: BaseException | None) -> CloseReport:
+        """Close everything the unit opened, from a coroutine on its loop."""
+        report = CloseReport("the call", outcome)
+        for engine in reversed(self._engines.values()):
+            report.merge(await engine.aclose(outcome))
+        return report
+
+
+class Scope:
+    """The lifespans in force, innermost last, the override layers, and the unit of work; all as of one point.
+
+    `unit` holds what lives as long as a task run's attempt or an injected call; `prepared` is injection's cache.
+    """
+
+    __slots__ = ("layers", "lifespans", "prepared", "unit")
+
+    def __init__(
+        self, lifespans: tuple[InForce, ...] = (), layers: tuple[Layer, ...] = (), unit: Unit | None = None
+    ) -> None:
+        self.lifespans = lifespans
+        self.layers = layers
+        self.unit = unit
+        self.prepared: dict[object, Any] = {}
+
+    def in_force(self) -> AbstractContextManager[None]:
+        """Let this scope be in force for a body."""
+        return activated(self)
+
+    def stepping(self, generator: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        """Let this scope be in force in each step of a generator, and not for its caller between them."""
+        return stepping(generator, self)
+
+    def astepping(self, generator: AsyncGenerator[Any, Any]) -> AsyncGenerator[Any, Any]:
+        """The same for an asynchronous generator."""
+        return astepping(generator, self)
+
+    def innermost(self, container: ContainerClass | None = None) -> InForce | None:
+        """The innermost lifespan whose container is, or derives from, `container`; of any, without one."""
+        for lifespan in reversed(self.lifespans):
+            if container is None or issubclass(lifespan.engine.container_class, container):
+                return lifespan
+        return None
+
+    def engines(self) -> Iterator[Engine]:
+        """Every engine in force, innermost first, as the overrides in force see it."""
+        return (lifespan.under(self.layers) for lifespan in reversed(self.lifespans))
+
+    def overrides_for(self, container: ContainerClass) -> Mapping[int, Any]:
+        """Providers of `container` that are overridden here, by identity; inner layers win."""
+        return {
+            key: provider
+            for layer in self.layers
+            if issubclass(container, layer.container)
+            for key, provider in layer.by_key().items()
+        }
+
+
+_scope: ContextVar[Scope] = ContextVar("prefect_lifespan_scope", default=Scope())
+
+current_scope: Callable[[], Scope] = _scope.get
+
+
+@contextmanager
+def activated(scope: Scope) -> Iterator[None]:
+    """Let `scope` be in force for the body."""
+    token = _scope.set(scope)
+    try:
+        yield
+    finally:
+        leave(token)
+
+
+def stepping(generator: Generator[Any, Any, Any], scope: Scope) -> Generator[Any, Any, Any]:
+    """Run a generator with `scope` in force in each of its steps, and not for its caller between them."""
+    step = functools.partial(next, generator)
+    while True:
+        with activated(scope):
+            try:
+                item = step()
+            except StopIteration as stop:
+                return stop.value
+        try:
+            sent = yield item
+        except GeneratorExit:
+            with activated(scope):
+                generator.close()
+            raise
+        except BaseException as error:
+            step = functools.partial(generator.throw, error)
+        else:
+            step = functools.partial(generator.send, sent)
+
+
+async def astepping(generator: AsyncGenerator[Any, Any], scope: Scope) -> AsyncGenerator[Any, Any]:
+    """The same for an asynchronous generator."""
+    step = functools.partial(anext, generator)
+    while True:
+        with activated(scope):
+            try:
+                item = await step()
+            except StopAsyncIteration:
+                return
+        try:
+            sent = yield item
+        except GeneratorExit:
+            with activated(scope):
+                await generator.aclose()
+            raise
+        except BaseException as error:
+            step = functools.partial(generator.athrow, error)
+        else:
+            step = functools.partial(generator.asend, sent)
+
+
+def enter(scope: Scope) -> Token[Scope]:
+    """Let `scope` be in force until `leave`."""
+    return _scope.set(scope)
+
+
+def leave(token: Token[Scope]) -> None:
+    """Undo `enter`; where that happened in another context, which has ended with it, there is nothing to undo."""
+    with suppress(ValueError):
+        _scope.reset(token)
+
+
+def push_layer(layer: Layer) -> None:
+    """Let an override be in force here, over those that are."""
+    scope = current_scope()
+    _scope.set(Scope(scope.lifespans, (*scope.layers, layer), scope.unit))
+
+
+def remove_layer(owner: object) -> None:
+    """Take back the last layer that `owner` pushed here, wherever it stands: overrides may be left out of order."""
+    scope = current_scope()
+    for layer in reversed(scope.layers):
+        if layer.owner is owner:
+            layers = tuple(other for other in scope.layers if other is not layer)
+            _scope.set(Scope(scope.lifespans, layers, scope.unit))
+            return
+
+
+def current_container(container: ContainerClass | None = None) -> containers.DynamicContainer:
+    """The container instance of the enclosing lifespan.
+
+    Args:
+        container: the container class, where lifespans of several are in force; the innermost one without.
+
+    Raises:
+        LifespanError: no such lifespan is open here.
+
+    Example:
+        >>> from dependency_injector import containers, providers
+        >>> from prefect_lifespan import current_container, lifespan
+        >>> class App(containers.DeclarativeContainer):
+        ...     greeting = providers.Object("hello")
+        >>> with lifespan(App):
+        ...     current_container(App).greeting()
+        'hello'
+    """
+    scope = current_scope()
+    found = scope.innermost(container)
+    if found is None:
+        wanted = "No lifespan" if container is None else f"No lifespan of {qualified_name(container)}"
+        open_here = ", ".join(lifespan.engine.graph.container for lifespan in scope.lifespans) or "none"
+        raise LifespanError(
+            f"{wanted} is open here (open: {open_here}). Call this inside a flow decorated with @lifespan, in a task "
+            "it calls, or inside `with lifespan(...)`."
+        )
+    instance = found.under(scope.layers).instance
+    assert instance is not None, "an engine in force has its instance"
+    return instance
