@@ -5,8 +5,10 @@ One process, because each would start Prefect's embedded server for itself.
 
 from __future__ import annotations
 
+import logging
 import sys
 
+from prefect.logging.handlers import PrefectConsoleHandler
 from rich.console import Console
 from rich.rule import Rule
 
@@ -37,9 +39,18 @@ PATTERNS = (
 )
 
 
+def without_traceback(record: logging.LogRecord) -> bool:
+    """Shortens a log line to its message: what fails here fails on purpose, and the message says why."""
+    record.exc_info = record.exc_text = None
+    return True
+
+
 def main() -> None:
     """Runs the patterns and the main job, each under its own heading."""
     console = Console()
+    for handler in logging.getLogger("prefect").handlers:
+        if isinstance(handler, PrefectConsoleHandler):
+            handler.addFilter(without_traceback)
     for pattern in PATTERNS:
         headline, *_ = (pattern.__doc__ or "").splitlines()
         console.print(Rule(f"[bold]{pattern.__name__.rpartition('.')[2]}[/bold]", align="left"))
@@ -49,7 +60,9 @@ def main() -> None:
     console.print(Rule("[bold]run_history[/bold]", align="left"))
     with lifespan(run_history.AppContainer):
         report = run_history.run_history()
-    console.print(f"\n[green]→[/green] {len(PATTERNS)} patterns and the run history. Open the report: {report}")
+    console.print(
+        f"\n[green]→[/green] {len(PATTERNS)} patterns and the run history. Open the report: {report}", soft_wrap=True
+    )
 
 
 if __name__ == "__main__":

@@ -132,11 +132,19 @@ def table_rows(flows: Sequence[FlowSummary]) -> list[dict[str, Any]]:
 
 def terminal_table(flows: Sequence[FlowSummary]) -> Table:
     """The figures of each flow for the terminal, with the latest runs as a strip of colour."""
-    table = Table(title="Run history, times in UTC", title_justify="left", box=box.SIMPLE_HEAD, header_style="dim")
-    for heading in ("flow", "runs", "success", "median", "p95", "latest runs", "last failure"):
-        table.add_column(
-            heading, justify="right" if heading in {"runs", "success", "median", "p95"} else "left", no_wrap=True
-        )
+    table = Table(
+        title="Run history, times in UTC",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        header_style="dim",
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    table.add_column("flow", overflow="fold")
+    for figure in ("runs", "success", "median", "p95"):
+        table.add_column(figure, justify="right", no_wrap=True)
+    table.add_column("latest runs", no_wrap=True)
+    table.add_column("last failure", no_wrap=True)
     tones = {Outcome.COMPLETED: "green", Outcome.FAILED: "red", Outcome.CRASHED: "yellow", Outcome.CANCELLED: "dim"}
     for flow in flows:
         strip = Text()
@@ -144,7 +152,7 @@ def terminal_table(flows: Sequence[FlowSummary]) -> Table:
             # Shape as well as colour: a pipe or a file shows no colour.
             strip.append("■" if run.outcome is Outcome.COMPLETED else "✗", style=tones[run.outcome])
         rate = Text(percent_text(flow.success_rate), style="green" if flow.success_rate == 1 else "bold")
-        failed = Text(f"{flow.last_failure.ended_at:%Y-%m-%d %H:%M}" if flow.last_failure else "none", style="dim")
+        failed = Text(f"{flow.last_failure.ended_at:%d %b %H:%M}" if flow.last_failure else "none", style="dim")
         median, high = charts.duration_text(flow.median_seconds), charts.duration_text(flow.p95_seconds)
         table.add_row(Text(flow.flow_name, style="bold"), str(flow.runs), rate, median, high, strip, failed)
     return table

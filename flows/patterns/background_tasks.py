@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 
 from prefect import flow, task
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from containers.app import AppContainer
 from containers.services.journal import Journal
@@ -24,7 +23,7 @@ def archive(page: int, journal: Journal = Provide[AppContainer.journal]) -> None
     journal.write("archive", f"page {page}: {digest[:12]}")
 
 
-@flow(name="archive-pages", task_runner=ThreadPoolTaskRunner(max_workers=4))
+@flow(name="archive-pages")
 @lifespan(AppContainer)
 def archive_pages(pages: int) -> str:
     """Submits a task for each page and returns at once; the lifespan waits for them before it closes."""

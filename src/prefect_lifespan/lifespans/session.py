@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from prefect_lifespan.engine import CloseReport, Engine, Options, logging_to
 from prefect_lifespan.engine.hosting import uninterrupted
-from prefect_lifespan.errors import LifespanClosedError
 from prefect_lifespan.graph import graph_of
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.layers import providers_for
