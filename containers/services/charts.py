@@ -64,7 +64,7 @@ _STEPS = [
     timedelta(seconds=seconds)
     for seconds in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 ]
-MOST_BARS = 48
+MOST_BARS = 32
 SHORTEST = 0.001  # a logarithmic scale has no nought
 MOST_FLOWS = 12
 MOST_TASKS = 8
@@ -112,7 +112,7 @@ def durations(flows: Sequence[FlowSummary], runs: Sequence[FlowRunRecord]) -> st
                     if run.flow_name == flow.flow_name and run.outcome is outcome
                 ]
                 # Spread evenly by the golden ratio: dots that would hide each other, without chance in the picture.
-                places = [row + 0.36 * ((index * 0.618034) % 1 - 0.5) for index in range(len(seconds))]
+                places = [row + 0.36 * ((index * 0.618034 + 0.5) % 1 - 0.5) for index in range(len(seconds))]
                 axes.scatter(seconds, places, s=30, color=colour, alpha=0.6, linewidths=0, zorder=3)
             median, high = max(flow.median_seconds, SHORTEST), max(flow.p95_seconds, SHORTEST)
             axes.hlines(row, median, high, color=INK, linewidth=1.4, zorder=4)

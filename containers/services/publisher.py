@@ -81,7 +81,7 @@ def render(history: History) -> str:
         drawn["by_task"] = charts.time_by_task(tasks)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     cast("dict[str, Any]", environment.filters).update(  # pyright: ignore[reportUnknownMemberType]
-        day=_day, minute=_minute, duration=charts.duration_text, percent=percent_text
+        minute=_minute, duration=charts.duration_text, percent=percent_text
     )
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         runs=runs,
@@ -91,6 +91,7 @@ def render(history: History) -> str:
         failures=[run for run in reversed(runs) if run.outcome.is_failure][:LATEST_FAILURES],
         charts=drawn,
         bar=charts.duration_text(bar.total_seconds()) if bar < timedelta(days=1) else f"{bar.days} d",
+        span=_span(runs[0].ended_at, runs[-1].ended_at) if runs else "",
         address=history.address,
         read_until=history.read_until,
     )
@@ -98,6 +99,13 @@ def render(history: History) -> str:
 
 def _day(moment: datetime) -> str:
     return f"{moment:%d %B %Y}"
+
+
+def _span(first: datetime, last: datetime) -> str:
+    """From when to when, as briefly as it can be said."""
+    if first.date() == last.date():
+        return f"{_day(first)}, {first:%H:%M} to {last:%H:%M}"
+    return f"{_day(first)} to {_day(last)}"
 
 
 def _minute(moment: datetime) -> str:

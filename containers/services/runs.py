@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 from uuid import UUID
 
+from prefect.client.base import ServerType
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     FlowFilter,
@@ -42,7 +43,9 @@ class RunSource:
     @property
     def address(self) -> str:
         """Where the runs come from, fit for a report."""
-        return redact(str(self._client.api_url))
+        if self._client.server_type is ServerType.EPHEMERAL:
+            return "Prefect's embedded server"  # its port is another one each time
+        return f"the Prefect API at {redact(str(self._client.api_url))}"
 
     def flow_runs(self, window: Window) -> Iterator[list[FlowRunRecord]]:
         """The flow runs that ended in a window, in pages. With `until` in the past the set holds still while it is read."""
