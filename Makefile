@@ -32,6 +32,7 @@ help:
 
 run: $(VENV)/.installed-app
 	@export $(DEMO)
+	mkdir -p "$$PREFECT_HOME"   # Prefect makes its home, but not the folder above it
 	$(BIN)/python -m flows
 
 test: lint types layers pytest

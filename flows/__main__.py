@@ -28,9 +28,9 @@ from flows.patterns import (
 from prefect_lifespan import lifespan
 
 PATTERNS = (
+    context_manager,  # first, because it says what is wrong where something is: before any flow run exists
     setup_and_cleanup,
     commit_or_rollback,
-    context_manager,
     background_tasks,
     completion_hooks,
     shared_application,

@@ -114,8 +114,18 @@ def test_the_artifact_has_a_row_for_each_flow() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0 s"), (0.0004, "<1 ms"), (0.34, "340 ms"), (0.9996, "1.0 s"), (1, "1 s"), (9.96, "10 s"), (59.96, "1 min")]
-    + [(80, "1 min 20 s"), (3599.6, "1 h"), (7500, "2 h 5 min")],
+    [
+        (0, "0 s"),
+        (0.0004, "<1 ms"),
+        (0.34, "340 ms"),
+        (0.9996, "1.0 s"),
+        (1, "1 s"),
+        (9.96, "10 s"),
+        (59.96, "1 min"),
+        (80, "1 min 20 s"),
+        (3599.6, "1 h"),
+        (7500, "2 h 5 min"),
+    ],
 )
 def test_durations_are_told_as_people_say_them(seconds: float, text: str) -> None:
     assert duration_text(seconds) == text

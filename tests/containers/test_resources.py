@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dependency_injector import containers, providers
@@ -54,7 +55,7 @@ def test_a_report_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
         open_reports(tmp_path / "reports")
 
 
-def container_for(url: URL) -> type[containers.DeclarativeContainer]:
+def container_for(url: URL) -> Any:
     class Booking(containers.DeclarativeContainer):
         warehouse = providers.Resource(open_warehouse, url=url)
         ledger = providers.Resource(open_ledger, engine=warehouse)
@@ -69,14 +70,14 @@ def written(url: URL) -> list[str]:
 
 def test_a_ledger_commits_when_the_work_succeeds(warehouse_url: URL) -> None:
     with lifespan(container_for(warehouse_url)) as container:
-        write_entry(container.ledger(), "test", "kept")  # type: ignore[attr-defined]  # pyright: ignore
+        write_entry(container.ledger(), "test", "kept")
 
     assert written(warehouse_url) == ["kept"]
 
 
 def test_a_ledger_rolls_back_when_the_work_raises(warehouse_url: URL) -> None:
     with pytest.raises(RuntimeError, match="half-way"), lifespan(container_for(warehouse_url)) as container:
-        write_entry(container.ledger(), "test", "lost")  # type: ignore[attr-defined]  # pyright: ignore
+        write_entry(container.ledger(), "test", "lost")
         raise RuntimeError("half-way")
 
     assert written(warehouse_url) == []
@@ -84,7 +85,7 @@ def test_a_ledger_rolls_back_when_the_work_raises(warehouse_url: URL) -> None:
 
 def test_the_connections_are_gone_when_the_lifespan_ends(warehouse_url: URL) -> None:
     with lifespan(container_for(warehouse_url)) as container:
-        ledger, engine = container.ledger(), container.warehouse()  # type: ignore[attr-defined]  # pyright: ignore
+        ledger, engine = container.ledger(), container.warehouse()
 
     assert ledger.closed
     assert engine.pool.checkedout() == 0

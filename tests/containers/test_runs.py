@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import pytest
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import Flow, FlowRun, State, StateType, TaskRun
 
 from containers.services.records import Outcome, Window
@@ -58,7 +59,7 @@ class FakeClient:
 
 
 def source(client: FakeClient, page_size: int = 2) -> RunSource:
-    return RunSource(client, page_size)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    return RunSource(cast("SyncPrefectClient", client), page_size)
 
 
 WINDOW = Window(NOON, NOON + timedelta(hours=1))
@@ -134,15 +135,16 @@ def test_the_address_for_the_report_comes_without_a_password() -> None:
 def test_task_runs_of_a_batch_are_read_page_by_page_and_named_by_their_task() -> None:
     parent = uuid4()
     tasks = [
-        TaskRun(
-            id=uuid4(),
-            name="load-to-db-3f2",
-            flow_run_id=parent,
-            task_key="load",
-            dynamic_key=str(index),
-            state=State(type=StateType.COMPLETED),
-            start_time=NOON,
-            end_time=NOON,
+        TaskRun.model_validate(
+            {
+                "name": "load-to-db-3f2",
+                "flow_run_id": parent,
+                "task_key": "load",
+                "dynamic_key": str(index),
+                "state": State(type=StateType.COMPLETED),
+                "start_time": NOON,
+                "end_time": NOON,
+            }
         )
         for index in range(5)
     ]
