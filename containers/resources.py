@@ -115,8 +115,11 @@ def _unreachable(api_url: str, problem: httpx.HTTPError) -> OrchestratorUnavaila
     )
 
 
-def open_reports(folder: Path) -> Path:
-    """The folder that reports go to, made when it is missing; nothing to close, so it is a plain function.
+def open_reports(folder: Path) -> Generator[Path]:
+    """The folder that reports go to, made when it is missing.
+
+    It yields, though there is nothing to close: what a plain function returns is entered where it can be, and a path
+    can be, up to Python 3.12.
 
     Raises:
         ReportFolderError: when the folder cannot be made or written to.
@@ -129,7 +132,7 @@ def open_reports(folder: Path) -> Path:
     if not os.access(folder, os.W_OK):
         msg = f"The report folder {folder} cannot be written to. Correct APP_REPORTS__FOLDER or its permissions."
         raise ReportFolderError(msg)
-    return folder
+    yield folder
 
 
 def open_ledger(engine: Engine) -> Generator[Connection]:

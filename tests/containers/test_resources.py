@@ -52,7 +52,7 @@ def test_a_report_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "reports").write_text("a file in the way")
 
     with pytest.raises(ReportFolderError, match="APP_REPORTS__FOLDER"):
-        open_reports(tmp_path / "reports")
+        next(open_reports(tmp_path / "reports"))
 
 
 def container_for(url: URL) -> Any:

@@ -12,7 +12,7 @@ from containers.services.records import Outcome, Window
 from containers.services.runs import LONGEST_MESSAGE, RunSource
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-FLOW = Flow(id=uuid4(), name="etl")
+FLOW = Flow(id=uuid4(), name="etl", labels={})
 
 
 def flow_run(**changes: Any) -> FlowRun:
