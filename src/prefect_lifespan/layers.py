@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar, cast
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
 
 from dependency_injector import providers
 
@@ -12,8 +12,6 @@ from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph import Graph, graph_of
 from prefect_lifespan.graph.edges import AnyProvider, children_of, named
 from prefect_lifespan.graph.reader import ContainerClass
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Layer:

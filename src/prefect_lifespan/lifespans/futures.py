@@ -59,8 +59,12 @@ class PendingFutures:
         changed = asyncio.Event()
         with self._change:
             futures = list(self._futures.values())
+
+        def tell(_: Future) -> None:
+            loop.call_soon_threadsafe(changed.set)
+
         for future in futures:
-            future.add_done_callback(lambda _: loop.call_soon_threadsafe(changed.set))
+            future.add_done_callback(tell)
         try:
             async with asyncio.timeout(seconds):
                 while self._futures:
