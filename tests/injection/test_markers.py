@@ -73,7 +73,7 @@ def test_by_provider_and_by_path_give_the_same(container: Any):
 
 def test_configuration_options_by_provider_by_path_and_with_modifiers():
     @inject
-    def read(  # noqa: PLR0917 - every modifier once
+    def read(
         port: int = Provide[App.config.port.as_int()],
         same: int = Provide["config.port", as_int()],
         ratio: float = Provide["config.ratio", as_float()],
@@ -101,7 +101,7 @@ def test_a_required_option_that_is_not_set_says_so():
 
 def test_chains_of_provided_values_by_provider_and_by_modifier():
     @inject
-    def read(  # noqa: PLR0917 - every form of chain once
+    def read(
         key: str = Provide[App.api.provided.key],
         token: str = Provide[App.api.provided.headers["token"]],
         path: str = Provide[App.api.provided.path.call("a", "b")],
