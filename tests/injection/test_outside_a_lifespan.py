@@ -196,3 +196,35 @@ def test_in_a_lifespan_of_another_container_it_is_outside():
         assert store("row") == "ledger on session of engine"
     assert RECORD[0] == "open engine"
     assert RECORD[-1] == "close engine"
+
+
+def test_a_generator_that_a_lambda_or_a_method_returns_is_entered_as_a_generator_function_is():
+    class Opener:
+        def open(self) -> Iterator[str]:
+            yield from resource("by method")
+
+    class Made(containers.DeclarativeContainer):
+        by_lambda = providers.Resource(lambda name: resource(name), "by lambda")
+        by_method = providers.Resource(Opener().open)
+
+    @inject
+    def use(one: str = Provide[Made.by_lambda], other: str = Provide[Made.by_method]) -> tuple[str, str]:
+        return one, other
+
+    assert use() == ("by lambda", "by method")
+    assert RECORD == ["open by lambda", "open by method", "close by method", "close by lambda"]
+
+
+def test_a_generator_is_a_value_where_a_provider_that_is_no_resource_gives_one():
+    class Made(containers.DeclarativeContainer):
+        numbers = providers.Callable(lambda: (number for number in range(3)))
+
+    @inject
+    def use(numbers: Iterator[int] = Provide[Made.numbers]) -> list[int]:
+        return list(numbers)
+
+    @inject
+    async def ause(numbers: Iterator[int] = Provide[Made.numbers]) -> list[int]:
+        return list(numbers)
+
+    assert use() == asyncio.run(ause()) == [0, 1, 2]

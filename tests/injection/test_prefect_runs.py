@@ -74,7 +74,7 @@ def test_tasks_are_injected_called_submitted_and_mapped_and_the_resource_opens_o
         return [
             store(window.days),
             store.submit(2, factor=3).result(),
-            *store.map([1, 2, 3], factor=5).result(),  # pyright: ignore[reportUnknownMemberType]
+            *store.map([1, 2, 3], factor=5).result(),
         ]
 
     values = history({"days": "4"})  # pyright: ignore[reportArgumentType] - as the API sends it
