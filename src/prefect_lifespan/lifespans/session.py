@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from prefect_lifespan.engine import CloseReport, Engine, Options, logging_to
 from prefect_lifespan.engine.hosting import uninterrupted
-from prefect_lifespan.errors import LifespanClosedError
 from prefect_lifespan.graph import graph_of
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.layers import providers_for
-from prefect_lifespan.lifespans.futures import PendingFutures, watch_submissions
+from prefect_lifespan.lifespans.futures import Future, PendingFutures, futures_in, watch_submissions
 from prefect_lifespan.lifespans.prefect_run import flow_logger, is_suspension, run_name
 from prefect_lifespan.lifetimes import Policy
 from prefect_lifespan.scope import InForce, Scope, current_scope
@@ -21,6 +20,7 @@ from prefect_lifespan.scope import InForce, Scope, current_scope
 # How long tasks that run when their run is terminated may go on using its resources.
 TERMINATION_GRACE_SECONDS = 10.0
 
+T = TypeVar("T")
 Overrides = Mapping[str, object] | Callable[..., Mapping[str, object]] | None
 
 
@@ -48,6 +48,7 @@ class Session:
         self._joined = joined
         self.scope = scope
         self.pending = pending
+        self._returned: list[Future] = []
 
     @classmethod
     def begin(
@@ -116,11 +117,19 @@ class Session:
                 (await engine.aclose(error)).settle()
             raise
 
+    def returns(self, value: T) -> T:
+        """The value of the body: futures in it are the run's result, and are resolved even where others are dropped."""
+        if self._settings.pending == "cancel":
+            self._returned = futures_in(value)
+        return value
+
     def close(self, outcome: BaseException | None) -> None:
         """Wait for the last task, then close with the outcome; see `settle` of the report for what is raised."""
         report = CloseReport(self._settings.container.__qualname__, outcome)
         grace = self._grace(outcome)
         try:
+            self.pending.wait(grace, self._returned)
+            self._cancel_queued(outcome)
             if not self.pending.wait(grace):
                 self._tell_left_behind(grace)
         except BaseException as interruption:
@@ -135,6 +144,8 @@ class Session:
         report = CloseReport(self._settings.container.__qualname__, outcome)
         grace = self._grace(outcome)
         try:
+            await self.pending.wait_async(grace, self._returned)
+            self._cancel_queued(outcome)
             if not await self.pending.wait_async(grace):
                 self._tell_left_behind(grace)
         except BaseException as interruption:
@@ -156,10 +167,14 @@ class Session:
         # In a joined lifespan what belongs to another event loop opens where it is used.
         return [slot for slot in slots if not slot.asynchronous or slot.ledger.loop is _running_loop()]
 
-    def _grace(self, outcome: BaseException | None) -> float | None:
-        """Cancel what is queued where the body failed; the seconds that running tasks are waited for."""
+    def _cancel_queued(self, outcome: BaseException | None) -> None:
+        """Cancel what has not begun, where the body failed or the lifespan was asked to."""
         if outcome is not None or self._settings.pending == "cancel":
             self.pending.cancel_queued()
+
+    @staticmethod
+    def _grace(outcome: BaseException | None) -> float | None:
+        """The seconds that running tasks are waited for."""
         interrupted = outcome is not None and not isinstance(outcome, (Exception, GeneratorExit))
         return TERMINATION_GRACE_SECONDS if interrupted and not is_suspension(outcome) else None
 
