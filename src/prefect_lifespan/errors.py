@@ -14,7 +14,7 @@ Errors carry data and draw their text late, so they survive pickling between pro
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from prefect_lifespan.graph import Finding
@@ -78,7 +78,7 @@ class AsyncResourceError(LifespanError):
         names = ", ".join(self.resources)
         kind = "an asynchronous resource" if len(self.resources) == 1 else "asynchronous resources"
         return (
-            f"{where_sentence(self.where)} cannot open {names}: {kind} needs an event loop to open on. "
+            f"{self.where[:1].upper()}{self.where[1:]} cannot open {names}: {kind} needs an event loop to open on. "
             "Make the function `async def`, or open it beforehand in an asynchronous lifespan "
             "(`async with lifespan(...)`, or an `async def` flow with eager=True), or leave it out with eager=[...]."
         )
@@ -112,16 +112,8 @@ class ResourceCloseError(LifespanError, ExceptionGroup[Exception]):
     its notes.
     """
 
-    def __new__(cls, message: str, errors: Sequence[Exception]) -> Self:
-        return super().__new__(cls, message, errors)
-
-    def derive(self, excs: Sequence[Exception], /) -> ResourceCloseError:
+    def derive(self, excs: Sequence[Any], /) -> ResourceCloseError:
         return ResourceCloseError(self.message, excs)
-
-
-def where_sentence(where: str) -> str:
-    """The subject of a message, with its first letter as a sentence wants it."""
-    return where[:1].upper() + where[1:] if where and not where[0].isupper() else where
 
 
 class UsageError(LifespanError, TypeError):

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import difflib
-import functools
-import inspect
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar, cast
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
 
 from dependency_injector import providers
 
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph import Graph, graph_of
 from prefect_lifespan.graph.edges import AnyProvider, children_of, named
-from prefect_lifespan.graph.findings import require_container
 from prefect_lifespan.graph.reader import ContainerClass
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Layer:

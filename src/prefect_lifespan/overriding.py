@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
@@ -78,7 +78,7 @@ class override:  # noqa: N801 - a context manager, named as the field names it
                 f"override(...) decorates functions, not a {type(function).__qualname__}: put it around the call, "
                 "`with override(...):`, or below @flow or @task"
             )
-        decorated: Any = function
+        decorated = cast("Any", function)
         if inspect.isasyncgenfunction(function):
 
             @functools.wraps(function)
@@ -99,9 +99,10 @@ class override:  # noqa: N801 - a context manager, named as the field names it
         if inspect.isgeneratorfunction(function):
 
             @functools.wraps(function)
-            def generator(*args: Any, **kwargs: Any) -> Any:
+            def generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+                steps: Generator[Any, Any, Any] = decorated(*args, **kwargs)
                 with self:
-                    return (yield from decorated(*args, **kwargs))
+                    return (yield from steps)
 
             return cast("F", generator)
 

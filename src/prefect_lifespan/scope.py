@@ -73,7 +73,9 @@ class Unit:
         """This unit's view of an engine in force: task resources, and resources bound to another loop, are its own."""
 
         def affected(node: Node) -> bool:
-            return node.lifetime is Lifetime.TASK or (loop is not None and base.slots_on_other_loop([node.key], loop))
+            if node.lifetime is Lifetime.TASK:
+                return True
+            return loop is not None and node.is_resource and bool(base.slots_on_other_loop([node.key], loop))
 
         with self._lock:
             engine = self._engines.get(base)
@@ -166,13 +168,13 @@ class Scope:
         }
 
 
-_scope: ContextVar[Scope] = ContextVar("prefect_lifespan_scope", default=Scope())
+_scope: ContextVar[Scope] = ContextVar("prefect_lifespan_scope", default=Scope())  # noqa: B039 - immutable, but for its cache
 
 current_scope: Callable[[], Scope] = _scope.get
 
 
 @contextmanager
-def activated(scope: Scope) -> Iterator[None]:
+def activated(scope: Scope) -> Generator[None]:
     """Let `scope` be in force for the body."""
     token = _scope.set(scope)
     try:

@@ -1,7 +1,7 @@
 """Opens and closes the resources of one container instance: order, failure, outcome, timeouts, threads, loops."""
 
 from prefect_lifespan.engine.closing import CloseReport
-from prefect_lifespan.engine.engine import Engine, Options, Overrides
+from prefect_lifespan.engine.engine import Engine, Options, Overrides, process_engines
 from prefect_lifespan.engine.events import Event, Listener, library_logger, logging_to
 from prefect_lifespan.engine.slot import Slot, State
 
@@ -16,4 +16,5 @@ __all__ = [
     "State",
     "library_logger",
     "logging_to",
+    "process_engines",
 ]

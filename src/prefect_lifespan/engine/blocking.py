@@ -6,7 +6,7 @@ import contextvars
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from functools import partial
@@ -167,7 +167,7 @@ class LaneEntry:
 
 
 @contextmanager
-def _opening(slot: Slot) -> Iterator[None]:
+def _opening(slot: Slot) -> Generator[None]:
     token = being_opened.set((*being_opened.get(), slot))
     try:
         yield

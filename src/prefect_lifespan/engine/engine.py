@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any
 
 from dependency_injector import containers, errors, providers
@@ -19,15 +19,16 @@ from dependency_injector.wiring import Modifier, ProvidersMap
 from prefect_lifespan.engine import blocking
 from prefect_lifespan.engine.aclosing import aclose_all, aclose_some
 from prefect_lifespan.engine.closing import CloseReport
-from prefect_lifespan.engine.events import Listener
+from prefect_lifespan.engine.events import Listener, library_logger, logging_to
 from prefect_lifespan.engine.hosting import open_async, uninterrupted
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.engine.instance import Instances, copy_providers, instantiate, override_all, with_choices
 from prefect_lifespan.engine.opening import annotate
+from prefect_lifespan.engine.process import ProcessEngines
 from prefect_lifespan.engine.slot import Ledger, ManagedResource, Slot, State
 from prefect_lifespan.errors import AsyncResourceError, InvalidContainerError
 from prefect_lifespan.graph import Graph, Node, findings, graph_of, read
-from prefect_lifespan.graph.anchors import anchor_of, key_of_path
+from prefect_lifespan.graph.anchors import anchor_of, key_of_path, owner_of
 from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.lifetimes import Lifetime, Policy
@@ -67,6 +68,7 @@ class Engine:
         self.instances: Instances = {}
         self.instance: containers.DynamicContainer | None = None if parent is None else parent.instance
         self.children: list[Engine] = []
+        self.process_keys: set[Hashable] = set()
         self.ledger = Ledger(
             graph.container,
             name,
@@ -76,7 +78,7 @@ class Engine:
             loop=loop,
         )
         self._tasks: set[asyncio.Task[None]] = set()
-        self._map: ProvidersMap | None = None
+        self._map: Any = None  # a ProvidersMap, whose stubs are partly unknown
         self._lock = threading.Lock()
         self.making = threading.RLock()  # held while something is made for the first time
 
@@ -89,10 +91,12 @@ class Engine:
         options: Options,
         overrides: Overrides | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
+        of_a_run: bool = True,
     ) -> Engine:
         """An engine for a new instance of `container`; nothing is open yet.
 
-        `overrides` replace providers of the class by identity. Asynchronous resources may be opened on `loop`.
+        `overrides` replace providers of the class by identity. Asynchronous resources may be opened on `loop`. The
+        resources of the process are shared with every other engine, but for one that is not `of_a_run`: it is theirs.
 
         Raises:
             InvalidContainerError: the container cannot be opened as it is declared and overridden.
@@ -102,8 +106,9 @@ class Engine:
             raise InvalidContainerError(graph.container, findings(graph, copying=True))
         engine = cls(container, graph, name=name, options=options, overrides=overrides or {}, loop=loop)
         sources = {key: node.provider for key, node in graph.nodes.items()}
+        shared = engine._of_the_process() if of_a_run else {}
         try:
-            engine.instances, memo = copy_providers(graph, sources, _bound(graph), engine._manage)
+            engine.instances, memo = copy_providers(graph, sources, _bound(graph), engine._manage, shared)
             engine.instance = instantiate(container, memo)
         except (errors.Error, TypeError) as error:
             # A lock or a client among the arguments; dependency-injector names some of these places, and not others.
@@ -171,7 +176,7 @@ class Engine:
     def eager(self, keys: Iterable[int] | None = None) -> list[Slot]:
         """The run's resources that an eager opening opens: all in use, or those that `keys` need."""
         nodes = self.graph.eager if keys is None else self.graph.needed(keys)
-        return [self.slots[node.key] for node in nodes if node.lifetime is Lifetime.RUN]
+        return list(self.needed(node.key for node in nodes if node.lifetime is Lifetime.RUN))
 
     def needed(self, keys: Iterable[int]) -> tuple[Slot, ...]:
         """The resources that the providers of `keys` need, dependencies first."""
@@ -222,6 +227,8 @@ class Engine:
         inherited = [slot for slot in slots if slot.ledger is not self.ledger and slot.state is not State.OPEN]
         if inherited and self.parent is not None:
             await self.parent.aopen(inherited, where)
+        elif inherited:  # the process's own, which open in their own threads
+            await asyncio.to_thread(self.open, inherited, where)
         own = [slot for slot in slots if slot.ledger is self.ledger and slot.state is not State.OPEN]
         if not own:
             return
@@ -306,6 +313,31 @@ class Engine:
         managed.demand, managed.retire = self.demand, self.retire
         return managed
 
+    def _of_the_process(self) -> dict[int, AnyProvider]:
+        """The managed resources of the process's engines for what the container declares to live as long.
+
+        Not for what an override reaches, which is this run's alone; nor for asynchronous ones, which belong to the
+        run's event loop.
+        """
+        reached = self.graph.reaching(lambda node: node.key in self.overrides)
+        shared: dict[int, AnyProvider] = {}
+        for node in self.graph.resources:
+            if node.lifetime is not Lifetime.PROCESS or node.is_async or node.key in reached:
+                continue
+            owner = owner_of(node.provider) or self.container_class
+            engine = process_engines.get(owner, partial(Engine._for_process, owner, self.options))
+            shared[node.key] = engine.instances[node.key]
+            self.slots[node.key] = engine.slots[node.key]
+            self.process_keys.add(owner)
+        return shared
+
+    @classmethod
+    def _for_process(cls, container: ContainerClass, options: Options) -> Engine:
+        options = replace(options, listeners=(logging_to(library_logger),))
+        engine = cls.of(container, name="the process", options=options, of_a_run=False)
+        engine.ledger.home_thread = None
+        return engine
+
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `work` as a task that outlives a cancelled caller, and that closing waits for."""
         task = asyncio.get_running_loop().create_task(work)
@@ -319,6 +351,9 @@ class Engine:
             failed = next((slot for slot in slots if slot.failure is error), None)
             if failed is not None:
                 annotate(error, self.graph.chain(failed.node.key), self.graph.container)
+
+
+process_engines: ProcessEngines[Engine] = ProcessEngines()
 
 
 def _bound(graph: Graph) -> set[int]:

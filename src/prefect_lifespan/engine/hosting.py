@@ -11,8 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from concurrent.futures import Future
 from functools import partial
-from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 from prefect_lifespan.engine.blocking import LaneEntry, Needs, attempt_here, run_in_place
 from prefect_lifespan.engine.initialiser import Entered, NeedsEventLoop, Outcome, call_of, enter_async
@@ -20,6 +19,7 @@ from prefect_lifespan.engine.opening import Attempts, Readiness
 from prefect_lifespan.engine.slot import Abandoned, Ledger, Slot, being_opened
 from prefect_lifespan.errors import ResourceTimeoutError
 
+T = TypeVar("T")
 Finished = tuple[Slot, Future[None]]
 
 
@@ -71,8 +71,9 @@ class Host:
             self.slot.begin_close()
             self._outcome = cancelled
         limit_seconds = self.slot.policy.close_timeout_seconds
+        limit = asyncio.timeout(limit_seconds)
         try:
-            async with asyncio.timeout(limit_seconds) as limit:
+            async with limit:
                 await entered.aclose(self._outcome)
         except BaseException as error:
             late = isinstance(error, TimeoutError) and limit.expired()
@@ -183,8 +184,9 @@ async def attempt_async(attempts: Attempts, enter: Callable[[], Awaitable[Entere
     """Enter with the attempts that a policy grants, each within its limit."""
     while True:
         attempts.start()
+        limit = asyncio.timeout(attempts.limit)
         try:
-            async with asyncio.timeout(attempts.limit) as limit:
+            async with limit:
                 return await enter()
         except NeedsEventLoop:
             raise
@@ -198,18 +200,21 @@ async def attempt_async(attempts: Attempts, enter: Callable[[], Awaitable[Entere
         await asyncio.sleep(delay)
 
 
-async def uninterrupted(work: Coroutine[Any, Any, object]) -> BaseException | None:
-    """Await `work` to its end although the caller is cancelled meanwhile; the cancellation, which is to go on."""
+async def uninterrupted(
+    work: Coroutine[Any, Any, T], then: Callable[[T], object] = lambda _: None
+) -> BaseException | None:
+    """Await `work` to its end although the caller is cancelled meanwhile, and hand its result to `then`.
+
+    Returns the cancellation, which is to go on.
+    """
     task = asyncio.get_running_loop().create_task(work)
     interruption: BaseException | None = None
     while not task.done():
         try:
-            await asyncio.shield(task)
+            await asyncio.wait([task])
         except asyncio.CancelledError as cancelled:
             interruption = interruption or cancelled
-        except BaseException:
-            break
-    task.result()
+    then(task.result())
     return interruption
 
 

@@ -22,19 +22,27 @@ Manage = Callable[[Node], ManagedResource]
 
 
 def copy_providers(
-    graph: Graph, sources: Mapping[int, AnyProvider], affected: Iterable[int], manage: Manage
+    graph: Graph,
+    sources: Mapping[int, AnyProvider],
+    affected: Iterable[int],
+    manage: Manage,
+    shared: Mapping[int, AnyProvider] | None = None,
 ) -> tuple[Instances, dict[int, Any]]:
     """Copy the `affected` providers of `graph`, so that they refer to each other's copies and to the others as is.
 
-    `sources` are the providers to copy, by their key in the graph; they are only read. Returns the provider of every
-    node, and the memo of the copy for what is to be copied along with it.
+    `sources` are the providers to copy, by their key in the graph; they are only read. `shared` take the place of
+    some, wherever they are referred to. Returns the provider of every node, and the memo of the copy for what is to be
+    copied along with it.
     """
-    wanted = set(affected)
+    taken = shared or {}
+    wanted = set(affected) - taken.keys()
     memo: dict[int, Any] = {}
     instances: Instances = {}
     for key, node in graph.nodes.items():
         source = sources[key]
-        if key not in wanted:
+        if key in taken:
+            instances[key] = memo[id(source)] = taken[key]
+        elif key not in wanted:
             instances[key] = memo[id(source)] = source
             if isinstance(source, providers.Container) and source is not node.provider:
                 memo[id(source.container)] = source.container  # a parent of ours, not to be copied for a child's sake
@@ -47,24 +55,25 @@ def copy_providers(
         if key in wanted:
             copied = instances[key] = providers.deepcopy(sources[key], memo)
             if node.lifetime is not None:
-                _declare_like(copied, cast("providers.Resource[Any]", sources[key]), memo)
+                _declare_like(copied, sources[key], memo)
     return instances, memo
 
 
 def instantiate(container: ContainerClass, memo: dict[int, Any]) -> containers.DynamicContainer:
     """An instance of a container class made of the copies in `memo`; the steps of dependency-injector, less wiring."""
-    instance = container.instance_type()
-    instance.provider_type = container.provider_type
+    declared: Any = container
+    instance: Any = declared.instance_type()
+    instance.provider_type = declared.provider_type
     instance.wiring_config = containers.WiringConfiguration(auto_wire=False)
     instance.declarative_parent = container
-    own = cast("providers.Self[Any]", providers.deepcopy(container.__self__, memo))
+    own = providers.deepcopy(declared.__self__, memo)
     own.set_container(instance)
     instance.__self__ = own
     for name in own.alt_names:
         instance.set_provider(name, own)
     for name, provider in providers.deepcopy(dict(named(container.providers)), memo).items():
         instance.set_provider(name, provider)
-    if container.auto_load_config:
+    if declared.auto_load_config:
         instance.load_config()
     instance.apply_container_providers_overridings()
     return instance
@@ -73,7 +82,8 @@ def instantiate(container: ContainerClass, memo: dict[int, Any]) -> containers.D
 def override_all(instances: Instances, overrides: Mapping[int, AnyProvider]) -> None:
     """Let overriding providers stand in for those they override."""
     for key, overriding in overrides.items():
-        instances[key].override(instances[id(overriding)])
+        overridden: Any = instances[key]
+        overridden.override(instances[id(overriding)])
 
 
 def with_choices(graph: Graph, instances: Instances) -> Graph:
@@ -100,11 +110,11 @@ def _choice(selector: Callable[[], object]) -> str:
         return ""
 
 
-def _declare_like(managed: AnyProvider, source: providers.Resource[Any], memo: dict[int, Any]) -> None:
-    resource = cast("ManagedResource", managed)
-    provides = source.provides
-    resource.set_provides(providers.deepcopy(provides, memo) if providers.is_provider(provides) else provides)
-    resource.set_args(*providers.deepcopy_args(source, source.args, memo))
-    resource.set_kwargs(**providers.deepcopy_kwargs(source, source.kwargs, memo))
+def _declare_like(managed: Any, source: Any, memo: dict[int, Any]) -> None:
+    """Give a managed resource the initialiser, the arguments and the overriding of the one it stands for."""
+    initialiser = source.provides
+    managed.set_provides(providers.deepcopy(initialiser, memo) if providers.is_provider(initialiser) else initialiser)
+    managed.set_args(*providers.deepcopy_args(source, source.args, memo))
+    managed.set_kwargs(**cast("dict[str, Any]", providers.deepcopy_kwargs(source, source.kwargs, memo)))
     for overriding in source.overridden:
-        resource.override(providers.deepcopy(overriding, memo))
+        managed.override(providers.deepcopy(overriding, memo))

@@ -23,6 +23,7 @@ from prefect_lifespan.engine.initialiser import Entered
 from prefect_lifespan.engine.lanes import Lane, Lanes
 from prefect_lifespan.errors import LifespanClosedError, LifespanError, UsageError
 from prefect_lifespan.graph import Node
+from prefect_lifespan.graph.edges import overriding_of
 from prefect_lifespan.lifetimes import Policy, policy_of
 
 if TYPE_CHECKING:
@@ -40,6 +41,9 @@ class State(Enum):
     OPEN = auto()
     CLOSING = auto()
     CLOSED = auto()
+
+
+_OPEN = State.OPEN  # looked up on every call otherwise, which takes longer than the call
 
 
 class Abandoned(Exception):
@@ -68,7 +72,8 @@ class Ledger:
         self.defaults = defaults
         self.max_workers = max_workers
         self.lock = threading.Lock()
-        self.home_thread = threading.get_ident()
+        # None: whoever opens, it is in a lane, because the thread may be gone when it closes.
+        self.home_thread: int | None = threading.get_ident()
         self.loop = loop
         self.lanes = Lanes(f"lifespan-{container}", max_workers)
         self.ended = False
@@ -105,6 +110,7 @@ class Slot:
         self.provider = provider
         self.state = State.PENDING
         self.value: object = None
+        self.at_hand = False  # whether `value` is what the container's provider gives: open, and not overridden there
         self.entered: Entered | None = None
         self.lane: Lane | None = None
         self.context: Context | None = None  # None: the context of whoever opened the lifespan
@@ -167,6 +173,7 @@ class Slot:
             if not self.ledger.ended:
                 self.entered, self.value = entered, entered.value
                 self.state = State.OPEN
+                self.at_hand = overriding_of(self.provider) is None
                 self.failure = None
                 self.ledger.opened.append(self)
             else:
@@ -196,6 +203,7 @@ class Slot:
             interrupted = self.state is State.CLOSING and self.entered is not None and self.entered.exit is not None
             if self.state is not State.OPEN and not interrupted:
                 return False
+            self.at_hand = False  # before the value goes: whoever read it and then sees this true has a good one
             self.state = State.CLOSING
             self.value = None
             return True
@@ -233,9 +241,25 @@ class ManagedResource(providers.Resource[Any]):
                 f"{slot.path} was called with arguments, but its lifespan opens it once, with those it is declared "
                 "with; make what differs from call to call a Factory that is given the resource"
             )
-        if slot.state is not State.OPEN:
+        if slot.state is not _OPEN:
             self.demand(slot)
         return slot.value
+
+    def override(self, provider: Any) -> Any:
+        """Let another provider stand in, for this container instance."""
+        self.slot.at_hand = False
+        overriding: Any = super()
+        return overriding.override(provider)
+
+    def reset_last_overriding(self) -> None:
+        """Take back the last override."""
+        super().reset_last_overriding()
+        self.slot.at_hand = self.slot.state is State.OPEN and overriding_of(self) is None
+
+    def reset_override(self) -> None:
+        """Take back every override."""
+        super().reset_override()
+        self.slot.at_hand = self.slot.state is State.OPEN
 
     @property
     def initialized(self) -> bool:

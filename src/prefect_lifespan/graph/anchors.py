@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, cast
 
-from dependency_injector import providers
+from dependency_injector import containers, providers
 
-from prefect_lifespan.graph.edges import AnyProvider
+from prefect_lifespan.graph.edges import CHAINS, AnyProvider, root_of
 from prefect_lifespan.graph.model import Graph
-
-_CHAINS = (providers.ProvidedInstance, providers.AttributeGetter, providers.ItemGetter, providers.MethodCaller)
+from prefect_lifespan.graph.reader import ContainerClass, graph_of
 
 
 def anchor_of(provider: AnyProvider) -> AnyProvider:
     """The provider at the root of a chain: the declared one behind `.provided.x`, `.provider` and configuration options.
 
-    The same steps as dependency-injector's ProvidersMap takes, with the one private call (`_get_root`) that it makes
-    as well: the public `root` of an option would make a child option instead.
+    The same steps as dependency-injector's ProvidersMap takes.
     """
     anchor: Any = provider
     while True:
-        if isinstance(anchor, (*_CHAINS, providers.Delegate)):
-            anchor = anchor.provides
-        elif isinstance(anchor, providers.TypedConfigurationOption):
-            anchor = anchor.option
-        elif isinstance(anchor, providers.ConfigurationOption):
-            return anchor._get_root()
-        else:
-            return anchor
+        match anchor:
+            case providers.TypedConfigurationOption():
+                anchor = cast("Any", anchor).option
+            case providers.ConfigurationOption():
+                return root_of(anchor)
+            case _ if isinstance(anchor, (*CHAINS, providers.Delegate)):
+                anchor = cast("Any", anchor).provides
+            case _:
+                return anchor
 
 
 def key_of_path(graph: Graph, path: str) -> int | None:
@@ -37,3 +37,19 @@ def key_of_path(graph: Graph, path: str) -> int | None:
             return graph.by_path[path]
         path = path.rpartition(".")[0]
     return None
+
+
+def owner_of(provider: AnyProvider) -> ContainerClass | None:
+    """The container class that declares a provider: the most basic one, where others inherit it."""
+    anchor = anchor_of(provider)
+    for container in _container_classes(containers.DeclarativeContainer):
+        if container.__self__ is anchor or id(anchor) in graph_of(container).nodes:
+            return container
+    return None
+
+
+def _container_classes(base: type) -> Iterator[Any]:
+    """All container classes, each before those that derive from it."""
+    for container in type.__subclasses__(base):
+        yield container
+        yield from _container_classes(container)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from dependency_injector import providers
@@ -12,15 +12,30 @@ from dependency_injector import providers
 AnyProvider: TypeAlias = "providers.Provider[Any]"
 Need: TypeAlias = tuple[AnyProvider, str, bool]
 
-_CALLS = (
-    providers.Callable,
-    providers.Factory,
-    providers.BaseSingleton,
-    providers.BaseResource,
-    providers.MethodCaller,
-)
-_CHAINS = (providers.ProvidedInstance, providers.AttributeGetter, providers.ItemGetter, providers.MethodCaller)
-_SUB_CONTAINERS = (providers.Container, providers.DependenciesContainer)
+Reader: TypeAlias = Callable[[Any], Iterator[Need]]
+
+CHAINS = (providers.ProvidedInstance, providers.AttributeGetter, providers.ItemGetter, providers.MethodCaller)
+SUB_CONTAINERS = (providers.Container, providers.DependenciesContainer)
+_CALLS = (providers.Callable, providers.Factory, providers.BaseSingleton, providers.BaseResource)
+_COLLECTIONS = (providers.List, providers.Dict)
+
+
+def is_kind(provider: Any, kinds: Any) -> bool:
+    """`isinstance` that leaves the type alone: the stubs of most providers are partly unknown."""
+    return isinstance(provider, kinds)
+
+
+def overriding_of(provider: Any) -> AnyProvider | None:
+    """The provider that stands in for this one, if any."""
+    return provider.last_overriding
+
+
+def root_of(option: Any) -> AnyProvider:
+    """The configuration that an option belongs to.
+
+    A private call, the one that dependency-injector's own wiring makes: the public `root` would make a child option.
+    """
+    return option._get_root()  # noqa: SLF001
 
 
 def needs_of(provider: AnyProvider) -> Iterator[Need]:
@@ -28,39 +43,13 @@ def needs_of(provider: AnyProvider) -> Iterator[Need]:
 
     Overriding is left aside: an overridden provider asks for nothing of its own, and the caller knows that.
     """
-    if isinstance(provider, providers.Self):
-        return  # the container itself: it can reach everything, and asks for nothing
-    if isinstance(provider, _SUB_CONTAINERS):
-        yield from ((child, name, True) for name, child in children_of(provider).items())
-    elif isinstance(provider, providers.Dependency):
-        if provider.default is not None:
-            yield provider.default, "default", False
-    elif isinstance(provider, providers.Delegate):
-        yield from _providers([("provider", provider.provides)], structural=True)
-    elif isinstance(provider, providers.Selector):
-        yield from _providers([("selector", provider.selector)])
-        yield from _providers(provider.providers.items())
-    elif isinstance(provider, providers.Aggregate):
-        yield from _providers((str(name), child) for name, child in provider.providers.items())
-    elif isinstance(provider, (*_CALLS, *_CHAINS)):
-        yield from _call_needs(provider)
-    elif isinstance(provider, (providers.List, providers.Dict)):
-        yield from _providers(_items(provider))
-    elif isinstance(provider, providers.ConfigurationOption):
-        # `_get_root` is what dependency-injector's own wiring calls: the public `root` would make a child option.
-        yield provider._get_root(), "config", False
-        yield from _providers(("key", segment) for segment in provider.get_name_segments())
-    elif not isinstance(provider, (providers.Configuration, providers.Object)):
-        # A configuration relates to its options, and they need it; an object is given as it is, were it a provider.
-        # A provider class that we do not know: its own word for what it needs.
-        yield from ((child, "needs", False) for child in provider.related if child not in provider.overridden)
+    reader = next((reader for kinds, reader in _READERS if isinstance(provider, kinds)), _related)
+    return reader(provider)
 
 
-def children_of(provider: AnyProvider) -> Mapping[str, AnyProvider]:
+def children_of(provider: Any) -> Mapping[str, AnyProvider]:
     """The named providers inside a sub-container; none for any other provider."""
-    if not isinstance(provider, _SUB_CONTAINERS):
-        return {}
-    return dict(named(provider.providers))
+    return dict(named(provider.providers)) if is_kind(provider, SUB_CONTAINERS) else {}
 
 
 def named(declared: Mapping[Any, AnyProvider]) -> Iterator[tuple[str, AnyProvider]]:
@@ -73,53 +62,104 @@ def named(declared: Mapping[Any, AnyProvider]) -> Iterator[tuple[str, AnyProvide
 
 def plain_arguments(provider: AnyProvider) -> Iterator[tuple[str, object]]:
     """Arguments given to a provider that are not providers themselves: what a container instance copies."""
-    if isinstance(provider, _CALLS):
-        for label, value in _call_items(provider):
-            if not providers.is_provider(value):
-                yield label, value
-    elif isinstance(provider, (providers.List, providers.Dict)):
-        yield from ((label, value) for label, value in _items(provider) if not providers.is_provider(value))
+    items = _call_items(provider) if isinstance(provider, (*_CALLS, providers.MethodCaller)) else ()
+    if isinstance(provider, _COLLECTIONS):
+        items = _collection_items(provider)
+    return ((label, value) for label, value in items if not providers.is_provider(value))
 
 
 def initialiser_is_async(initialiser: object) -> bool:
     """Whether an initialiser certainly opens asynchronously; one that may go either way is found out when it runs."""
     while isinstance(initialiser, functools.partial):
         initialiser = initialiser.func
-    inner = getattr(initialiser, "__wrapped__", initialiser)  # contextlib wraps generator functions
-    if isinstance(inner, type):
+    inner: Any = getattr(initialiser, "__wrapped__", initialiser)  # contextlib wraps generator functions
+    if is_kind(inner, type):
         return hasattr(inner, "__aenter__") and not hasattr(inner, "__enter__")
-    return any(
-        inspect.iscoroutinefunction(f) or inspect.isasyncgenfunction(f)
-        for f in (initialiser, inner, getattr(inner, "__call__", None))
-    )
+    candidates: tuple[Any, ...] = (initialiser, inner, getattr(inner, "__call__", None))  # noqa: B004 - looked into
+    return any(inspect.iscoroutinefunction(f) or inspect.isasyncgenfunction(f) for f in candidates)
 
 
-def _call_needs(provider: Any) -> Iterator[Need]:
-    yield from _providers([(_chain_label(provider), provider.provides)])
-    if isinstance(provider, _CALLS):
-        yield from _providers(_call_items(provider))
+def _nothing(_: Any) -> Iterator[Need]:
+    """A `Self` can reach the whole container and asks for none of it; an object is given as it is, even a provider."""
+    return iter(())
+
+
+def _children(provider: Any) -> Iterator[Need]:
+    return ((child, name, True) for name, child in children_of(provider).items())
+
+
+def _dependency(provider: Any) -> Iterator[Need]:
+    return _providers([("default", provider.default)])
+
+
+def _delegate(provider: Any) -> Iterator[Need]:
+    return _providers([("provider", provider.provides)], structural=True)
+
+
+def _selector(provider: Any) -> Iterator[Need]:
+    return _providers([("selector", provider.selector), *provider.providers.items()])
+
+
+def _aggregate(provider: Any) -> Iterator[Need]:
+    return _providers((str(name), child) for name, child in provider.providers.items())
+
+
+def _chain(provider: Any) -> Iterator[Need]:
+    if is_kind(provider, providers.AttributeGetter):
+        label = f".{provider.name}"
+    elif is_kind(provider, providers.ItemGetter):
+        label = f"[{provider.name!r}]"
+    else:
+        label = "provides"
+    arguments = _call_items(provider) if is_kind(provider, providers.MethodCaller) else ()
+    return _providers([(label, provider.provides), *arguments])
+
+
+def _call(provider: Any) -> Iterator[Need]:
+    return _providers([("provides", provider.provides), *_call_items(provider)])
+
+
+def _collection(provider: Any) -> Iterator[Need]:
+    return _providers(_collection_items(provider))
+
+
+def _option(option: Any) -> Iterator[Need]:
+    return _providers([("config", root_of(option)), *(("key", segment) for segment in option.get_name_segments())])
+
+
+def _related(provider: Any) -> Iterator[Need]:
+    """A provider class that we do not know: its own word for what it needs."""
+    return _providers(("needs", child) for child in provider.related if child not in provider.overridden)
+
+
+# First match wins; a configuration relates to its options, but it is they that need it.
+_READERS: Sequence[tuple[Any, Reader]] = (
+    ((providers.Self, providers.Configuration), _nothing),
+    (SUB_CONTAINERS, _children),
+    (providers.Object, _nothing),
+    (providers.Dependency, _dependency),
+    (providers.Delegate, _delegate),
+    (providers.Selector, _selector),
+    (providers.Aggregate, _aggregate),
+    (CHAINS, _chain),
+    (_CALLS, _call),
+    (_COLLECTIONS, _collection),
+    (providers.ConfigurationOption, _option),
+)
 
 
 def _call_items(provider: Any) -> Iterator[tuple[str, object]]:
     yield from ((f"argument {index}", value) for index, value in enumerate(provider.args))
     yield from provider.kwargs.items()
-    if isinstance(provider, (providers.Factory, providers.BaseSingleton)):
+    if is_kind(provider, (providers.Factory, providers.BaseSingleton)):
         yield from ((f".{name}", value) for name, value in provider.attributes.items())
 
 
-def _items(provider: Any) -> Iterable[tuple[str, object]]:
-    if isinstance(provider, providers.List):
+def _collection_items(provider: Any) -> Iterable[tuple[str, object]]:
+    if is_kind(provider, providers.List):
         return [(f"item {index}", value) for index, value in enumerate(provider.args)]
     return [(str(name), value) for name, value in provider.kwargs.items()]
 
 
-def _chain_label(provider: AnyProvider) -> str:
-    if isinstance(provider, providers.AttributeGetter):
-        return f".{provider.name}"
-    if isinstance(provider, providers.ItemGetter):
-        return f"[{provider.name!r}]"
-    return "provides"
-
-
 def _providers(items: Iterable[tuple[str, Any]], *, structural: bool = False) -> Iterator[Need]:
-    yield from ((value, label, structural) for label, value in items if providers.is_provider(value))
+    return ((value, label, structural) for label, value in items if providers.is_provider(value))

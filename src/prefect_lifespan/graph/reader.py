@@ -8,7 +8,7 @@ from typing import Any
 
 from dependency_injector import containers, providers
 
-from prefect_lifespan.graph.edges import AnyProvider, children_of, initialiser_is_async, named, needs_of
+from prefect_lifespan.graph.edges import AnyProvider, children_of, initialiser_is_async, named, needs_of, overriding_of
 from prefect_lifespan.graph.model import Edge, Graph, Node
 from prefect_lifespan.lifetimes import lifetime_of
 
@@ -60,7 +60,7 @@ def _stamp(container: ContainerClass) -> tuple[int, ...]:
     return tuple(
         identity
         for _, provider in _walk(container.providers, "")
-        for identity in (id(provider), id(provider.last_overriding))
+        for identity in (id(provider), id(overriding_of(provider)))
     )
 
 
@@ -167,4 +167,4 @@ class _Reader:
         # A sub-container is overridden provider by provider; the override of the whole is only a mark.
         if isinstance(provider, (providers.Container, providers.DependenciesContainer)):
             return None
-        return provider.last_overriding
+        return overriding_of(provider)

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_args, get_origin
 
-from dependency_injector import containers, providers, wiring
+from dependency_injector import providers, wiring
 
 from prefect_lifespan.errors import UsageError
-from prefect_lifespan.graph import graph_of
-from prefect_lifespan.graph.anchors import anchor_of, key_of_path
+from prefect_lifespan.graph.anchors import key_of_path, owner_of
 from prefect_lifespan.graph.edges import AnyProvider
-from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.layers import did_you_mean
 
 if TYPE_CHECKING:
     from prefect_lifespan.graph import Graph
 
 Function: TypeAlias = Callable[..., Any]
+
+# Classes, which dependency-injector's stubs declare as protocol instances.
+_CLOSING: type = wiring.Closing  # pyright: ignore[reportAssignmentType]
+_PROVIDER: type = wiring.Provider  # pyright: ignore[reportAssignmentType]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +85,8 @@ def _evaluated(annotation: str, function: Function, where: str) -> object:
     if "Provide" not in annotation and "Closing" not in annotation and "Annotated" not in annotation:
         return annotation
     try:
-        return eval(annotation, function.__globals__, inspect.getclosurevars(function).nonlocals)
+        # The function's own source, evaluated where Python would have.
+        return eval(annotation, function.__globals__, inspect.getclosurevars(function).nonlocals)  # noqa: S307
     except Exception as error:
         if "Provide[" not in annotation and "Closing[" not in annotation:
             return annotation
@@ -99,8 +102,8 @@ def _read(name: str, marked: Any, where: str) -> Marker:
     while True:
         if isinstance(marked, type):
             raise UsageError(f"{where}: {name} has a bare {marked.__name__}; say what of: {marked.__name__}[...]")
-        closing = closing or isinstance(marked, wiring.Closing)
-        as_provider = as_provider or isinstance(marked, wiring.Provider)
+        closing = closing or isinstance(marked, _CLOSING)
+        as_provider = as_provider or isinstance(marked, _PROVIDER)
         if not is_marker(marked.provider):
             break
         marked = marked.provider
@@ -119,22 +122,6 @@ def _read(name: str, marked: Any, where: str) -> Marker:
     return Marker(name, provider, marked.modifier, as_provider, closing)
 
 
-def owner_of(provider: AnyProvider) -> ContainerClass | None:
-    """The container class that declares a provider: the most basic one, where others inherit it."""
-    anchor = anchor_of(provider)
-    for container in _container_classes(containers.DeclarativeContainer):
-        if container.__self__ is anchor or id(anchor) in graph_of(container).nodes:
-            return container
-    return None
-
-
-def _container_classes(base: type) -> Iterator[Any]:
-    """All container classes, each before those that derive from it."""
-    for container in type.__subclasses__(base):
-        yield container
-        yield from _container_classes(container)
-
-
 def check_string_ids(markers: Mapping[str, Marker], graph: Graph, where: str) -> None:
     """Refuse string ids that a container does not declare.
 
@@ -142,21 +129,35 @@ def check_string_ids(markers: Mapping[str, Marker], graph: Graph, where: str) ->
         UsageError: with the names that it may have meant.
     """
     for marker in markers.values():
-        if isinstance(marker.provider, str) and marker.provider != wiring.ProvidersMap.CONTAINER_STRING_ID:
-            if key_of_path(graph, marker.provider) is None:
-                raise UsageError(
-                    f"{where}: {marker.name} asks for {marker.provider!r}, which {graph.container} does not declare"
-                    f"{did_you_mean(marker.provider, graph)}"
-                )
+        path = marker.provider
+        if not isinstance(path, str) or path == wiring.ProvidersMap.CONTAINER_STRING_ID:
+            continue
+        if key_of_path(graph, path) is None:
+            raise UsageError(
+                f"{where}: {marker.name} asks for {path!r}, which {graph.container} does not declare"
+                f"{did_you_mean(path, graph)}"
+            )
 
 
 def without(function: Function, injected: Container[str]) -> inspect.Signature:
     """The signature that everybody but us sees: without the injected parameters, annotations evaluated if possible."""
+    # Nobody evaluates a string in an explicit signature in the function's own module, so each is, where it can be.
+    signature = inspect.signature(function)
+    nonlocals = inspect.getclosurevars(function).nonlocals
+    visible = [
+        parameter.replace(annotation=_own(parameter.annotation, function, nonlocals))
+        for name, parameter in signature.parameters.items()
+        if name not in injected
+    ]
+    returned = _own(signature.return_annotation, function, nonlocals)
+    return signature.replace(parameters=visible, return_annotation=returned)
+
+
+def _own(annotation: object, function: Function, nonlocals: Mapping[str, object]) -> object:
     try:
-        signature = inspect.signature(function, eval_str=True)
+        return eval(annotation, function.__globals__, dict(nonlocals)) if isinstance(annotation, str) else annotation  # noqa: S307
     except Exception:  # a name that exists for type checkers only
-        signature = inspect.signature(function)
-    return signature.replace(parameters=[p for name, p in signature.parameters.items() if name not in injected])
+        return annotation
 
 
 def distinct_code(code: types.CodeType, function: Function) -> types.CodeType:

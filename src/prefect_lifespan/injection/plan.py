@@ -7,7 +7,7 @@ gives open resources their values and calls other providers.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Hashable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Generator, Hashable, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,13 +16,16 @@ from prefect_lifespan.engine import Engine, Options, Slot, State, logging_to
 from prefect_lifespan.engine.closing import CloseReport
 from prefect_lifespan.engine.slot import ManagedResource
 from prefect_lifespan.errors import AsyncResourceError, UsageError
+from prefect_lifespan.graph.anchors import owner_of
 from prefect_lifespan.graph.edges import AnyProvider
-from prefect_lifespan.injection.markers import Function, Marker, check_string_ids, is_marker, owner_of
+from prefect_lifespan.injection.markers import Function, Marker, check_string_ids, is_marker
 from prefect_lifespan.lifetimes import Policy
 from prefect_lifespan.scope import Scope, Unit, current_scope
 from prefect_lifespan.surroundings import surroundings
 
 Loop = asyncio.AbstractEventLoop | None
+
+_OPEN = State.OPEN  # looked up on every call otherwise, which takes longer than the rest of the check
 
 # What a lifespan takes where it is not told otherwise; containers opened for a single call take it too.
 DEFAULT_POLICY = Policy(close_timeout_seconds=30.0, retries=0, retry_delay_seconds=1.0, on_close_error="raise")
@@ -47,31 +50,17 @@ class Given:
 class Prepared:
     """All injected parameters of a function in one scope, with what must still hold for them to be used again."""
 
-    direct: tuple[tuple[str, Slot, AnyProvider], ...]
+    direct: tuple[tuple[str, Slot], ...]  # resources, given as they are
     called: tuple[Given, ...]
     loop: Loop  # the event loop that asynchronous values among them belong to
     per_attempt: bool
     attempt: Hashable | None
 
-    def values(self, on_loop: bool) -> dict[str, Any] | None:
-        """The values, or None where something has to be opened, made anew or decided again."""
+    def holds(self, *, on_loop: bool) -> bool:
+        """Whether the caller is in the attempt and on the event loop that this was prepared for."""
         if self.per_attempt and self.attempt != surroundings.attempt():
-            return None
-        if on_loop and self.loop is not None and asyncio.get_running_loop() is not self.loop:
-            return None
-        values: dict[str, Any] = {}
-        for name, slot, provider in self.direct:
-            value = slot.value
-            # Closing changes the state before it takes the value away, so a value read before is a good one.
-            if slot.state is not State.OPEN or provider.last_overriding is not None:
-                return None
-            values[name] = value
-        for given in self.called:
-            for slot in given.slots:
-                if slot.state is not State.OPEN:
-                    return None
-            values[given.name] = given.value()
-        return values
+            return False
+        return not on_loop or self.loop is None or asyncio.get_running_loop() is self.loop
 
 
 class Plan:
@@ -86,10 +75,24 @@ class Plan:
         prepared: Prepared | None = current_scope().prepared.get(self)
         if prepared is None or (explicit and not self.markers.keys().isdisjoint(explicit)):
             return None
-        return prepared.values(on_loop)
+        if (prepared.per_attempt or prepared.loop is not None) and not prepared.holds(on_loop=on_loop):
+            return None
+        values: dict[str, Any] = {}
+        for name, slot in prepared.direct:
+            value = slot.value
+            # Closing says so before it takes the value away, so a value read before is a good one.
+            if not slot.at_hand:
+                return None
+            values[name] = value
+        for given in prepared.called:
+            for slot in given.slots:
+                if slot.state is not _OPEN:
+                    return None
+            values[given.name] = given.value()
+        return values
 
     @contextmanager
-    def injected(self, explicit: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], Scope]]:
+    def injected(self, explicit: Mapping[str, Any]) -> Generator[tuple[dict[str, Any], Scope]]:
         """Open what the call needs, and close afterwards what lives no longer than the call.
 
         Gives the values, without those given explicitly, and the scope that the call is to run in.
@@ -109,7 +112,7 @@ class Plan:
             report.settle()
 
     @asynccontextmanager
-    async def ainjected(self, explicit: Mapping[str, Any]) -> AsyncIterator[tuple[dict[str, Any], Scope]]:
+    async def ainjected(self, explicit: Mapping[str, Any]) -> AsyncGenerator[tuple[dict[str, Any], Scope]]:
         """The same for a coroutine or an asynchronous generator."""
         call = Call(self, explicit, loop=asyncio.get_running_loop())
         outcome: BaseException | None = None
@@ -190,11 +193,11 @@ class Call:
         if not self._lasting:
             return
         direct = tuple(
-            (given.name, given.provider.slot, given.provider)
+            (given.name, given.provider.slot)
             for given in self._given
             if isinstance(given.provider, ManagedResource) and not given.as_provider
         )
-        names = {name for name, _, _ in direct}
+        names = {name for name, _ in direct}
         bound = (s for g in self._given for s in g.slots if s.asynchronous and s.policy.loop_bound)
         self.scope.prepared[self._plan] = Prepared(
             direct=direct,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import AsyncGenerator, Container, Iterable, Mapping
 from typing import Any, cast
 
 from prefect_lifespan.injection.markers import Function, distinct_code, is_marker, without
@@ -117,12 +117,12 @@ def _generator(function: Function, plan: Plan, binding: Binding) -> Function:
 
 
 def _asynchronous_generator(function: Function, plan: Plan, binding: Binding) -> Function:
-    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+    async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         async with plan.ainjected(kwargs) as (values, scope):
             args, kwargs = binding.arguments(args, kwargs, values)
             steps = scope.astepping(function(*args, **kwargs))
+            sent: Any = None
             try:
-                sent = None
                 while True:
                     sent = yield await steps.asend(sent)
             except StopAsyncIteration:

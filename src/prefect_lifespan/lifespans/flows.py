@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import copy
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from prefect.flows import Flow
 from prefect.tasks import Task
@@ -75,7 +75,7 @@ class FlowLifespan:
         self._visible = without(function, markers)
 
     @contextmanager
-    def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Run]:
+    def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Generator[Run]:
         """Open for one run, give its arguments and scope, and close with the outcome of the body."""
         if is_being_drawn():
             yield self._drawn(args, kwargs)
@@ -95,7 +95,7 @@ class FlowLifespan:
             session.close(outcome)
 
     @asynccontextmanager
-    async def arun(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncIterator[Run]:
+    async def arun(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncGenerator[Run]:
         """The same for a flow that is a coroutine or an asynchronous generator."""
         if is_being_drawn():
             yield self._drawn(args, kwargs)
@@ -139,13 +139,13 @@ class StandIn:
             raise AttributeError(name)
         return self
 
-    def __call__(self, *args: Any, **kwargs: Any) -> StandIn:
+    def __call__(self, *_: Any, **__: Any) -> StandIn:
         return self
 
     def __iter__(self) -> Iterator[StandIn]:
         return iter(())
 
-    def __enter__(self) -> StandIn:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -181,11 +181,11 @@ def _generator(function: Function, around: FlowLifespan) -> Function:
 
 
 def _asynchronous_generator(function: Function, around: FlowLifespan) -> Function:
-    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+    async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         async with around.arun(args, kwargs) as run:
             steps = run.scope.astepping(function(*run.args, **run.kwargs))
+            sent: Any = None
             try:
-                sent = None
                 while True:
                     sent = yield await steps.asend(sent)
             except StopAsyncIteration:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Callable, Sequence
 from contextvars import Token
 from types import TracebackType
@@ -125,7 +124,7 @@ class lifespan:  # noqa: N801 - used as a decorator and a context manager, named
         return cast("F", wrap_flow(function, self._settings))
 
     def __enter__(self) -> containers.DynamicContainer:
-        session = Session.begin(self._settings, {}, name=self._name("with"), loop=None)
+        session = Session.begin(self._settings, None, name=self._name("with"), loop=None)
         session.open()
         return self._enter(session)
 
@@ -135,7 +134,7 @@ class lifespan:  # noqa: N801 - used as a decorator and a context manager, named
         self._leave().close(error)
 
     async def __aenter__(self) -> containers.DynamicContainer:
-        session = Session.begin(self._settings, {}, name=self._name("async with"), loop=asyncio.get_running_loop())
+        session = Session.begin(self._settings, None, name=self._name("async with"), loop=asyncio.get_running_loop())
         await session.aopen()
         return self._enter(session)
 
@@ -171,6 +170,6 @@ def _key_of(item: AnyProvider | str, container: ContainerClass) -> int:
             raise UsageError(f"eager names {item!r}, which {graph.container} lacks{did_you_mean(item, graph)}")
         return graph.by_path[item]
     if not providers.is_provider(item) or id(anchor_of(item)) not in graph.nodes:
-        given = item.__qualname__ if inspect.isclass(item) else type(item).__qualname__
+        given = getattr(item, "__qualname__", type(item).__qualname__)
         raise UsageError(f"eager holds a {given} that is no provider of {graph.container}; name one of its own")
     return id(anchor_of(item))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from prefect_lifespan.engine import CloseReport, Engine, Options, logging_to
+from prefect_lifespan.engine import CloseReport, Engine, Options, logging_to, process_engines
 from prefect_lifespan.engine.hosting import uninterrupted
 from prefect_lifespan.graph import graph_of
 from prefect_lifespan.graph.reader import ContainerClass
@@ -41,27 +41,42 @@ class Session:
     """One entering of a lifespan; made by `begin`, then opened, then closed with the outcome of the body."""
 
     def __init__(
-        self, settings: Settings, in_force: InForce, scope: Scope, pending: PendingFutures, *, joined: bool
+        self,
+        settings: Settings,
+        in_force: InForce,
+        scope: Scope,
+        pending: PendingFutures,
+        *,
+        joined: bool,
+        outermost_block: bool,
     ) -> None:
         self._settings = settings
         self._in_force = in_force
         self._joined = joined
+        self._outermost_block = outermost_block
         self.scope = scope
         self.pending = pending
         self._returned: list[Future] = []
 
     @classmethod
     def begin(
-        cls, settings: Settings, parameters: Mapping[str, Any], *, name: str, loop: asyncio.AbstractEventLoop | None
+        cls,
+        settings: Settings,
+        parameters: Mapping[str, Any] | None,
+        *,
+        name: str,
+        loop: asyncio.AbstractEventLoop | None,
     ) -> Session:
         """Decide what this lifespan stands on; nothing is open yet.
+
+        `parameters` are those of a flow, None for a `with` block.
 
         Raises:
             InvalidContainerError: the container cannot be opened as it is declared and overridden.
             UsageError: an override of a provider that does not exist.
         """
         outer = current_scope()
-        given = settings.overrides(**parameters) if callable(settings.overrides) else settings.overrides
+        given = settings.overrides(**(parameters or {})) if callable(settings.overrides) else settings.overrides
         joinable = outer.innermost(settings.container) if settings.share and not given else None
         pending = PendingFutures()
         if joinable is not None:
@@ -79,8 +94,10 @@ class Session:
             )
             in_force = InForce(engine, outer.layers, pending)
         scope = Scope((*outer.lifespans, in_force), outer.layers, outer.unit)
+        process_engines.enter(in_force.engine.process_keys)
         watch_submissions()
-        return cls(settings, in_force, scope, pending, joined=joinable is not None)
+        block = parameters is None and outer.innermost(settings.container) is None
+        return cls(settings, in_force, scope, pending, joined=joinable is not None, outermost_block=block)
 
     @property
     def engine(self) -> Engine:
@@ -137,6 +154,8 @@ class Session:
             self._wait_again_for_the_running()
         if not self._joined:
             report.merge(self._in_force.engine.close(self._told(outcome) or report.interruption))
+        for engine in self._leave_process():
+            report.merge(engine.close(self._told(outcome)))
         report.settle()
 
     async def aclose(self, outcome: BaseException | None) -> None:
@@ -154,18 +173,23 @@ class Session:
             report.interrupted(await uninterrupted(self.pending.wait_async(TERMINATION_GRACE_SECONDS)))
         if not self._joined:
             report.merge(await self._in_force.engine.aclose(self._told(outcome) or report.interruption))
+        for engine in self._leave_process():
+            closing = asyncio.to_thread(engine.close, self._told(outcome))
+            report.interrupted(await uninterrupted(closing, report.merge))
         report.settle()
 
     def _wanted(self, engine: Engine) -> Sequence[Any]:
         eager = self._settings.eager
-        if isinstance(eager, bool):
-            slots = engine.eager() if eager else []
-        else:
-            slots = engine.eager(eager)
+        wanted = (None if eager else ()) if isinstance(eager, bool) else eager
+        slots = engine.eager(wanted)
         if not self._joined:
             return slots
         # In a joined lifespan what belongs to another event loop opens where it is used.
         return [slot for slot in slots if not slot.asynchronous or slot.ledger.loop is _running_loop()]
+
+    def _leave_process(self) -> list[Engine]:
+        """The process's engines that are to be closed with this lifespan: its outermost block ended."""
+        return process_engines.leave(self._in_force.engine.process_keys, closing=self._outermost_block)
 
     def _cancel_queued(self, outcome: BaseException | None) -> None:
         """Cancel what has not begun, where the body failed or the lifespan was asked to."""

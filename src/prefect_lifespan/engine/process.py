@@ -1,0 +1,84 @@
+"""Engines for resources that live as long as the process: one for each container class that declares such.
+
+They are opened in threads of their own, so that whoever asks first does not matter, and closed in those: at the end of
+the process, or when the last lifespan leaves after a `with lifespan(...)` had been the outermost.
+"""
+
+from __future__ import annotations
+
+import atexit
+import multiprocessing.util
+import os
+import threading
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from prefect_lifespan.engine.engine import Engine
+
+E = TypeVar("E", bound="Engine")
+
+
+@dataclass
+class _Entry(Generic[E]):
+    engine: E
+    users: int = 0
+    to_close: bool = False
+
+
+@dataclass
+class ProcessEngines(Generic[E]):
+    """The process's engines, by what they are for; made on demand, counted while lifespans use them."""
+
+    _entries: dict[Hashable, _Entry[E]] = field(default_factory=dict[Hashable, "_Entry[E]"])
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _pid: int = 0
+
+    def get(self, key: Hashable, make: Callable[[], E]) -> E:
+        """The engine for `key`; the first to ask makes it."""
+        with self._lock:
+            self._begin_in_this_process()
+            entry = self._entries.get(key)
+            if entry is None:
+                entry = self._entries[key] = _Entry(make())
+            return entry.engine
+
+    def enter(self, keys: set[Hashable]) -> None:
+        """A lifespan begins to use the engines of `keys`."""
+        with self._lock:
+            for key in keys & self._entries.keys():
+                self._entries[key].users += 1
+
+    def leave(self, keys: set[Hashable], *, closing: bool) -> list[E]:
+        """A lifespan has ended; the engines that are to be closed now, for the caller to close.
+
+        With `closing`, those of `keys` close as soon as no lifespan uses them any more: now, or with the last.
+        """
+        with self._lock:
+            ended: list[E] = []
+            for key in keys & self._entries.keys():
+                entry = self._entries[key]
+                entry.users -= 1
+                entry.to_close = entry.to_close or closing
+                if entry.to_close and entry.users <= 0:
+                    ended.append(self._entries.pop(key).engine)
+            return ended
+
+    def close_all(self) -> None:
+        """Close what is open at the end of the process; errors are log lines, for nobody is left to catch them."""
+        with self._lock:
+            entries = list(self._entries.values()) if self._pid == os.getpid() else []
+            self._entries.clear()
+        for entry in reversed(entries):
+            entry.engine.close()
+
+    def _begin_in_this_process(self) -> None:
+        if self._pid == os.getpid():
+            return
+        # A forked child inherits the entries, not the threads and connections behind them.
+        self._pid = os.getpid()
+        self._entries.clear()
+        # Worker processes end through multiprocessing's finalisers, others through atexit; closing twice does nothing.
+        atexit.register(self.close_all)
+        multiprocessing.util.Finalize(None, self.close_all, exitpriority=100)
