@@ -26,9 +26,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.filterwarnings(each))
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="session")
 def engine(prefect_server: str) -> Iterator[None]:
-    """The API is there; what a test leaves behind warns before the next one begins."""
+    """The API is there; no heartbeats, whose thread would hold up the end of each run for a second."""
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_left_behind() -> Iterator[None]:
+    """What the tests of a file leave behind warns before those of the next one begin."""
     yield
     gc.collect()
 
