@@ -162,8 +162,10 @@ class Engine:
         inherited = self.parent.resolve(provider, modifier)
         if inherited is None:
             return None
-        # A declared provider is in the memo; what is built on one (`.provided.x`) is copied onto our own.
-        memo = {id(source): self.instances[key] for key, source in self.parent.instances.items()}
+        # A declared provider is in the memo; what is built on one (`.provided.x`) is copied onto our own. What an
+        # override brought to the parent is not ours where another one took its place.
+        mine, theirs = self.instances, self.parent.instances
+        memo = {id(source): mine[key] for key, source in theirs.items() if key in mine}
         return providers.deepcopy(inherited, memo)
 
     def keys_of(self, provider: AnyProvider | str) -> tuple[int, ...]:
