@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
+os.environ["DO_NOT_TRACK"] = "1"  # before the first import of Prefect
+
 from tests.lifespans.witness import Witness
-
-os.environ["DO_NOT_TRACK"] = "1"
-
 
 # Prefect leaves connections to its API open when a run was asynchronous and its event loop ends; so it does without us.
 PREFECT_LEAVES_OPEN = ("ignore:unclosed <socket.socket:ResourceWarning", "ignore:unclosed transport:ResourceWarning")

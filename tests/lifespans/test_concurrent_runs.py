@@ -83,7 +83,7 @@ def test_gathered_runs_have_resources_of_their_own(witness: Witness) -> None:
     async def ask(api: Handle = Provide[App.api], db: Handle = Provide[App.db]) -> tuple[int, int]:
         return api.use(), db.use()
 
-    async def main() -> list[Any]:
+    async def main() -> Any:
         everybody = asyncio.Barrier(3)
 
         @flow
@@ -107,7 +107,7 @@ def test_a_gathered_run_that_fails_closes_only_its_own(witness: Witness) -> None
     class App(containers.DeclarativeContainer):
         api = providers.Resource(witness.asynchronous)
 
-    async def main() -> list[Any]:
+    async def main() -> Any:
         both_open = asyncio.Barrier(2)
         failed = asyncio.Event()
 
@@ -161,7 +161,7 @@ def test_one_lifespan_object_may_be_entered_by_many_asyncio_tasks_at_once(witnes
 
     application = lifespan(App)
 
-    async def main() -> list[bool]:
+    async def main() -> Any:
         everybody = asyncio.Barrier(3)
 
         async def work(turns: int) -> bool:
@@ -175,7 +175,7 @@ def test_one_lifespan_object_may_be_entered_by_many_asyncio_tasks_at_once(witnes
 
         return await asyncio.gather(work(9), work(1), work(5))
 
-    assert asyncio.run(main()) == [True, True, True]
+    assert all(asyncio.run(main()))
     assert witness.count("open api") == witness.count("close api") == 3
 
 

@@ -11,7 +11,7 @@ from prefect import flow, task
 from prefect.transactions import transaction
 
 from prefect_lifespan import Provide, inject, lifespan
-from tests.lifespans.witness import Handle, Witness
+from tests.lifespans.witness import Handle, Witness, state_of
 
 
 def make(witness: Witness) -> Any:
@@ -25,11 +25,11 @@ def test_hooks_of_tasks_use_the_resources_of_the_run(witness: Witness) -> None:
     app = make(witness)
 
     @inject
-    def on_completion(task: Any, run: Any, state: Any, db: Handle = Provide[app.db]) -> None:
+    def on_completion(task: Any, task_run: Any, state: Any, db: Handle = Provide[app.db]) -> None:
         witness.tell(f"completed with {db.use()}")
 
     @inject
-    def on_failure(task: Any, run: Any, state: Any, db: Handle = Provide[app.db]) -> None:
+    def on_failure(task: Any, task_run: Any, state: Any, db: Handle = Provide[app.db]) -> None:
         witness.tell(f"failed with {db.use()}")
 
     @task(on_completion=[on_completion], on_failure=[on_failure])
@@ -54,7 +54,7 @@ def test_async_hooks_of_tasks_in_an_async_flow(witness: Witness) -> None:
     app = make(witness)
 
     @inject
-    async def on_completion(task: Any, run: Any, state: Any, db: Handle = Provide[app.db]) -> None:
+    async def on_completion(task: Any, task_run: Any, state: Any, db: Handle = Provide[app.db]) -> None:
         witness.tell(f"completed with {db.use()}")
 
     @task(on_completion=[on_completion])
@@ -76,11 +76,11 @@ def test_hooks_of_flows_open_what_they_need_for_themselves(witness: Witness, fai
     app = make(witness)
 
     @inject
-    def before(flow: Any, run: Any, state: Any, db: Handle = Provide[app.db]) -> None:
+    def before(flow: Any, flow_run: Any, state: Any, db: Handle = Provide[app.db]) -> None:
         witness.tell(f"running with {db.use()}")
 
     @inject
-    def after(flow: Any, run: Any, state: Any, db: Handle = Provide[app.db]) -> None:
+    def after(flow: Any, flow_run: Any, state: Any, db: Handle = Provide[app.db]) -> None:
         witness.tell(f"{state.name} with {db.use()}")
 
     @flow(on_running=[before], on_completion=[after], on_failure=[after])
@@ -90,7 +90,7 @@ def test_hooks_of_flows_open_what_they_need_for_themselves(witness: Witness, fai
         if fails:
             raise ValueError("the body fails")
 
-    run(return_state=True)
+    state_of(run)
 
     assert witness.record == [
         "open db", "running with 1", "close db",
@@ -103,7 +103,7 @@ def test_hooks_of_flows_in_a_with_block_share_its_resources(witness: Witness) ->
     app = make(witness)
 
     @inject
-    def after(flow: Any, run: Any, state: Any, db: Handle = Provide[app.db]) -> None:
+    def after(flow: Any, flow_run: Any, state: Any, db: Handle = Provide[app.db]) -> None:
         witness.tell(f"after with {db.use()}")
 
     @flow(on_completion=[after])
@@ -142,7 +142,7 @@ def test_rollback_and_commit_hooks_use_the_resources_of_the_run(witness: Witness
             if fails:
                 raise ValueError("after storing")
 
-    run(True, return_state=True)
+    state_of(run, True)
     assert witness.record == ["open db", "stored with 1", "undone with 1", "close db"]
 
     witness.record.clear()
@@ -169,6 +169,8 @@ def test_a_submitted_task_rolls_back_with_the_resources_of_the_run(witness: Witn
         with transaction():
             store.submit().result()
 
-    run(return_state=True)
+    state_of(run)
 
-    assert witness.record[0], witness.record[-1] == ("open db", "close db")
+    assert witness.record[0] == "open db"
+    assert witness.record[-1] == "close db"
+    assert witness.count("open db") == 1

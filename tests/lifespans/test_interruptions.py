@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 from dependency_injector import containers, providers
 from prefect import flow, task
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from prefect_lifespan import LifespanClosedError, Provide, TaskResource, current_container, inject, lifespan
-from tests.lifespans.witness import SECONDS, Gate, Handle, Witness, in_threads
+from tests.lifespans.witness import SECONDS, Gate, Handle, Witness, in_threads, state_of, threads
 
 
 def test_a_sync_flow_that_times_out_closes_its_resources(witness: Witness) -> None:
@@ -27,7 +26,7 @@ def test_a_sync_flow_that_times_out_closes_its_resources(witness: Witness) -> No
         while db.use():
             time.sleep(0.01)
 
-    state = run(return_state=True)
+    state = state_of(run)
 
     assert state.name == "TimedOut"
     assert witness.record == ["open db", "close db"]
@@ -61,7 +60,7 @@ def test_an_async_flow_that_times_out_closes_its_resources(witness: Witness) -> 
     async def run() -> None:
         await asyncio.sleep(SECONDS)
 
-    state: Any = asyncio.run(run(return_state=True))
+    state: Any = state_of(run)
 
     assert state.name == "TimedOut"
     assert witness.record == ["open api", "open db", "close db", "close api"]
@@ -91,7 +90,7 @@ def test_a_timeout_waits_for_running_tasks_before_it_closes(witness: Witness) ->
         finally:
             gate.open()
 
-    state: Any = asyncio.run(run(return_state=True))
+    state: Any = state_of(run)
 
     assert state.name == "TimedOut"
     assert witness.record == ["open api", "used", "close api"]
@@ -174,11 +173,7 @@ def test_a_task_that_times_out_rolls_its_own_resources_back(witness: Witness, su
     @flow
     @lifespan(App)
     def run(db: Handle = Provide[App.db]) -> str | None:
-        state = hang.submit().state if submitted else hang(return_state=True)
-        if submitted:
-            future = hang.submit()
-            future.wait()
-            state = future.state
+        state = hang.submit(return_state=True) if submitted else hang(return_state=True)
         db.use()
         return state.name
 
@@ -200,7 +195,8 @@ def test_an_async_task_that_times_out_rolls_its_own_resources_back(witness: Witn
     @flow
     @lifespan(App)
     async def run() -> str | None:
-        return (await hang(return_state=True)).name
+        states: Any = hang(return_state=True)
+        return (await states).name
 
     assert asyncio.run(run()) == "TimedOut"
     assert witness.record == ["open session", "close session"]
@@ -258,13 +254,14 @@ def test_a_run_may_be_followed_by_another_after_a_timeout(witness: Witness) -> N
     class App(containers.DeclarativeContainer):
         db = providers.Resource(witness.blocking)
 
-    @flow(timeout_seconds=0.4, task_runner=ThreadPoolTaskRunner(max_workers=1))  # pyright: ignore[reportArgumentType, reportCallIssue]
+    @flow(timeout_seconds=0.4, task_runner=threads(1))
     @lifespan(App)
     def run(hangs: bool, db: Handle = Provide[App.db]) -> int:
         while hangs:
             time.sleep(0.01)
         return db.use()
 
-    assert run(True, return_state=True).name == "TimedOut"
-    assert run.with_options(timeout_seconds=SECONDS)(False) == 2
+    assert state_of(run, True).name == "TimedOut"
+    longer: Any = run.with_options(timeout_seconds=SECONDS)
+    assert longer(False) == 2
     assert witness.record == ["open db", "close db"] * 2

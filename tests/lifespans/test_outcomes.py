@@ -11,7 +11,7 @@ from dependency_injector import containers, providers
 from prefect import flow
 
 from prefect_lifespan import Provide, ResourceCloseError, lifespan
-from tests.lifespans.witness import Handle, Witness
+from tests.lifespans.witness import Handle, Witness, state_of
 
 
 class BodyError(Exception):
@@ -90,7 +90,7 @@ def test_a_resource_that_swallows_the_exception_does_not_save_the_run(witness: W
     async def run_async() -> None:
         raise BodyError("the body fails")
 
-    state: Any = run(return_state=True) if kind == "sync" else asyncio.run(run_async(return_state=True))
+    state = state_of(run if kind == "sync" else run_async)
 
     assert state.is_failed()
     assert state.message == "Flow run encountered an exception: BodyError: the body fails"
@@ -117,7 +117,7 @@ def test_what_fails_to_close_fails_a_run_whose_body_succeeded(witness: Witness, 
     async def run_async() -> str:
         return "done"
 
-    state: Any = run(return_state=True) if kind == "sync" else asyncio.run(run_async(return_state=True))
+    state = state_of(run if kind == "sync" else run_async)
     error: Any = state.result(raise_on_failure=False)
 
     names = ["first", "third"] if kind == "sync" else ["first", "third", "fourth"]
@@ -139,7 +139,7 @@ def test_close_errors_are_notes_of_the_exception_of_the_body(witness: Witness) -
     def run() -> None:
         raise BodyError("the body fails")
 
-    state = run(return_state=True)
+    state = state_of(run)
     with pytest.raises(BodyError, match="the body fails") as caught:
         run()
 
@@ -159,7 +159,7 @@ def test_on_close_error_warn_lets_the_run_succeed(witness: Witness) -> None:
     def run() -> str:
         return "done"
 
-    state = run(return_state=True)
+    state = state_of(run)
 
     assert state.is_completed()
     assert witness.record == ["open first", "close first"]

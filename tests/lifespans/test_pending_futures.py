@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import weakref
 from typing import Any
@@ -9,11 +10,10 @@ from typing import Any
 import pytest
 from dependency_injector import containers, providers
 from prefect import flow, task
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from prefect_lifespan import Provide, current_container, inject, lifespan
 from prefect_lifespan.scope import current_scope
-from tests.lifespans.witness import Gate, Handle, Witness, until
+from tests.lifespans.witness import Gate, Handle, Witness, state_of, threads, until
 
 
 class App(containers.DeclarativeContainer):
@@ -41,7 +41,7 @@ async def store_async(witness: Witness, db: Handle = Provide[App.db]) -> int:
 
 
 def test_submitted_tasks_that_nobody_awaits_finish_before_resources_close(witness: Witness) -> None:
-    @flow(task_runner=ThreadPoolTaskRunner(max_workers=2))
+    @flow(task_runner=threads(2))
     @opened_by(witness)
     def run() -> None:
         for _ in range(6):
@@ -59,7 +59,7 @@ def test_mapped_tasks_that_nobody_awaits_finish_before_resources_close(witness: 
         witness.tell("stored")
         return db.use() + number
 
-    @flow(task_runner=ThreadPoolTaskRunner(max_workers=2))
+    @flow(task_runner=threads(2))
     @opened_by(witness)
     def run() -> None:
         store_one.map(range(6))
@@ -71,7 +71,7 @@ def test_mapped_tasks_that_nobody_awaits_finish_before_resources_close(witness: 
 
 @pytest.mark.parametrize("kind", ["sync task", "async task"])
 def test_an_async_flow_waits_for_what_it_submitted(witness: Witness, kind: str) -> None:
-    @flow(task_runner=ThreadPoolTaskRunner(max_workers=2))
+    @flow(task_runner=threads(2))
     @opened_by(witness)
     async def run() -> None:
         for _ in range(6):
@@ -79,8 +79,6 @@ def test_an_async_flow_waits_for_what_it_submitted(witness: Witness, kind: str) 
                 store.submit(None, witness)
             else:
                 store_async.submit(witness)
-
-    import asyncio
 
     asyncio.run(run())
 
@@ -112,20 +110,18 @@ def test_an_async_flow_waits_for_tasks_that_tasks_submit_while_it_waits(witness:
     async def run() -> None:
         fan_out.submit(3, witness)
 
-    import asyncio
-
     asyncio.run(run())
 
     assert witness.record == ["open db", "stored", "close db"]
 
 
 def test_futures_that_a_flow_returns_are_resolved_first(witness: Witness) -> None:
-    @flow(task_runner=ThreadPoolTaskRunner(max_workers=1))
+    @flow(task_runner=threads(1))
     @opened_by(witness)
     def run() -> Any:
         return [store.submit(None, witness) for _ in range(3)]
 
-    state = run(return_state=True)
+    state = state_of(run)
 
     assert state.is_completed()
     assert witness.record == ["open db", "stored", "stored", "stored", "close db"]
@@ -134,22 +130,22 @@ def test_futures_that_a_flow_returns_are_resolved_first(witness: Witness) -> Non
 def test_cancelling_drops_what_is_queued_and_waits_for_what_runs(witness: Witness) -> None:
     gate = Gate()
 
-    @flow(task_runner=ThreadPoolTaskRunner(max_workers=1))
+    @flow(task_runner=threads(1))
     @opened_by(witness, pending="cancel")
     def run() -> None:
         store.submit(gate, witness)
         gate.arrived()
         for _ in range(3):
-            store.submit(None, witness).wrapped_future.add_done_callback(lambda _: gate.open())
+            store.submit(None, witness).add_done_callback(lambda _: gate.open())
 
-    assert run(return_state=True).is_completed()
+    assert state_of(run).is_completed()
     assert witness.record == ["open db", "stored", "close db"]
 
 
 def test_cancelling_keeps_the_futures_that_the_flow_returns(witness: Witness) -> None:
     gate = Gate()
 
-    @flow(task_runner=ThreadPoolTaskRunner(max_workers=1))
+    @flow(task_runner=threads(1))
     @opened_by(witness, pending="cancel")
     def run() -> Any:
         store.submit(gate, witness)
@@ -159,7 +155,7 @@ def test_cancelling_keeps_the_futures_that_the_flow_returns(witness: Witness) ->
         gate.open()
         return returned
 
-    state = run(return_state=True)
+    state = state_of(run)
 
     assert state.is_completed()
     assert witness.count("stored") >= 3
@@ -169,13 +165,13 @@ def test_cancelling_keeps_the_futures_that_the_flow_returns(witness: Witness) ->
 def test_a_body_that_raises_cancels_what_is_queued_and_closes_after_what_runs(witness: Witness) -> None:
     gate = Gate()
 
-    @flow(task_runner=ThreadPoolTaskRunner(max_workers=1))
+    @flow(task_runner=threads(1))
     @opened_by(witness)
     def run() -> None:
         store.submit(gate, witness)
         gate.arrived()
         for _ in range(3):
-            store.submit(None, witness).wrapped_future.add_done_callback(lambda _: gate.open())
+            store.submit(None, witness).add_done_callback(lambda _: gate.open())
         raise ValueError("the body fails")
 
     with pytest.raises(ValueError, match="the body fails"):
@@ -187,16 +183,14 @@ def test_a_body_that_raises_cancels_what_is_queued_and_closes_after_what_runs(wi
 def test_the_same_in_an_async_flow(witness: Witness) -> None:
     gate = Gate()
 
-    @flow(task_runner=ThreadPoolTaskRunner(max_workers=1))
+    @flow(task_runner=threads(1))
     @opened_by(witness)
     async def run() -> None:
         store.submit(gate, witness)
         gate.arrived()
         for _ in range(3):
-            store.submit(None, witness).wrapped_future.add_done_callback(lambda _: gate.open())
+            store.submit(None, witness).add_done_callback(lambda _: gate.open())
         raise ValueError("the body fails")
-
-    import asyncio
 
     with pytest.raises(ValueError, match="the body fails"):
         asyncio.run(run())
@@ -224,7 +218,7 @@ def test_finished_futures_are_not_kept_alive(witness: Witness) -> None:
     @flow
     @opened_by(witness)
     def run() -> None:
-        future = store.submit(None, witness)
+        future: Any = store.submit(None, witness)
         future.wait()
         seen, wrapped = weakref.ref(future), weakref.ref(future.wrapped_future)
         del future
@@ -234,13 +228,14 @@ def test_finished_futures_are_not_kept_alive(witness: Witness) -> None:
             return seen() is None and wrapped() is None
 
         until(is_gone, "the finished future is collected while the run goes on")
-        assert len(current_scope().lifespans[-1].pending) == 0  # type: ignore[arg-type]
+        pending: Any = current_scope().lifespans[-1].pending
+        assert len(pending) == 0
 
     run()
 
 
 def test_a_with_block_waits_for_what_was_submitted_in_it(witness: Witness) -> None:
-    @flow(task_runner=ThreadPoolTaskRunner(max_workers=1))
+    @flow(task_runner=threads(1))
     def run() -> None:
         with opened_by(witness):
             for _ in range(3):

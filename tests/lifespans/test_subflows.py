@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from dependency_injector import containers, providers
@@ -261,11 +262,11 @@ def test_an_async_with_block_is_shared_by_the_flows_in_it(witness: Witness) -> N
     async def child(api: Handle = Provide[Async.api]) -> int:
         return api.use()
 
-    async def main() -> list[int]:
+    async def main() -> Any:
         async with lifespan(Async):
             return await asyncio.gather(child(), child())
 
-    assert asyncio.run(main()) == [1, 1]
+    assert list(asyncio.run(main())) == [1, 1]
     assert witness.record == ["open api", "close api"]
 
 

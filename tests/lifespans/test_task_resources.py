@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from typing import Any
 
 import pytest
 from dependency_injector import containers, providers
@@ -130,7 +131,7 @@ def test_async_tasks_at_the_same_time_never_share_one(witness: Witness) -> None:
     class App(containers.DeclarativeContainer):
         session = TaskResource(witness.asynchronous, "session")
 
-    async def main() -> list[tuple[int, int]]:
+    async def main() -> Any:
         everybody = asyncio.Barrier(3)
 
         @inject
@@ -145,7 +146,7 @@ def test_async_tasks_at_the_same_time_never_share_one(witness: Witness) -> None:
 
         @flow
         @lifespan(App)
-        async def run() -> list[tuple[int, int]]:
+        async def run() -> Any:
             return await asyncio.gather(store(), store(), store())
 
         return await run()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import itertools
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from prefect.task_runners import ThreadPoolTaskRunner
 
 T = TypeVar("T")
 
@@ -124,3 +127,14 @@ def in_threads(*calls: Callable[[], T]) -> list[Future[T]]:
     """Start each call in a thread of its own that knows the API: a copy of this context goes with it."""
     with ThreadPoolExecutor(len(calls)) as pool:
         return [pool.submit(contextvars.copy_context().run, call) for call in calls]
+
+
+def state_of(run: Any, *args: Any, **kwargs: Any) -> Any:
+    """The final state of a run of a flow, synchronous or asynchronous."""
+    returned = run(*args, return_state=True, **kwargs)
+    return asyncio.run(returned) if asyncio.iscoroutine(returned) else returned
+
+
+def threads(number: int) -> Any:
+    """A task runner with so many threads; Prefect's own type of it does not fit its own parameter."""
+    return ThreadPoolTaskRunner(max_workers=number)
