@@ -18,6 +18,7 @@ from prefect_lifespan.lifespans import lifespan
 from prefect_lifespan.lifetimes import ProcessResource, TaskResource, resource
 from prefect_lifespan.overriding import override
 from prefect_lifespan.scope import current_container
+from prefect_lifespan.wiring import wire
 
 __version__ = "0.1.0"
 
@@ -39,4 +40,5 @@ __all__ = [
     "lifespan",
     "override",
     "resource",
+    "wire",
 ]

@@ -1,0 +1,195 @@
+"""`wire`: functions that carry dependency-injector's own `@inject` get what is in force where they are called.
+
+dependency-injector binds such functions to the providers of one container instance, for the whole process. The one
+they are bound to here opens nothing: each of its providers passes a call on to the lifespan in force.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from types import ModuleType, TracebackType
+from typing import Any, Self
+
+from dependency_injector import containers, providers
+from dependency_injector.wiring import ProvidersMap
+
+from prefect_lifespan.engine import Engine, Slot, State
+from prefect_lifespan.errors import LifespanError
+from prefect_lifespan.graph.edges import children_of, named
+from prefect_lifespan.graph.findings import require_container
+from prefect_lifespan.graph.reader import ContainerClass, qualified_name
+from prefect_lifespan.scope import current_scope
+from prefect_lifespan.surroundings import surroundings
+
+
+def wire(
+    container: ContainerClass,
+    *,
+    modules: Iterable[ModuleType | str] | None = None,
+    packages: Iterable[ModuleType | str] | None = None,
+) -> Wiring:
+    """Connect functions that carry dependency-injector's own `@inject` to the lifespan in force where they are called.
+
+    For code that uses dependency-injector already; functions with this library's `inject` need no wiring. Wiring is
+    process-wide, as dependency-injector has it, and needed once; what a function gets is decided at each call.
+    A `Closing[...]` marker does not close there: the resource is the lifespan's.
+
+    Args:
+        container: the container class that the functions' markers name.
+        modules: modules, or their names, whose functions are connected.
+        packages: packages, or their names, with all their modules.
+
+    Returns:
+        What undoes it: `unwire()`, or its use as a context manager.
+
+    Raises:
+        TypeError: `container` is not a container class.
+        LifespanError: when such a function is called and no lifespan of the container is in force there.
+
+    Example:
+        >>> import sys
+        >>> from dependency_injector import containers, providers
+        >>> from prefect_lifespan import wire
+        >>> class App(containers.DeclarativeContainer):
+        ...     greeting = providers.Resource(lambda: "hello")
+        >>> with wire(App, modules=[sys.modules[__name__]]):
+        ...     pass  # functions of this module are connected here
+    """
+    wiring = Wiring(require_container(container))
+    wiring.connect(list(modules or ()), list(packages or ()))
+    return wiring
+
+
+class Wiring:
+    """Modules connected to the lifespans of one container; `unwire` disconnects them."""
+
+    def __init__(self, container: ContainerClass) -> None:
+        self._instance: Any = _relaying_instance(container)
+
+    def connect(self, modules: list[ModuleType | str], packages: list[ModuleType | str]) -> None:
+        """Connect more modules and packages."""
+        self._instance.wire(modules=modules, packages=packages)
+
+    def unwire(self) -> None:
+        """Disconnect what this wiring connected."""
+        self._instance.unwire()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.unwire()
+
+
+Step = Callable[[Any], Any]
+
+
+class Relay(providers.Provider[Any]):
+    """Passes a call on to the provider of the same place in the lifespan in force."""
+
+    def __init__(self, container: ContainerClass | None = None, path: str = "", steps: tuple[Step, ...] = ()) -> None:
+        super().__init__()
+        self._container = container
+        self._path = path
+        self._steps = steps
+        self.disable_async_mode()  # it would be settled by the first call, and an awaitable may come with any
+
+    def _provide(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        engine = self._engine()
+        key = engine.graph.by_path.get(self._path)
+        provider: Any = engine.resolve(self._path or ProvidersMap.CONTAINER_STRING_ID)
+        for step in self._steps:
+            provider = step(provider)
+        slots = engine.needed([] if key is None else [key])
+        pending = [slot for slot in slots if slot.state is not State.OPEN]
+        where = f"a wired function that asks for {engine.graph.container}.{self._path}"
+        if any(slot.asynchronous for slot in pending) and engine.ledger.loop is _running_loop() is not None:
+            return _opened(engine, pending, provider, where)
+        engine.open(slots, where)
+        return provider(*args, **kwargs)
+
+    def _engine(self) -> Engine:
+        scope = current_scope()
+        in_force = scope.innermost(self._container)
+        if in_force is None:
+            name = qualified_name(self._container) if self._container is not None else "the container"
+            raise LifespanError(
+                f"a wired function asks for {name}.{self._path}, and no lifespan of that container is in force here; "
+                "call it inside one, or use prefect_lifespan's own @inject"
+            )
+        engine = in_force.under(scope.layers)
+        unit = scope.unit
+        if engine.has_task_resources and unit is not None and unit.attempt == surroundings.attempt():
+            return unit.derived(engine, "a wired function", _running_loop())
+        return engine
+
+
+class ConfigurationRelay(Relay):
+    """The same for a configuration and its options, whose own kind keeps the first value that it gave."""
+
+    def __getattr__(self, name: str) -> ConfigurationRelay:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self._then(lambda option: getattr(option, name))
+
+    def __getitem__(self, item: Any) -> ConfigurationRelay:
+        return self._then(lambda option: option[item])
+
+    def as_(self, callback: Callable[..., Any], *args: Any, **kwargs: Any) -> ConfigurationRelay:
+        """The option's value, converted."""
+        return self._then(lambda option: option.as_(callback, *args, **kwargs))
+
+    def as_int(self) -> ConfigurationRelay:
+        """The option's value as an int."""
+        return self.as_(int)
+
+    def as_float(self) -> ConfigurationRelay:
+        """The option's value as a float."""
+        return self.as_(float)
+
+    def required(self) -> ConfigurationRelay:
+        """The option, which has to have a value."""
+        return self._then(lambda option: option.required())
+
+    def _then(self, step: Step) -> ConfigurationRelay:
+        return ConfigurationRelay(self._container, self._path, (*self._steps, step))
+
+
+async def _opened(engine: Engine, slots: list[Slot], provider: Any, where: str) -> Any:
+    await engine.aopen(slots, where)
+    value = provider()
+    return await value if asyncio.isfuture(value) or asyncio.iscoroutine(value) else value
+
+
+def _relaying_instance(container: ContainerClass) -> containers.DynamicContainer:
+    instance = _relaying(container, container.providers, "")
+    instance.declarative_parent = container
+    instance.__self__.override(Relay(container))
+    return instance
+
+
+def _relaying(container: ContainerClass, declared: Any, prefix: str) -> Any:
+    """A container with a relay for each declared provider, sub-containers of the same kind inside."""
+    instance: Any = containers.DynamicContainer()
+    for name, provider in named(declared):
+        path = prefix + name
+        relay: Any
+        if isinstance(provider, providers.Container):
+            sub_container: Any = providers.Container
+            relay = sub_container(container=_relaying(container, children_of(provider), f"{path}."))
+        elif isinstance(provider, providers.Configuration):
+            relay = ConfigurationRelay(container, path)
+        else:
+            relay = Relay(container, path)
+        instance.set_provider(name, relay)
+    return instance
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
