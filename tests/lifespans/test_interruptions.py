@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import threading
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -156,6 +157,60 @@ def test_cancelling_again_while_resources_close_does_not_leave_one_open(witness:
 
     assert sorted(witness.record[:2]) == ["open api", "open slow"]
     assert sorted(witness.record[2:]) == ["close api", "close slow"]
+
+
+def test_after_a_timeout_closing_takes_its_time_and_the_processor_rests(witness: Witness) -> None:
+    async def slow_to_close() -> AsyncIterator[str]:
+        try:
+            yield "slow"
+        finally:
+            await asyncio.sleep(1)
+            witness.tell("closed")
+
+    class App(containers.DeclarativeContainer):
+        slow = providers.Resource(slow_to_close)
+
+    seconds: list[float] = []
+
+    @flow(timeout_seconds=0.3)
+    @lifespan(App)
+    async def run() -> None:
+        try:
+            await asyncio.sleep(SECONDS)
+        finally:
+            seconds.append(time.process_time())
+
+    async def main() -> Any:
+        state: Any = run(return_state=True)
+        ended = await state
+        seconds.append(time.process_time())
+        return ended
+
+    assert asyncio.run(main()).name == "TimedOut"
+    assert witness.record == ["closed"]
+    assert seconds[1] - seconds[0] < 0.8, "a second of waiting is no second of work"
+
+
+@pytest.mark.parametrize("body_takes_too_long", [True, False], ids=["in the body", "while closing"])
+def test_an_async_flow_times_out_wherever_its_time_goes(witness: Witness, body_takes_too_long: bool) -> None:
+    async def slow_to_close() -> AsyncIterator[str]:
+        try:
+            yield "slow"
+        finally:
+            await asyncio.sleep(1)
+            witness.tell("closed")
+
+    class App(containers.DeclarativeContainer):
+        slow = providers.Resource(slow_to_close)
+
+    @flow(timeout_seconds=0.5)
+    @lifespan(App)
+    async def run() -> None:
+        if body_takes_too_long:
+            await asyncio.sleep(SECONDS)
+
+    assert state_of(run).name == "TimedOut"
+    assert witness.record == ["closed"]
 
 
 @pytest.mark.parametrize("submitted", [False, True], ids=["called", "submitted"])

@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
+from anyio import CancelScope
+from anyio.lowlevel import checkpoint_if_cancelled
+
 from prefect_lifespan.engine import CloseReport, Engine, Options, logging_to, process_engines
 from prefect_lifespan.engine.hosting import uninterrupted
 from prefect_lifespan.graph import graph_of
@@ -174,12 +177,19 @@ class Session:
         except BaseException as interruption:
             report.interrupted(interruption)
             self.pending.cancel_queued()
-            report.interrupted(await uninterrupted(self.pending.wait_async(TERMINATION_GRACE_SECONDS)))
-        if not self._joined:
-            report.merge(await self._in_force.engine.aclose(self._told(outcome) or report.interruption))
-        for engine in self._leave_process():
-            closing = asyncio.to_thread(engine.close, self._told(outcome))
-            report.interrupted(await uninterrupted(closing, report.merge))
+            with CancelScope(shield=True):
+                report.interrupted(await uninterrupted(self.pending.wait_async(TERMINATION_GRACE_SECONDS)))
+        # Prefect's timeouts are anyio's, and cancel again at each turn of the event loop as long as one waits.
+        with CancelScope(shield=True):
+            if not self._joined:
+                report.merge(await self._in_force.engine.aclose(self._told(outcome) or report.interruption))
+            for engine in self._leave_process():
+                closing = asyncio.to_thread(engine.close, self._told(outcome))
+                report.interrupted(await uninterrupted(closing, report.merge))
+        try:
+            await checkpoint_if_cancelled()
+        except asyncio.CancelledError as cancelled:
+            report.interrupted(cancelled)
         report.settle()
 
     def _wanted(self, engine: Engine) -> Sequence[Any]:
