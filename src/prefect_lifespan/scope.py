@@ -35,6 +35,12 @@ class InForce:
         self._views: dict[tuple[Layer, ...], Engine] = {}
         self._lock = threading.Lock()
 
+    def joined_by(self, pending: object) -> InForce:
+        """The same lifespan for one that joins it: with the same engine and views, and its own futures to wait for."""
+        joined = InForce(self.engine, self.layers, pending)
+        joined._views, joined._lock = self._views, self._lock
+        return joined
+
     def under(self, layers: tuple[Layer, ...]) -> Engine:
         """The engine as overrides that were entered since see it: theirs is what these reach, the rest is shared."""
         if layers == self.layers:

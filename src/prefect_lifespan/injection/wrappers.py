@@ -18,6 +18,7 @@ class Binding:
         names = set(injected)
         parameters = inspect.signature(function).parameters.values()
         self._positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        self._function = function
         self._injected = names
         self._visible = without(function, names)
         first = next((i for i, name in enumerate(self._positional) if name in names), len(self._positional))
@@ -30,7 +31,13 @@ class Binding:
         Raises:
             TypeError: as Python has it for any function.
         """
-        self._visible.bind(*args, **{name: value for name, value in kwargs.items() if name not in self._injected})
+        try:
+            self._visible.bind(*args, **{name: value for name, value in kwargs.items() if name not in self._injected})
+        except TypeError:
+            # Python's own words for it, which it has before the function begins.
+            args, kwargs = self.arguments(args, kwargs, dict.fromkeys(self._injected))
+            self._function(*args, **kwargs)
+            raise
 
     def arguments(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], values: Mapping[str, Any]
