@@ -7,7 +7,9 @@ asynchronous counterparts of each. As in dependency-injector, a returned object 
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
@@ -25,7 +27,7 @@ class NeedsEventLoop(Exception):
 
     def discard(self) -> None:
         """Let go of what was made, where nobody is going to enter it."""
-        if asyncio.iscoroutine(self.made):
+        if inspect.iscoroutine(self.made):
             self.made.close()
         elif asyncio.isfuture(self.made):
             self.made.cancel()
@@ -65,7 +67,7 @@ def call_of(provider: providers.Resource[Any]) -> Call:
     """
     arguments = providers.Callable(_pack)
     arguments.set_args(*provider.args).set_kwargs(**provider.kwargs)
-    initialiser = cast("Callable[..., object]", provider.provides)
+    initialiser = _managing(cast("Callable[..., object]", provider.provides))
 
     def call() -> object:
         packed: Any = arguments()
@@ -87,7 +89,7 @@ def enter_blocking(call: Call, *, on_loop: bool) -> Entered:
         NeedsEventLoop: what it returned is to be entered asynchronously.
     """
     made = call()
-    if asyncio.iscoroutine(made) or asyncio.isfuture(made):
+    if inspect.iscoroutine(made) or asyncio.isfuture(made):
         raise NeedsEventLoop(made)
     if _is_async_manager(made) and (on_loop or not _is_blocking_manager(made)):
         raise NeedsEventLoop(made)
@@ -96,12 +98,20 @@ def enter_blocking(call: Call, *, on_loop: bool) -> Entered:
 
 async def enter_async(made: object) -> Entered:
     """Enter what an initialiser returned, on the running event loop and in the running task."""
-    if asyncio.iscoroutine(made) or asyncio.isfuture(made):
+    if inspect.iscoroutine(made) or asyncio.isfuture(made):
         made = await made
     if _is_async_manager(made):
         manager: Any = made
         return Entered(await manager.__aenter__(), manager.__aexit__, is_async=True)
     return _enter_manager(made) if _is_blocking_manager(made) else Entered(made)
+
+
+def _managing(initialiser: Callable[..., Any]) -> Callable[..., object]:
+    """A callable object that is a generator function in all but type, as dependency-injector treats the functions."""
+    body = getattr(initialiser, "__call__", None)  # noqa: B004 - looked into
+    if inspect.isgeneratorfunction(body):
+        return contextmanager(initialiser)
+    return asynccontextmanager(initialiser) if inspect.isasyncgenfunction(body) else initialiser
 
 
 def _pack(*args: object, **kwargs: object) -> tuple[tuple[object, ...], dict[str, object]]:
@@ -111,7 +121,7 @@ def _pack(*args: object, **kwargs: object) -> tuple[tuple[object, ...], dict[str
 async def _call_when_ready(initialiser: Callable[..., object], packed: Awaitable[Any]) -> object:
     args, kwargs = await packed
     made = initialiser(*args, **kwargs)
-    return await made if asyncio.iscoroutine(made) or asyncio.isfuture(made) else made
+    return await made if inspect.iscoroutine(made) or asyncio.isfuture(made) else made
 
 
 def _enter_manager(manager: Any) -> Entered:
