@@ -32,8 +32,8 @@ help:
 
 run: $(VENV)/.installed-app
 	@export $(DEMO)
-	$(BIN)/python -m flows.patterns
-	$(BIN)/python -m flows.run_history
+	mkdir -p "$$PREFECT_HOME"   # Prefect makes its home, but not the folder above it
+	$(BIN)/python -m flows
 
 test: lint types layers pytest
 
@@ -51,7 +51,7 @@ pytest: $(VENV)/.installed-dev
 	$(BIN)/pytest --cov --cov-report=term
 
 bench: $(VENV)/.installed-bench
-	@for benchmark in benchmarks/[!_]*.py; do $(BIN)/python "$$benchmark"; done
+	@for benchmark in benchmarks/[!_]*.py; do $(BIN)/python -m "benchmarks.$$(basename "$$benchmark" .py)"; done
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .

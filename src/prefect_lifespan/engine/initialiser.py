@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -129,7 +130,9 @@ def _enter_manager(manager: Any) -> Entered:
 
 
 def _is_blocking_manager(made: object) -> bool:
-    return hasattr(type(made), "__enter__") and hasattr(type(made), "__exit__")
+    # A path still has the two methods in Python 3.11 and 3.12, where they do nothing but warn.
+    is_manager = hasattr(type(made), "__enter__") and hasattr(type(made), "__exit__")
+    return is_manager and not isinstance(made, os.PathLike)
 
 
 def _is_async_manager(made: object) -> bool:

@@ -46,6 +46,10 @@ class State(Enum):
 _OPEN = State.OPEN  # looked up on every call otherwise, which takes longer than the call
 
 
+_DONE: Future[None] = Future()
+_DONE.set_result(None)
+
+
 class Abandoned(Exception):
     """An opening ended without a result of its own (interrupted, cancelled): whoever waits may claim it anew."""
 
@@ -116,6 +120,7 @@ class Slot:
         self.context: Context | None = None  # None: the context of whoever opened the lifespan
         self.host: Host | None = None  # of an asynchronous resource
         self.loop: asyncio.AbstractEventLoop | None = None  # which drives an opening that is under way
+        self.found_asynchronous = False  # what its initialiser returned was to be entered on an event loop
         self.failure: BaseException | None = None  # of the last attempt to open it
         self._opening: Future[None] | None = None
         self._closer: object = None
@@ -131,7 +136,7 @@ class Slot:
     @property
     def asynchronous(self) -> bool:
         """Whether it is opened on an event loop: told by its initialiser's kind, or found out when it was opened."""
-        return self.node.is_async or self.host is not None
+        return self.node.is_async or self.found_asynchronous or self.host is not None
 
     @property
     def path(self) -> str:
@@ -152,26 +157,33 @@ class Slot:
         if self.state is State.OPENING and self in being_opened.get():
             raise LifespanError(f"{self.path} was asked for by its own initialiser; it is not open before that returns")
         with self.ledger.lock:
-            if self._opening is not None and self.state in (State.OPEN, State.OPENING):
-                return self._opening
+            if self.state in (State.OPEN, State.OPENING):
+                return self._future()
             if self.ledger.ended or self.state is not State.PENDING:
                 raise self.closed_error()
             self.state = State.OPENING
-            self._opening = Future()
             self.ledger.opening.add(self)
             return None
 
     @property
     def opening(self) -> Future[None]:
         """The future of the opening that is under way or done."""
+        with self.ledger.lock:
+            return self._future()
+
+    def _future(self) -> Future[None]:
+        # Made when somebody waits, which most openings are spared: a future is a kilobyte.
+        if self.state is State.OPEN:
+            return _DONE
         if self._opening is None:
-            raise LifespanError(f"{self.path} is not being opened")
+            self._opening = Future()
         return self._opening
 
     @property
     def opening_under_way(self) -> Future[None] | None:
-        """The same; None when there is none, or no longer."""
-        return self._opening
+        """The future of the opening that is under way; None when there is none, or no longer."""
+        with self.ledger.lock:
+            return self._future() if self.state is State.OPENING else None
 
     def opened(self, entered: Entered) -> bool:
         """The claim holder has entered it. False when the lifespan ended meanwhile: close it, then say `came_late`."""
@@ -179,30 +191,35 @@ class Slot:
             if self.ledger.ended:
                 return False
             self.ledger.opening.discard(self)
+            opening, self._opening = self._opening, None
             self.entered, self.value = entered, entered.value
             self.state = State.OPEN
             self.at_hand = overriding_of(self.provider) is None
             self.failure = self.loop = None
             self.ledger.opened.append(self)
-        self.opening.set_result(None)
+        if opening is not None:
+            opening.set_result(None)
         return True
 
     def came_late(self) -> None:
         """It was entered after the lifespan had ended, and has been closed again: whoever waits may go on."""
         with self.ledger.lock:
             self.ledger.opening.discard(self)
+            opening, self._opening = self._opening, None
             self.state = State.CLOSED
-        self.opening.set_exception(self.closed_error())
+        if opening is not None:
+            opening.set_exception(self.closed_error())
 
     def failed(self, error: BaseException) -> None:
         """The claim holder could not open it; the next one to ask may try again."""
-        opening = self.opening
         with self.ledger.lock:
             self.ledger.opening.discard(self)
+            opening, self._opening = self._opening, None
             self.state = State.PENDING
             self.failure = error
-            self.loop = self._opening = None
-        opening.set_exception(error if isinstance(error, Exception) else Abandoned())
+            self.loop = None
+        if opening is not None:
+            opening.set_exception(error if isinstance(error, Exception) else Abandoned())
 
     def begin_close(self, closer: object) -> bool:
         """Take it out of use. False when it has been closed, or another closer is at it: each closes exactly once.
@@ -256,6 +273,14 @@ class ManagedResource(providers.Resource[Any]):
         super().__init__(*args, **kwargs)
         # Left undecided, an awaitable value would switch it on, and later values arrive wrapped in futures.
         self.disable_async_mode()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Its value; the way of `_provide`, which this saves a detour where the value is at hand."""
+        value = self.slot.value
+        if self.slot.at_hand and not args and not kwargs:
+            return value
+        provider: Any = super()
+        return provider.__call__(*args, **kwargs)
 
     def _provide(self, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
         slot = self.slot
