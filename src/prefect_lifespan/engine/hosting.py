@@ -30,6 +30,7 @@ class Host:
     def __init__(self, slot: Slot, made: object = None) -> None:
         self.slot = slot
         self.error: BaseException | None = None
+        self.begun = False
         self._made = made  # what a blocking initialiser returned that turned out to be asynchronous
         self._closing = asyncio.Event()
         self._outcome: Outcome = None
@@ -65,6 +66,7 @@ class Host:
 
     async def _run(self) -> None:
         slot = self.slot
+        self.begun = True
         being_opened.set((*being_opened.get(), slot))
         attempts = Attempts(slot)
         try:
@@ -132,6 +134,7 @@ class _Opening:
         self._in_callers_context = in_callers_context
         self._loop = asyncio.get_running_loop()
         self._claimed: set[Slot] = set()
+        self._queued: set[Slot] = set()  # for a lane, and not at it yet
         self._finished: asyncio.Queue[Finished] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []
         self._hosts: list[Host] = []
@@ -165,6 +168,10 @@ class _Opening:
             task.cancel()
         if under_way:
             await uninterrupted(asyncio.wait(under_way))
+        # A task that is cancelled before its first step never runs, and so never gives up its claim.
+        for slot in (*self._queued, *(host.slot for host in self._hosts if not host.begun)):
+            slot.failed(asyncio.CancelledError())
+        self._queued.clear()
 
     def _start(self, slot: Slot) -> None:
         if not slot.node.is_async and self._ledger.max_workers == 1:
@@ -174,6 +181,7 @@ class _Opening:
             if slot.node.is_async:
                 self._hosts.append(Host(slot))
             else:
+                self._queued.add(slot)
                 self._tasks.append(self._loop.create_task(self._open_in_lane(slot)))
 
     def _claim(self, slot: Slot) -> bool:
@@ -198,6 +206,7 @@ class _Opening:
 
     async def _open_in_lane(self, slot: Slot) -> None:
         async with self._places:
+            self._queued.discard(slot)
             await self._open_claimed(slot, Attempts(slot), lambda: _in_lane(slot))
 
     async def _open_claimed(self, slot: Slot, attempts: Attempts, enter: Callable[[], Awaitable[Entered]]) -> None:
