@@ -23,6 +23,7 @@ from prefect_lifespan.engine.events import Listener, library_logger, logging_to
 from prefect_lifespan.engine.hosting import open_async, uninterrupted
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.engine.instance import Instances, copy_providers, instantiate, override_all, with_choices
+from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.engine.opening import annotate
 from prefect_lifespan.engine.process import ProcessEngines
 from prefect_lifespan.engine.slot import Ledger, ManagedResource, Slot, State
@@ -314,6 +315,17 @@ class Engine:
         """Close all resources of a type for good; to be awaited where one of them is asynchronous."""
         return self._retire([s for s in self.ledger.opened if isinstance(s.node.provider, resource_type)])
 
+    def initialise(self, slot: Slot) -> Any:
+        """Open one resource and what it needs, and return its value; to be awaited where one is asynchronous."""
+        needed = self.needed([slot.node.key])
+        if self._on_loop() and any(other.node.is_async and other.state is not State.OPEN for other in needed):
+            return asyncio.ensure_future(self._value_of(slot, needed))
+        return slot.provider()
+
+    async def _value_of(self, slot: Slot, needed: Sequence[Slot]) -> object:
+        await self.aopen(needed, f"a call of {slot.path}.init()")
+        return slot.provider()
+
     def retire(self, slot: Slot) -> Any:
         """Close one resource for good, and before it what is open and needs it."""
         return self._retire([slot])
@@ -327,15 +339,12 @@ class Engine:
         return blocking.close_some(reversed(closing), self.graph.container).settle()
 
     def _on_loop(self) -> bool:
-        try:
-            return asyncio.get_running_loop() is self.ledger.loop
-        except RuntimeError:
-            return False
+        return self.ledger.loop is not None and running_loop() is self.ledger.loop
 
     def _manage(self, node: Node) -> ManagedResource:
         managed = ManagedResource()
         managed.slot = self.slots[node.key] = Slot(node, self.ledger, managed)
-        managed.demand, managed.retire = self.demand, self.retire
+        managed.demand, managed.initialise, managed.retire = self.demand, self.initialise, self.retire
         return managed
 
     def _of_the_process(self) -> dict[int, AnyProvider]:

@@ -48,8 +48,8 @@ def copy_providers(
                 memo[id(source.container)] = source.container  # a parent of ours, not to be copied for a child's sake
         elif node.lifetime is not None:
             instances[key] = memo[id(source)] = manage(node)
-        if node.foreign or source is not node.provider:
-            # Values that an override brought, or that were copied for this run already, are used as they are.
+        if node.foreign or node.overridden or source is not node.provider:
+            # Values that an override brought or put aside, or that were copied for this run already, stay as they are.
             memo.update({id(value): value for _, value in plain_arguments(source)})
     for key, node in graph.nodes.items():  # dependencies first, so that no copy recurses deeply
         if key in wanted:
