@@ -218,3 +218,18 @@ def test_a_class_that_was_opened_and_closed_is_garbage_collected() -> None:
     del container, engine
     gc.collect()
     assert kept() is None
+
+
+def test_a_resource_without_an_initialiser_is_told_unless_something_overrides_it() -> None:
+    container = declare(db=providers.Resource())
+    assert codes(container) == ["no-initialiser"]
+    with container.db.override("a fake"):
+        assert codes(container) == []
+
+
+def test_an_argument_added_to_a_declared_provider_is_seen_by_the_next_check() -> None:
+    a = providers.Resource(Service)
+    container = declare(a=a, b=providers.Resource(Service, a))
+    assert codes(container) == []
+    a.add_args(container.b)
+    assert codes(container) == ["cycle"]

@@ -44,7 +44,7 @@ def test_a_missing_argument_is_told_by_its_name_and_opens_nothing() -> None:
 
 
 def test_one_argument_too_many_opens_nothing_in_a_coroutine_either() -> None:
-    with pytest.raises(TypeError, match="takes from 1 to 2 positional arguments but 3 were given"):
+    with pytest.raises(TypeError, match="too many positional arguments"):
         asyncio.run(aquery("orders", "db", "more"))  # pyright: ignore[reportCallIssue]
     assert opened == []
 

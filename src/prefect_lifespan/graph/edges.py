@@ -30,6 +30,11 @@ def overriding_of(provider: Any) -> AnyProvider | None:
     return provider.last_overriding
 
 
+def related_to(provider: Any) -> Iterator[AnyProvider]:
+    """What dependency-injector itself says that a provider relates to, whatever overrides it included."""
+    return provider.related
+
+
 def root_of(option: Any) -> AnyProvider:
     """The configuration that an option belongs to.
 

@@ -15,7 +15,7 @@ from prefect_lifespan.graph.model import Graph, Node
 from prefect_lifespan.graph.reader import ContainerClass, graph_of
 from prefect_lifespan.lifetimes import Lifetime
 
-Code = Literal["undefined-dependency", "cycle", "uncopyable-argument", "captive-lifetime", "undefined-selection"]
+Code = Literal["undefined-dependency", "no-initialiser", "cycle", "uncopyable-argument", "captive-lifetime"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,12 @@ def findings(graph: Graph, *, copying: bool = False) -> tuple[Finding, ...]:
     """
     found = _OF_STRUCTURE.get(graph)
     if found is None:
-        found = _OF_STRUCTURE[graph] = (*_undefined(graph), *_cycles(graph), *_captives(graph))
+        found = _OF_STRUCTURE[graph] = (
+            *_undefined(graph),
+            *_without_initialiser(graph),
+            *_cycles(graph),
+            *_captives(graph),
+        )
     return (*found, *_uncopyable(graph)) if copying else found
 
 
@@ -109,6 +114,18 @@ def _undefined(graph: Graph) -> Iterator[Finding]:
                 path=_drawn(graph, _way_to(graph, node)),
                 problem=f"{graph.container}.{node.path} is a Dependency that nothing provides",
                 cure=f"give it a default, or provide it: lifespan({graph.container}, overrides={{{node.path!r}: ...}})",
+            )
+
+
+def _without_initialiser(graph: Graph) -> Iterator[Finding]:
+    for node in graph.resources:
+        if getattr(node.provider, "provides", None) is None:
+            yield Finding(
+                code="no-initialiser",
+                resource=node.path,
+                path=_drawn(graph, [node.key]),
+                problem=f"{graph.container}.{node.path} is a resource without an initialiser",
+                cure=f"give it one, providers.Resource(open_{node.path.rpartition('.')[2]}), or override it",
             )
 
 

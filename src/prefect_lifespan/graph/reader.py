@@ -8,7 +8,15 @@ from typing import Any
 
 from dependency_injector import containers, providers
 
-from prefect_lifespan.graph.edges import AnyProvider, children_of, initialiser_is_async, named, needs_of, overriding_of
+from prefect_lifespan.graph.edges import (
+    AnyProvider,
+    children_of,
+    initialiser_is_async,
+    named,
+    needs_of,
+    overriding_of,
+    related_to,
+)
 from prefect_lifespan.graph.model import Edge, Graph, Node
 from prefect_lifespan.lifetimes import lifetime_of
 
@@ -56,11 +64,14 @@ class _Cached:
 
 
 def _stamp(container: ContainerClass) -> tuple[int, ...]:
-    """Identities of all declared providers and of what overrides them: what users change on a class after the fact."""
+    """Identities of all declared providers and of what they relate to: what users change on a class after the fact.
+
+    Overriding providers are among the related ones.
+    """
     return tuple(
         identity
         for _, provider in _walk(container.providers, "")
-        for identity in (id(provider), id(overriding_of(provider)))
+        for identity in (id(provider), *map(id, related_to(provider)))
     )
 
 

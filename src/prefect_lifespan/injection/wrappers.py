@@ -34,9 +34,10 @@ class Binding:
         try:
             self._visible.bind(*args, **{name: value for name, value in kwargs.items() if name not in self._injected})
         except TypeError:
-            # Python's own words for it, which it has before the function begins.
-            args, kwargs = self.arguments(args, kwargs, dict.fromkeys(self._injected))
-            self._function(*args, **kwargs)
+            if len(args) <= self.simple_up_to:
+                # Python's own words for it, which it has before the function begins.
+                args, kwargs = self.arguments(args, kwargs, dict.fromkeys(self._injected))
+                self._function(*args, **kwargs)
             raise
 
     def arguments(
