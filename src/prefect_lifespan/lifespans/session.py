@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from prefect_lifespan.engine import CloseReport, Engine, Options, logging_to, process_engines
 from prefect_lifespan.engine.hosting import uninterrupted
+from prefect_lifespan.engine.signals import held_signals
 from prefect_lifespan.graph import graph_of
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.layers import providers_for
@@ -150,6 +151,11 @@ class Session:
 
     async def aclose(self, outcome: BaseException | None) -> None:
         """The same on the running event loop, whatever cancels the caller meanwhile."""
+        with held_signals.back():
+            report = await self._close_on_loop(outcome)
+        report.settle()
+
+    async def _close_on_loop(self, outcome: BaseException | None) -> CloseReport:
         report = CloseReport(self._settings.container.__qualname__, outcome)
         grace = self._grace(outcome)
         try:
@@ -164,7 +170,7 @@ class Session:
         for engine in self._leave_process():
             closing = asyncio.to_thread(engine.close, self._told(outcome))
             report.interrupted(await uninterrupted(closing, report.merge))
-        report.settle()
+        return report
 
     def _wanted(self, engine: Engine) -> Sequence[Any]:
         eager = self._settings.eager
