@@ -32,8 +32,8 @@ help:
 
 run: $(VENV)/.installed-app
 	@export $(DEMO)
-	$(BIN)/python -m flows.patterns
-	$(BIN)/python -m flows.run_history
+	mkdir -p "$$PREFECT_HOME"   # Prefect makes its home, but not the folder above it
+	$(BIN)/python -m flows
 
 test: lint types layers pytest
 

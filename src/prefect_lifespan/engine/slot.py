@@ -46,6 +46,10 @@ class State(Enum):
 _OPEN = State.OPEN  # looked up on every call otherwise, which takes longer than the call
 
 
+_DONE: Future[None] = Future()
+_DONE.set_result(None)
+
+
 class Abandoned(Exception):
     """An opening ended without a result of its own (interrupted, cancelled): whoever waits may claim it anew."""
 
@@ -156,26 +160,33 @@ class Slot:
         if self in being_opened.get():
             raise LifespanError(f"{self.path} was asked for by its own initialiser; it is not open before that returns")
         with self.ledger.lock:
-            if self._opening is not None and self.state in (State.OPEN, State.OPENING):
-                return self._opening
+            if self.state in (State.OPEN, State.OPENING):
+                return self._future()
             if self.ledger.ended or self.state is not State.PENDING:
                 raise self.closed_error()
             self.state = State.OPENING
-            self._opening = Future()
             self.ledger.opening.add(self)
             return None
 
     @property
     def opening(self) -> Future[None]:
         """The future of the opening that is under way or done."""
+        with self.ledger.lock:
+            return self._future()
+
+    def _future(self) -> Future[None]:
+        # Made when somebody waits, which most openings are spared: a future is a kilobyte.
+        if self.state is State.OPEN:
+            return _DONE
         if self._opening is None:
-            raise LifespanError(f"{self.path} is not being opened")
+            self._opening = Future()
         return self._opening
 
     def opened(self, entered: Entered) -> bool:
         """The claim holder has entered it. False when the lifespan ended meanwhile: close it at once."""
         with self.ledger.lock:
             self.ledger.opening.discard(self)
+            opening, self._opening = self._opening, None
             if not self.ledger.ended:
                 self.entered, self.value = entered, entered.value
                 self.state = State.OPEN
@@ -185,20 +196,22 @@ class Slot:
             else:
                 self.state = State.CLOSED
         if self.state is State.CLOSED:
-            self.opening.set_exception(self.closed_error())
+            if opening is not None:
+                opening.set_exception(self.closed_error())
             return False
-        self.opening.set_result(None)
+        if opening is not None:
+            opening.set_result(None)
         return True
 
     def failed(self, error: BaseException) -> None:
         """The claim holder could not open it; the next one to ask may try again."""
-        opening = self.opening
         with self.ledger.lock:
             self.ledger.opening.discard(self)
+            opening, self._opening = self._opening, None
             self.state = State.PENDING
             self.failure = error
-            self._opening = None
-        opening.set_exception(error if isinstance(error, Exception) else Abandoned())
+        if opening is not None:
+            opening.set_exception(error if isinstance(error, Exception) else Abandoned())
 
     def begin_close(self) -> bool:
         """Take it out of use. False when it has been closed, or somebody is at it: each closes exactly once.
@@ -239,6 +252,14 @@ class ManagedResource(providers.Resource[Any]):
         super().__init__(*args, **kwargs)
         # Left undecided, an awaitable value would switch it on, and later values arrive wrapped in futures.
         self.disable_async_mode()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Its value; the way of `_provide`, which this saves a detour where the value is at hand."""
+        value = self.slot.value
+        if self.slot.at_hand and not args and not kwargs:
+            return value
+        provider: Any = super()
+        return provider.__call__(*args, **kwargs)
 
     def _provide(self, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
         slot = self.slot

@@ -7,12 +7,12 @@ gives open resources their values and calls other providers.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator, Hashable, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Hashable, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from prefect_lifespan.engine import Engine, Options, Slot, State, logging_to
+from prefect_lifespan.engine import Engine, Options, Slot, logging_to
 from prefect_lifespan.engine.closing import CloseReport
 from prefect_lifespan.engine.slot import ManagedResource
 from prefect_lifespan.errors import AsyncResourceError, UsageError
@@ -24,9 +24,6 @@ from prefect_lifespan.scope import Scope, Unit, current_scope
 from prefect_lifespan.surroundings import surroundings
 
 Loop = asyncio.AbstractEventLoop | None
-
-_OPEN = State.OPEN  # looked up on every call otherwise, which takes longer than the rest of the check
-
 # What a lifespan takes where it is not told otherwise; containers opened for a single call take it too.
 DEFAULT_POLICY = Policy(close_timeout_seconds=30.0, retries=0, retry_delay_seconds=1.0, on_close_error="raise")
 
@@ -41,9 +38,10 @@ class Given:
     slots: tuple[Slot, ...]
     as_provider: bool
 
-    def value(self) -> Any:
-        """What is injected; the resources it needs are open."""
-        return self.provider if self.as_provider else self.provider()
+    @property
+    def value(self) -> Callable[[], Any]:
+        """What gives the value, when the resources it needs are open."""
+        return (lambda: self.provider) if self.as_provider else cast("Callable[[], Any]", self.provider)
 
 
 @dataclass(slots=True)
@@ -51,7 +49,7 @@ class Prepared:
     """All injected parameters of a function in one scope, with what must still hold for them to be used again."""
 
     direct: tuple[tuple[str, Slot], ...]  # resources, given as they are
-    called: tuple[Given, ...]
+    called: tuple[tuple[str, Callable[[], Any]], ...]
     loop: Loop  # the event loop that asynchronous values among them belong to
     per_attempt: bool
     attempt: Hashable | None
@@ -84,11 +82,9 @@ class Plan:
             if not slot.at_hand:
                 return None
             values[name] = value
-        for given in prepared.called:
-            for slot in given.slots:
-                if slot.state is not _OPEN:
-                    return None
-            values[given.name] = given.value()
+        # A resource behind a provider is open since this was prepared; one that has closed says so when it is asked.
+        for name, provider in prepared.called:
+            values[name] = provider()
         return values
 
     @contextmanager
@@ -201,7 +197,7 @@ class Call:
         bound = (s for g in self._given for s in g.slots if s.asynchronous and s.policy.loop_bound)
         self.scope.prepared[self._plan] = Prepared(
             direct=direct,
-            called=tuple(given for given in self._given if given.name not in names),
+            called=tuple((given.name, given.value) for given in self._given if given.name not in names),
             loop=next((slot.ledger.loop for slot in bound), None),
             per_attempt=any(given.engine.has_task_resources for given in self._given),
             attempt=self._attempt,

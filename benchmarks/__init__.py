@@ -1,0 +1,1 @@
+"""Each claim of speed as a command: see README.md beside this file."""

@@ -1,0 +1,1 @@
+"""What the reference application is made of: its settings, its resources, and the services built on them."""

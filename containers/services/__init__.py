@@ -1,0 +1,1 @@
+"""What the application can do: each service takes its resources as arguments and knows no container."""

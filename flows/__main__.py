@@ -1,0 +1,72 @@
+"""`python -m flows`: every pattern once, then the history of all these runs. This is what `make run` shows.
+
+One process, because each would start Prefect's embedded server for itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from prefect.logging.handlers import PrefectConsoleHandler
+from rich.console import Console
+from rich.rule import Rule
+
+from containers.errors import UnavailableError
+from containers.settings import SettingsError
+from flows import run_history
+from flows.patterns import (
+    async_resources,
+    background_tasks,
+    commit_or_rollback,
+    completion_hooks,
+    context_manager,
+    retries,
+    setup_and_cleanup,
+    shared_application,
+)
+from prefect_lifespan import lifespan
+
+PATTERNS = (
+    context_manager,  # first, because it says what is wrong where something is: before any flow run exists
+    setup_and_cleanup,
+    commit_or_rollback,
+    background_tasks,
+    completion_hooks,
+    shared_application,
+    retries,
+    async_resources,
+)
+
+
+def without_traceback(record: logging.LogRecord) -> bool:
+    """Shortens a log line to its message: what fails here fails on purpose, and the message says why."""
+    record.exc_info = record.exc_text = None
+    return True
+
+
+def main() -> None:
+    """Runs the patterns and the main job, each under its own heading."""
+    console = Console()
+    for handler in logging.getLogger("prefect").handlers:
+        if isinstance(handler, PrefectConsoleHandler):
+            handler.addFilter(without_traceback)
+    for pattern in PATTERNS:
+        headline, *_ = (pattern.__doc__ or "").splitlines()
+        console.print(Rule(f"[bold]{pattern.__name__.rpartition('.')[2]}[/bold]", align="left"))
+        console.print(headline, style="dim")
+        result = pattern.demo()
+        console.print(f"[green]→[/green] {result}\n", highlight=False)
+    console.print(Rule("[bold]run_history[/bold]", align="left"))
+    with lifespan(run_history.AppContainer):
+        report = run_history.run_history()
+    console.print(
+        f"\n[green]→[/green] {len(PATTERNS)} patterns and the run history. Open the report: {report}", soft_wrap=True
+    )
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (SettingsError, UnavailableError) as error:
+        sys.exit(f"\n{error}")

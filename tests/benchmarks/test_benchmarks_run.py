@@ -1,0 +1,45 @@
+"""The benchmarks run, and say so when a competitor is not installed. Their figures are nobody's business here."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from benchmarks import injected_call, open_close
+
+COMPETITORS = ("dishka", "that_depends", "wireup")
+
+
+def test_injected_call_prints_a_row_for_each_case(capsys: pytest.CaptureFixture[str]) -> None:
+    injected_call.main(["--rounds", "1", "--batch-ms", "0.001", "--only", "1 x"])
+
+    printed = capsys.readouterr().out
+    for case in (case for case in injected_call.CASES if case.count == 1):
+        assert printed.count(f"\n{case} ") == 3, f"{case} is missing from one of the three tables:\n{printed}"
+
+
+def test_a_competitor_that_is_missing_is_reported_and_the_others_are_measured(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in COMPETITORS:
+        monkeypatch.setitem(sys.modules, name, None)
+
+    injected_call.main(["--rounds", "1", "--batch-ms", "0.001", "--only", "sync, 1 x Singleton"])
+
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("sync, 1 x Singleton"))
+    assert row.count("not installed") == len(COMPETITORS)
+
+
+@pytest.mark.parametrize(("stock_seconds", "skipped"), [("60", 0), ("0", 2)])
+def test_open_close_prints_every_shape_and_skips_what_would_take_the_stock_too_long(
+    capsys: pytest.CaptureFixture[str], stock_seconds: str, skipped: int
+) -> None:
+    options = ["--sizes", "2", "--repeats", "1", "--memory-count", "3", "--unit", "0.001"]
+
+    open_close.main([*options, "--stock-seconds", stock_seconds])
+
+    rows = capsys.readouterr().out.splitlines()
+    for shape in ("sync, independent", "sync, chained", "async, independent", "async, chained"):
+        (row,) = (row for row in rows if row.startswith(f"{shape}, n = 2 "))
+        assert row.count("skipped") == skipped
