@@ -128,12 +128,12 @@ class Programs:
     started: list[Program] = field(default_factory=list)
 
     def start(self, module: str, *arguments: str, **environment: str) -> Program:
-        """Run a module of `programs` as a program."""
+        """Run a module of `programs`, or with its dotted name any other, as a program."""
         folder = self.folder / str(len(self.started))
         folder.mkdir()
         pid = self.zygote.ask(
             do="start",
-            module=f"tests.processes.programs.{module}",
+            module=module if "." in module else f"tests.processes.programs.{module}",
             arguments=arguments,
             log=str(folder / "log"),
             environment={"MARKS": str(folder / "marks"), "ORDERS": str(folder / "orders"), **environment},

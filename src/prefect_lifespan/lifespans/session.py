@@ -14,7 +14,7 @@ from prefect_lifespan.graph import graph_of
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.layers import providers_for
 from prefect_lifespan.lifespans.futures import PendingFutures, watch_submissions
-from prefect_lifespan.lifespans.prefect_run import flow_logger, is_suspension, run_name
+from prefect_lifespan.lifespans.prefect_run import flow_logger, is_suspension, is_termination, run_name
 from prefect_lifespan.lifetimes import Policy
 from prefect_lifespan.scope import InForce, Scope, current_scope
 
@@ -145,7 +145,7 @@ class Session:
             self._wait_again_for_the_running()
         if not self._joined:
             report.merge(self._in_force.engine.close(self._told(outcome) or report.interruption))
-        for engine in self._leave_process():
+        for engine in self._leave_process(outcome or report.interruption):
             report.merge(engine.close(self._told(outcome)))
         report.settle()
 
@@ -164,10 +164,11 @@ class Session:
         except BaseException as interruption:
             report.interrupted(interruption)
             self.pending.cancel_queued()
-            report.interrupted(await uninterrupted(self.pending.wait_async(TERMINATION_GRACE_SECONDS)))
+            waiting = self.pending.wait_async(TERMINATION_GRACE_SECONDS)
+            report.interrupted(await uninterrupted(waiting, self._tell_unless))
         if not self._joined:
             report.merge(await self._in_force.engine.aclose(self._told(outcome) or report.interruption))
-        for engine in self._leave_process():
+        for engine in self._leave_process(outcome or report.interruption):
             closing = asyncio.to_thread(engine.close, self._told(outcome))
             report.interrupted(await uninterrupted(closing, report.merge))
         return report
@@ -181,9 +182,10 @@ class Session:
         # In a joined lifespan what belongs to another event loop opens where it is used.
         return [slot for slot in slots if not slot.asynchronous or slot.ledger.loop is _running_loop()]
 
-    def _leave_process(self) -> list[Engine]:
-        """The process's engines that are to be closed with this lifespan: its outermost block ended."""
-        return process_engines.leave(self._in_force.engine.process_keys, closing=self._outermost_block)
+    def _leave_process(self, outcome: BaseException | None) -> list[Engine]:
+        """The process's engines that are to be closed with this lifespan: its outermost block ended, or all ends."""
+        closing = self._outermost_block or is_termination(outcome)
+        return process_engines.leave(self._in_force.engine.process_keys, closing=closing)
 
     def _grace(self, outcome: BaseException | None) -> float | None:
         """Cancel what is queued where the body failed; the seconds that running tasks are waited for."""
@@ -200,9 +202,15 @@ class Session:
         except BaseException:
             return  # a second signal: no more waiting, close
 
+    def _tell_unless(self, done: bool) -> None:
+        if not done:
+            self._tell_left_behind(TERMINATION_GRACE_SECONDS)
+
     def _tell_left_behind(self, grace: float | None) -> None:
         flow_logger().warning(
-            "%d submitted tasks still run after %g s; their resources close now", len(self.pending), grace or 0.0
+            "Still running after a grace of %g s, their resources close now: %s",
+            grace or 0.0,
+            ", ".join(self.pending.names()),
         )
 
     @staticmethod

@@ -7,7 +7,8 @@ import sys
 import threading
 
 from dependency_injector import containers, providers
-from prefect import flow, task
+from prefect import flow, pause_flow_run, task
+from prefect.context import FlowRunContext
 
 from prefect_lifespan import Provide, TaskResource, inject, lifespan
 from prefect_lifespan.lifespans import session
@@ -105,7 +106,7 @@ def joined() -> None:
     joining()
 
 
-@task(task_run_name="stores the rows")
+@task
 @inject
 def store(db: Handle = Provide[Blocking.db]) -> None:
     mark("task began")
@@ -130,14 +131,14 @@ def threads() -> None:
 @flow
 @lifespan(Asynchronous)
 async def threads_of_an_asynchronous_flow() -> None:
-    store_of_asynchronous.submit()
+    store_async.submit()
     mark("body")
     await asyncio.Event().wait()
 
 
-@task(task_run_name="stores the rows")
+@task
 @inject
-def store_of_asynchronous(db: Handle = Provide[Asynchronous.db]) -> None:
+def store_async(db: Handle = Provide[Asynchronous.db]) -> None:
     mark("task began")
     wait_for_order("finish")
     mark(f"task found db {db.state}")
@@ -193,10 +194,28 @@ def with_a_late_task() -> None:
     late_task()
 
 
+@task(timeout_seconds=1)
+@inject
+def late_task_of_a_thread(booking: Handle = Provide[Blocking.booking]) -> None:
+    mark("body")
+    wait_for_order("nobody gives it")
+
+
 @flow
 @lifespan(Blocking)
 def with_a_late_submitted_task() -> None:
-    late_task.submit().result()
+    late_task_of_a_thread.submit().result()
+
+
+@flow
+@lifespan(Blocking)
+def pausing() -> None:
+    context = FlowRunContext.get()
+    assert context is not None
+    assert context.flow_run is not None
+    mark(f"run {context.flow_run.id}")
+    pause_flow_run(timeout=120, poll_interval=1)
+    mark("resumed")
 
 
 @task(timeout_seconds=1)
