@@ -51,7 +51,7 @@ pytest: $(VENV)/.installed-dev
 	$(BIN)/pytest --cov --cov-report=term
 
 bench: $(VENV)/.installed-bench
-	@for benchmark in benchmarks/[!_]*.py; do $(BIN)/python "$$benchmark"; done
+	@for benchmark in benchmarks/[!_]*.py; do $(BIN)/python -m "benchmarks.$$(basename "$$benchmark" .py)"; done
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .

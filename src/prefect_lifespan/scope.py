@@ -81,6 +81,7 @@ class Unit:
             engine = self._engines.get(base)
             if engine is None:
                 engine = self._engines[base] = base.derive(affected, name=where, loop=loop)
+                engine.serves_tasks = True
             return engine
 
     def standing_alone(
@@ -93,6 +94,7 @@ class Unit:
             if engine is None:
                 overrides = scope.overrides_for(container)
                 engine = Engine.of(container, name=where, options=self._options, overrides=overrides, loop=loop)
+                engine.serves_tasks = True
                 self._engines[key] = engine
             return engine
 

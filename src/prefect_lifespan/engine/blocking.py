@@ -86,6 +86,7 @@ def open_claimed(slot: Slot, where: str, *, in_callers_context: bool = False) ->
                 break
             except NeedsEventLoop as needs:
                 needs.discard()
+                slot.found_asynchronous = True
                 raise AsyncResourceError([slot.path], where) from None
             except BaseException as error:
                 delay = attempts.delay_after(error)

@@ -27,7 +27,7 @@ from prefect_lifespan.engine.opening import annotate
 from prefect_lifespan.engine.process import ProcessEngines
 from prefect_lifespan.engine.signals import held_signals
 from prefect_lifespan.engine.slot import Ledger, ManagedResource, Slot, State
-from prefect_lifespan.errors import AsyncResourceError, InvalidContainerError
+from prefect_lifespan.errors import AsyncResourceError, InvalidContainerError, LifespanError
 from prefect_lifespan.graph import Graph, Node, findings, graph_of, read
 from prefect_lifespan.graph.anchors import anchor_of, key_of_path, owner_of
 from prefect_lifespan.graph.edges import AnyProvider
@@ -70,6 +70,7 @@ class Engine:
         self.instance: containers.DynamicContainer | None = None if parent is None else parent.instance
         self.children: list[Engine] = []
         self.process_keys: set[Hashable] = set()
+        self.serves_tasks = False  # whether what lives as long as a task may be opened here
         self.ledger = Ledger(
             graph.container,
             name,
@@ -247,6 +248,11 @@ class Engine:
 
     def demand(self, slot: Slot) -> None:
         """Open what was asked for by calling its provider, and what it needs."""
+        if slot.node.lifetime is Lifetime.TASK and not self.serves_tasks:
+            raise LifespanError(
+                f"{slot.path} is a TaskResource: it lives as long as a task run or an injected call, and the container "
+                "of a whole run cannot hand it out; take it as an injected parameter"
+            )
         self.open(self.needed([slot.node.key]), f"a call of {slot.path}")
 
     def needs(self, slot: Slot) -> list[Slot]:

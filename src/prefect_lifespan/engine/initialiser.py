@@ -7,6 +7,7 @@ asynchronous counterparts of each. As in dependency-injector, a returned object 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
@@ -119,7 +120,9 @@ def _enter_manager(manager: Any) -> Entered:
 
 
 def _is_blocking_manager(made: object) -> bool:
-    return hasattr(type(made), "__enter__") and hasattr(type(made), "__exit__")
+    # A path still has the two methods in Python 3.11 and 3.12, where they do nothing but warn.
+    is_manager = hasattr(type(made), "__enter__") and hasattr(type(made), "__exit__")
+    return is_manager and not isinstance(made, os.PathLike)
 
 
 def _is_async_manager(made: object) -> bool:

@@ -125,6 +125,7 @@ class Slot:
         self.lane: Lane | None = None
         self.context: Context | None = None  # None: the context of whoever opened the lifespan
         self.host: Host | None = None  # of an asynchronous resource
+        self.found_asynchronous = False  # what its initialiser returned was to be entered on an event loop
         self.failure: BaseException | None = None  # of the last attempt to open it
         self._opening: Future[None] | None = None
 
@@ -139,7 +140,7 @@ class Slot:
     @property
     def asynchronous(self) -> bool:
         """Whether it is opened on an event loop: told by its initialiser's kind, or found out when it was opened."""
-        return self.node.is_async or self.host is not None
+        return self.node.is_async or self.found_asynchronous or self.host is not None
 
     @property
     def path(self) -> str:

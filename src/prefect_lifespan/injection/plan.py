@@ -113,7 +113,12 @@ class Plan:
         call = Call(self, explicit, loop=asyncio.get_running_loop())
         outcome: BaseException | None = None
         try:
-            await call.aopen()
+            try:
+                await call.aopen()
+            except AsyncResourceError:
+                # An initialiser turned out to be asynchronous that did not look it: decide again, knowing that.
+                call = Call(self, explicit, loop=asyncio.get_running_loop())
+                await call.aopen()
             yield await call.avalues(), call.scope
         except BaseException as error:
             outcome = error

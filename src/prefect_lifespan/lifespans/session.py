@@ -121,6 +121,8 @@ class Session:
         except BaseException as error:
             if not self._joined:
                 engine.close(error).settle()
+            for ended in self._leave_process():
+                ended.close(error).settle()
             raise
 
     async def aopen(self) -> None:
@@ -131,6 +133,8 @@ class Session:
         except BaseException as error:
             if not self._joined:
                 (await engine.aclose(error)).settle()
+            for ended in self._leave_process():
+                (await asyncio.to_thread(ended.close, error)).settle()
             raise
 
     def close(self, outcome: BaseException | None) -> None:
