@@ -18,12 +18,16 @@ def worker(programs: Programs) -> Iterator[Program]:
     worker.kill()
 
 
-def test_a_delayed_task_opens_what_it_needs_and_closes_it_with_its_outcome(
-    programs: Programs, worker: Program
-) -> None:
+def test_a_delayed_task_opens_what_it_needs_and_closes_it_with_its_outcome(programs: Programs, worker: Program) -> None:
     assert programs.start("background", "3").ends() == 0
     worker.reaches("close db none")
-    assert worker.marks() == ["open db", "open session", "stored 3, session open", "close session none", "close db none"]
+    assert worker.marks() == [
+        "open db",
+        "open session",
+        "stored 3, session open",
+        "close session none",
+        "close db none",
+    ]
 
     assert programs.start("background", "-1").ends() == 0
     worker.reaches("close db ValueError")
@@ -38,7 +42,13 @@ def test_a_task_delayed_in_a_lifespan_opens_its_own_in_the_worker(programs: Prog
     worker.reaches("close db none")
 
     assert not any(line.startswith("open") for line in delaying.marks())
-    assert worker.marks() == ["open db", "open session", "stored 3, session open", "close session none", "close db none"]
+    assert worker.marks() == [
+        "open db",
+        "open session",
+        "stored 3, session open",
+        "close session none",
+        "close db none",
+    ]
 
 
 def test_sigterm_ends_a_task_worker_and_closes_nothing(programs: Programs, worker: Program) -> None:

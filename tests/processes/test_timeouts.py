@@ -6,7 +6,6 @@ import pytest
 
 from tests.processes.running import Programs
 
-
 RUN = ["cache", "ledger", "db"]
 
 
@@ -35,9 +34,7 @@ RUN = ["cache", "ledger", "db"]
         ),
     ],
 )
-def test_a_time_limit_closes_all_in_reverse_with_the_outcome(
-    programs: Programs, which: str, closes: list[str]
-) -> None:
+def test_a_time_limit_closes_all_in_reverse_with_the_outcome(programs: Programs, which: str, closes: list[str]) -> None:
     run = programs.start("runs", which)
 
     assert run.ends() == 1

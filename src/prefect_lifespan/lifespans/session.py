@@ -121,7 +121,7 @@ class Session:
         except BaseException as error:
             if not self._joined:
                 engine.close(error).settle()
-            for ended in self._leave_process():
+            for ended in self._leave_process(error):
                 ended.close(error).settle()
             raise
 
@@ -133,7 +133,7 @@ class Session:
         except BaseException as error:
             if not self._joined:
                 (await engine.aclose(error)).settle()
-            for ended in self._leave_process():
+            for ended in self._leave_process(error):
                 (await asyncio.to_thread(ended.close, error)).settle()
             raise
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from dependency_injector import containers, providers
 from prefect import flow, task
@@ -42,7 +43,8 @@ def delays() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "serve":
-        serve(store, waits)
+        tasks: list[Any] = [store, waits]
+        serve(*tasks)
     elif sys.argv[1] == "waits":
         waits.delay()
     elif sys.argv[1] == "flow":

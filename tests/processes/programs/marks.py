@@ -38,7 +38,7 @@ def wait_for_order(line: str) -> None:
 async def await_order(line: str) -> None:
     """The same on an event loop."""
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while not ordered(line):
+        while not ordered(line):  # noqa: ASYNC110 - the order comes from another process
             await asyncio.sleep(0.02)
 
 

@@ -74,6 +74,5 @@ def is_suspended(label: str) -> None:
 
 
 if __name__ == "__main__":
-    serve(
-        stores.to_deployment("served"), suspends.to_deployment("served"), is_suspended.to_deployment("served"), limit=5
-    )
+    deployments: Any = [each.to_deployment("served") for each in (stores, suspends, is_suspended)]
+    serve(*deployments, limit=5)
