@@ -15,6 +15,7 @@ from prefect_lifespan.engine.blocking import Needs, await_late_openings, close_b
 from prefect_lifespan.engine.closing import CloseReport, closing_plan
 from prefect_lifespan.engine.hosting import Host, uninterrupted
 from prefect_lifespan.engine.initialiser import Outcome
+from prefect_lifespan.engine.signals import held_signals
 from prefect_lifespan.engine.slot import Ledger, Slot, State
 from prefect_lifespan.errors import ResourceTimeoutError
 
@@ -118,7 +119,8 @@ class _Closing:
     async def _close_blocking(self, slot: Slot) -> None:
         if slot.lane is None:
             if slot.begin_close(self._report):
-                close_begun(slot, self._report)
+                with held_signals.let_through():
+                    close_begun(slot, self._report)
         elif slot.begin_close(self._report):
             started = perf_counter()
             closing = asyncio.wrap_future(start_closing(slot, self._report.outcome))

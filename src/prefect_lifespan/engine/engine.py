@@ -26,6 +26,7 @@ from prefect_lifespan.engine.instance import Instances, copy_providers, instanti
 from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.engine.opening import annotate
 from prefect_lifespan.engine.process import ProcessEngines
+from prefect_lifespan.engine.signals import held_signals
 from prefect_lifespan.engine.slot import Ledger, ManagedResource, Slot, State
 from prefect_lifespan.errors import AsyncResourceError, InvalidContainerError, LifespanError
 from prefect_lifespan.graph import Graph, Node, findings, graph_of, read
@@ -79,6 +80,7 @@ class Engine:
             listeners=options.listeners,
             loop=loop,
         )
+        self.ledger.owner = _owner(loop, parent)
         self._tasks: set[asyncio.Task[None]] = set()
         self._map: Any = None  # a ProvidersMap, whose stubs are partly unknown
         self._lock = threading.Lock()
@@ -292,13 +294,14 @@ class Engine:
     async def aclose(self, outcome: Outcome = None) -> CloseReport:
         """Close from a coroutine on the engine's event loop; a cancellation of the caller waits until all is done."""
         report = CloseReport(self.graph.container, outcome)
-        for child in reversed(self.children):
-            report.merge(await child.aclose(outcome))
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            report.interrupted(await uninterrupted(asyncio.wait(self._tasks)))
-        return report.merge(await aclose_all(self.ledger, self.needs, outcome))
+        with held_signals.back():
+            for child in reversed(self.children):
+                report.merge(await child.aclose(outcome))
+            for task in self._tasks:
+                task.cancel()
+            if self._tasks:
+                report.interrupted(await uninterrupted(asyncio.wait(self._tasks)))
+            return report.merge(await aclose_all(self.ledger, self.needs, outcome))
 
     # What a container instance offers under dependency-injector's names
 
@@ -396,6 +399,16 @@ def _bound(graph: Graph) -> set[int]:
     Other providers that an override brings are used as they are.
     """
     return graph.reaching(lambda node: not node.foreign or node.lifetime is not None)
+
+
+def _owner(loop: asyncio.AbstractEventLoop | None, parent: Engine | None) -> asyncio.Task[Any] | None:
+    """The task whose end is the lifespan's: the one that opened it, also for an engine that stands on it."""
+    if parent is not None and parent.ledger.loop is loop:
+        return parent.ledger.owner
+    try:
+        return asyncio.current_task() if loop is not None else None
+    except RuntimeError:
+        return None  # no event loop runs in this thread
 
 
 async def _settled(closing: Coroutine[Any, Any, CloseReport]) -> None:

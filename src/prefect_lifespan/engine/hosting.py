@@ -92,12 +92,16 @@ class Host:
         return await enter_async(call_of(self.slot.provider)() if made is None else made)
 
     async def _stay(self, entered: Entered) -> None:
-        try:
-            await self._closing.wait()
-        except asyncio.CancelledError as cancelled:
-            # Not by us: a child of a task group failed, or the loop is shutting down. The resource ends here.
-            self.slot.ended()
-            self._outcome = cancelled
+        while not self._closing.is_set():
+            try:
+                await self._closing.wait()
+            except asyncio.CancelledError as cancelled:
+                if self.slot.ledger.is_being_cancelled:
+                    continue  # the loop is shutting down and cancels every task: this one's turn comes, in order
+                # A child of a task group failed: the resource ends here.
+                self.slot.ended()
+                self._outcome = cancelled
+                break
         limit_seconds = self.slot.policy.close_timeout_seconds
         limit = asyncio.timeout(limit_seconds)
         try:

@@ -79,6 +79,7 @@ class Ledger:
         # None: whoever opens, it is in a lane, because the thread may be gone when it closes.
         self.home_thread: int | None = threading.get_ident()
         self.loop = loop
+        self.owner: asyncio.Task[Any] | None = None  # on `loop`: what it does ends with closing
         self.lanes = Lanes(f"lifespan-{container}", max_workers)
         self.ended = False
         self.opened: list[Slot] = []
@@ -89,6 +90,11 @@ class Ledger:
     def at_home(self) -> bool:
         """Whether the caller runs in the thread that the lifespan was opened in."""
         return threading.get_ident() == self.home_thread
+
+    @property
+    def is_being_cancelled(self) -> bool:
+        """Whether the task that the lifespan was opened in is being cancelled, so that closing is near."""
+        return self.owner is not None and not self.owner.done() and self.owner.cancelling() > 0
 
     def end(self) -> None:
         """Refuse openings from now on."""

@@ -23,17 +23,21 @@ class PendingFutures:
 
     def __init__(self) -> None:
         self._futures: dict[int, Future] = {}
+        self._names: dict[int, str] = {}
         self._change = threading.Condition()
         self._listeners: list[Callable[[], None]] = []
 
-    def add(self, future: Future) -> None:
-        """Keep a future until it is done."""
+    def add(self, future: Future, task: str = "a task") -> None:
+        """Keep a future until it is done; `task` names what it will have done."""
         with self._change:
             self._futures[id(future)] = future
+            self._names[id(future)] = f"{task!r} (task run {future.task_run_id})"
         future.add_done_callback(self._done)
 
-    def __len__(self) -> int:
-        return len(self._futures)
+    def names(self) -> list[str]:
+        """What is not done yet, by task and id of its run."""
+        with self._change:
+            return list(self._names.values())
 
     def cancel_queued(self) -> None:
         """Cancel what has not begun, as Prefect does at the end of a flow; what runs goes on."""
@@ -88,6 +92,7 @@ class PendingFutures:
     def _done(self, future: Future) -> None:
         with self._change:
             self._futures.pop(id(future), None)
+            self._names.pop(id(future), None)
             self._change.notify_all()
             for tell in self._listeners:
                 tell()
@@ -120,10 +125,11 @@ def watch_submissions() -> None:
 
     def submit_and_tell(*args: Any, **kwargs: Any) -> Future:
         future = submit(*args, **kwargs)
+        task = kwargs["task"] if "task" in kwargs else args[0]
         for lifespan in current_scope().lifespans:
             pending = lifespan.pending
             if isinstance(pending, PendingFutures):
-                pending.add(future)
+                pending.add(future, task.name)
         return future
 
     runner.submit = submit_and_tell

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 from prefect.context import FlowRunContext, TaskRunContext
-from prefect.exceptions import MissingContextError, Pause
+from prefect.exceptions import MissingContextError, Pause, TerminationSignal
 from prefect.logging.loggers import flow_run_logger, get_run_logger
 from prefect.utilities.visualization import get_task_viz_tracker
 
@@ -62,6 +62,11 @@ def is_being_drawn() -> bool:
 def is_suspension(error: BaseException | None) -> bool:
     """Whether a body ended because its run was paused or suspended, which is no failure."""
     return isinstance(error, Pause)
+
+
+def is_termination(error: BaseException | None) -> bool:
+    """Whether a body ended by SIGTERM, which Prefect sends on: by default that ends the process, and runs no atexit."""
+    return isinstance(error, TerminationSignal)
 
 
 surroundings.attempt = attempt

@@ -12,11 +12,12 @@ from anyio.lowlevel import checkpoint_if_cancelled
 
 from prefect_lifespan.engine import CloseReport, Engine, Options, logging_to, process_engines
 from prefect_lifespan.engine.hosting import uninterrupted
+from prefect_lifespan.engine.signals import held_signals
 from prefect_lifespan.graph import graph_of
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.layers import providers_for
 from prefect_lifespan.lifespans.futures import Future, PendingFutures, futures_in, watch_submissions
-from prefect_lifespan.lifespans.prefect_run import flow_logger, is_suspension, run_name
+from prefect_lifespan.lifespans.prefect_run import flow_logger, is_suspension, is_termination, run_name
 from prefect_lifespan.lifetimes import Policy
 from prefect_lifespan.scope import InForce, Scope, current_scope
 
@@ -127,7 +128,7 @@ class Session:
         except BaseException as error:
             if not self._joined:
                 engine.close(error).settle()
-            for ended in self._leave_process():
+            for ended in self._leave_process(error):
                 ended.close(error).settle()
             raise
 
@@ -139,7 +140,7 @@ class Session:
         except BaseException as error:
             if not self._joined:
                 (await engine.aclose(error)).settle()
-            for ended in self._leave_process():
+            for ended in self._leave_process(error):
                 (await asyncio.to_thread(ended.close, error)).settle()
             raise
 
@@ -163,12 +164,17 @@ class Session:
             self._wait_again_for_the_running()
         if not self._joined:
             report.merge(self._in_force.engine.close(self._told(outcome) or report.interruption))
-        for engine in self._leave_process():
+        for engine in self._leave_process(outcome or report.interruption):
             report.merge(engine.close(self._told(outcome)))
         report.settle()
 
     async def aclose(self, outcome: BaseException | None) -> None:
         """The same on the running event loop, whatever cancels the caller meanwhile."""
+        with held_signals.back():
+            report = await self._close_on_loop(outcome)
+        report.settle()
+
+    async def _close_on_loop(self, outcome: BaseException | None) -> CloseReport:
         report = CloseReport(self._settings.container.__qualname__, outcome)
         grace = self._grace(outcome)
         try:
@@ -180,19 +186,20 @@ class Session:
             report.interrupted(interruption)
             self.pending.cancel_queued()
             with CancelScope(shield=True):
-                report.interrupted(await uninterrupted(self.pending.wait_async(TERMINATION_GRACE_SECONDS)))
+                waiting = self.pending.wait_async(TERMINATION_GRACE_SECONDS)
+                report.interrupted(await uninterrupted(waiting, self._tell_unless))
         # Prefect's timeouts are anyio's, and cancel again at each turn of the event loop as long as one waits.
         with CancelScope(shield=True):
             if not self._joined:
                 report.merge(await self._in_force.engine.aclose(self._told(outcome) or report.interruption))
-            for engine in self._leave_process():
+            for engine in self._leave_process(outcome or report.interruption):
                 closing = asyncio.to_thread(engine.close, self._told(outcome))
                 report.interrupted(await uninterrupted(closing, report.merge))
         try:
             await checkpoint_if_cancelled()
         except asyncio.CancelledError as cancelled:
             report.interrupted(cancelled)
-        report.settle()
+        return report
 
     def _wanted(self, engine: Engine) -> Sequence[Any]:
         eager = self._settings.eager
@@ -203,9 +210,10 @@ class Session:
         # In a joined lifespan what belongs to another event loop opens where it is used.
         return [slot for slot in slots if not slot.asynchronous or slot.ledger.loop is _running_loop()]
 
-    def _leave_process(self) -> list[Engine]:
-        """The process's engines that are to be closed with this lifespan: its outermost block ended."""
-        return process_engines.leave(self._in_force.engine.process_keys, closing=self.closes_process)
+    def _leave_process(self, outcome: BaseException | None) -> list[Engine]:
+        """The process's engines that are to be closed with this lifespan: its outermost block ended, or all ends."""
+        closing = self.closes_process or is_termination(outcome)
+        return process_engines.leave(self._in_force.engine.process_keys, closing=closing)
 
     def _cancel_queued(self, outcome: BaseException | None) -> None:
         """Cancel what has not begun, where the body failed or the lifespan was asked to."""
@@ -226,9 +234,15 @@ class Session:
         except BaseException:
             return  # a second signal: no more waiting, close
 
+    def _tell_unless(self, done: bool) -> None:
+        if not done:
+            self._tell_left_behind(TERMINATION_GRACE_SECONDS)
+
     def _tell_left_behind(self, grace: float | None) -> None:
         flow_logger().warning(
-            "%d submitted tasks still run after %g s; their resources close now", len(self.pending), grace or 0.0
+            "Still running after a grace of %g s, their resources close now: %s",
+            grace or 0.0,
+            ", ".join(self.pending.names()),
         )
 
     @staticmethod

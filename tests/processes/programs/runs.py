@@ -1,0 +1,239 @@
+"""Flows that wait for the test to end them: `python -m tests.processes.programs.runs <which>`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+
+from dependency_injector import containers, providers
+from prefect import flow, pause_flow_run, task
+from prefect.context import FlowRunContext
+
+from prefect_lifespan import Provide, TaskResource, inject, lifespan
+from prefect_lifespan.lifespans import session
+from tests.processes.programs.marks import (
+    Handle,
+    asynchronous,
+    blocking,
+    mark,
+    slow,
+    stubborn,
+    wait_for_order,
+)
+
+session.TERMINATION_GRACE_SECONDS = 2.0
+
+
+class Blocking(containers.DeclarativeContainer):
+    db = providers.Resource(blocking, "db")
+    ledger = providers.Resource(blocking, "ledger", db)
+    cache = providers.Resource(blocking, "cache")
+    booking = TaskResource(blocking, "booking", ledger)
+
+
+class Asynchronous(containers.DeclarativeContainer):
+    db = providers.Resource(blocking, "db")
+    pool = providers.Resource(asynchronous, "pool", db)
+    feed = providers.Resource(asynchronous, "feed", pool, db)
+
+
+class Stubborn(containers.DeclarativeContainer):
+    db = providers.Resource(blocking, "db")
+    ledger = providers.Resource(stubborn, "ledger", db)
+
+
+class Slow(containers.DeclarativeContainer):
+    db = providers.Resource(asynchronous, "db")
+    pool = providers.Resource(slow, "pool", db)
+    feed = providers.Resource(asynchronous, "feed", pool, db)
+
+
+class Inner(containers.DeclarativeContainer):
+    inner = providers.Resource(blocking, "inner")
+
+
+def wait_for_the_end() -> None:
+    mark("body")
+    threading.Event().wait(90)
+
+
+@flow
+def without_lifespan() -> None:
+    wait_for_the_end()
+
+
+@flow
+async def asynchronous_without_lifespan() -> None:
+    mark("body")
+    await asyncio.Event().wait()
+
+
+@flow
+@lifespan(Blocking)
+def sync() -> None:
+    wait_for_the_end()
+
+
+@flow
+@lifespan(Asynchronous)
+async def asynchronous_flow() -> None:
+    mark("body")
+    await asyncio.Event().wait()
+
+
+@flow
+@lifespan(Inner)
+def subflow() -> None:
+    wait_for_the_end()
+
+
+@flow
+@lifespan(Blocking)
+def parent() -> None:
+    subflow()
+
+
+@flow
+@lifespan(Blocking)
+def joining() -> None:
+    wait_for_the_end()
+
+
+@flow
+@lifespan(Blocking)
+def joined() -> None:
+    joining()
+
+
+@task
+@inject
+def store(db: Handle = Provide[Blocking.db]) -> None:
+    mark("task began")
+    wait_for_order("finish")
+    mark(f"task found db {db.state}")
+
+
+@task
+@inject
+def queued(db: Handle = Provide[Blocking.db]) -> None:
+    mark("queued task ran")
+
+
+@flow
+@lifespan(Blocking)
+def threads() -> None:
+    store.submit()
+    wait_for_order("interrupt me")
+    wait_for_the_end()
+
+
+@flow
+@lifespan(Asynchronous)
+async def threads_of_an_asynchronous_flow() -> None:
+    store_async.submit()
+    mark("body")
+    await asyncio.Event().wait()
+
+
+@task
+@inject
+def store_async(db: Handle = Provide[Asynchronous.db]) -> None:
+    mark("task began")
+    wait_for_order("finish")
+    mark(f"task found db {db.state}")
+
+
+@flow
+@lifespan(Stubborn)
+def second() -> None:
+    wait_for_the_end()
+
+
+@flow
+@lifespan(Slow)
+async def asynchronous_second() -> None:
+    mark("body")
+    await asyncio.Event().wait()
+
+
+@task
+@inject
+def booked(booking: Handle = Provide[Blocking.booking]) -> None:
+    wait_for_the_end()
+
+
+@flow
+@lifespan(Blocking)
+def in_a_task() -> None:
+    booked()
+
+
+@flow(timeout_seconds=1)
+@lifespan(Blocking)
+def late() -> None:
+    wait_for_the_end()
+
+
+@flow(timeout_seconds=1)
+@lifespan(Asynchronous)
+async def asynchronous_late() -> None:
+    mark("body")
+    await asyncio.Event().wait()
+
+
+@task(timeout_seconds=1)
+@inject
+def late_task(booking: Handle = Provide[Blocking.booking]) -> None:
+    wait_for_the_end()
+
+
+@flow
+@lifespan(Blocking)
+def with_a_late_task() -> None:
+    late_task()
+
+
+@task(timeout_seconds=1)
+@inject
+def late_task_of_a_thread(booking: Handle = Provide[Blocking.booking]) -> None:
+    mark("body")
+    wait_for_order("nobody gives it")
+
+
+@flow
+@lifespan(Blocking)
+def with_a_late_submitted_task() -> None:
+    late_task_of_a_thread.submit().result()
+
+
+@flow
+@lifespan(Blocking)
+def pausing() -> None:
+    context = FlowRunContext.get()
+    assert context is not None
+    assert context.flow_run is not None
+    mark(f"run {context.flow_run.id}")
+    pause_flow_run(timeout=120, poll_interval=1)
+    mark("resumed")
+
+
+@task(timeout_seconds=1)
+@inject
+async def asynchronous_late_task(feed: Handle = Provide[Asynchronous.feed]) -> None:
+    mark("body")
+    await asyncio.Event().wait()
+
+
+@flow
+@lifespan(Asynchronous)
+async def with_an_asynchronous_late_task() -> None:
+    await asynchronous_late_task()
+
+
+if __name__ == "__main__":
+    run = globals()[sys.argv[1]]
+    if run.isasync:
+        asyncio.run(run())
+    else:
+        run()

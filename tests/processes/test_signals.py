@@ -1,0 +1,129 @@
+"""SIGTERM and SIGINT to a process that runs a flow: everything closes, once, in reverse; then the signal goes on."""
+
+from __future__ import annotations
+
+import re
+from signal import SIGINT, SIGTERM, Signals
+
+import pytest
+
+from tests.processes.running import Programs
+
+NAMES = {SIGTERM: "TerminationSignal", SIGINT: "KeyboardInterrupt"}
+
+
+@pytest.mark.parametrize("signal", [SIGTERM, SIGINT])
+def test_a_signal_to_a_sync_flow_closes_all_in_reverse_with_the_outcome(programs: Programs, signal: Signals) -> None:
+    plain, run = programs.start("runs", "without_lifespan"), programs.start("runs", "sync")
+    for program in (plain, run):
+        program.reaches("body")
+        program.send(signal)
+
+    assert run.ends() == plain.ends(), "the signal goes on as it does without us"
+    name = NAMES[signal]
+    assert run.marks() == [
+        "open db", "open ledger", "open cache", "body",
+        f"close cache {name}", f"close ledger {name}", f"close db {name}",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("signal", [SIGTERM, SIGINT])
+def test_a_signal_to_an_async_flow_closes_all_in_reverse(programs: Programs, signal: Signals) -> None:
+    plain = programs.start("runs", "asynchronous_without_lifespan")
+    run = programs.start("runs", "asynchronous_flow")
+    for program in (plain, run):
+        program.reaches("body")
+        program.send(signal)
+
+    assert run.ends() == plain.ends(), "the signal goes on as it does without us"
+    assert run.marks() == [
+        "open db", "open pool", "open feed", "body",
+        "close feed CancelledError", "close pool CancelledError", "close db CancelledError",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("signal", [SIGTERM, SIGINT])
+def test_a_signal_in_a_subflow_closes_the_inner_lifespan_before_the_outer(programs: Programs, signal: Signals) -> None:
+    run = programs.start("runs", "parent")
+    run.reaches("body")
+    run.send(signal)
+
+    assert run.ends() != 0
+    closes = [line.split()[1] for line in run.marks() if line.startswith("close")]
+    assert closes == ["inner", "cache", "ledger", "db"]
+
+
+def test_a_signal_in_a_subflow_that_joined_closes_once_and_with_the_parent(programs: Programs) -> None:
+    run = programs.start("runs", "joined")
+    run.reaches("body")
+    run.send(SIGTERM)
+
+    assert run.ends() == -SIGTERM
+    assert [line for line in run.marks() if line.startswith("close")] == [
+        "close cache TerminationSignal", "close ledger TerminationSignal", "close db TerminationSignal",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("signal", [SIGTERM, SIGINT])
+def test_a_signal_in_a_task_closes_its_resource_then_the_runs(programs: Programs, signal: Signals) -> None:
+    run = programs.start("runs", "in_a_task")
+    run.reaches("body")
+    run.send(signal)
+
+    assert run.ends() != 0
+    name = NAMES[signal]
+    assert [line for line in run.marks() if line.startswith("close")] == [
+        f"close booking {name}", f"close cache {name}", f"close ledger {name}", f"close db {name}",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("which", "signal"),
+    [("threads", SIGTERM), ("threads", SIGINT), ("threads_of_an_asynchronous_flow", SIGTERM)],
+)
+def test_a_running_thread_task_keeps_its_resource_within_the_grace(
+    programs: Programs, which: str, signal: Signals
+) -> None:
+    run = programs.start("runs", which)
+    run.tell("interrupt me")
+    run.reaches("body", "task began")
+    run.send(signal)
+    run.tell("finish")
+
+    assert run.ends() != 0
+    marks = run.marks()
+    assert "task found db open" in marks
+    assert marks.index("task found db open") < next(i for i, line in enumerate(marks) if line.startswith("close"))
+
+
+@pytest.mark.parametrize("which", ["threads", "threads_of_an_asynchronous_flow"])
+def test_a_thread_task_that_outlasts_the_grace_loses_its_resource_and_the_log_names_it(
+    programs: Programs, which: str
+) -> None:
+    run = programs.start("runs", which)
+    run.tell("interrupt me")
+    run.reaches("body", "task began")
+    run.send(SIGTERM)
+    run.reaches("close db TerminationSignal" if which == "threads" else "close db CancelledError")
+    assert "task found db open" not in run.marks()
+    run.tell("finish")
+
+    assert run.ends() != 0
+    told = next(line for line in run.log().splitlines() if "Still running after a grace of 2 s" in line)
+    assert re.search(r"'%s' \(task run [0-9a-f-]{36}\)" % ("store" if which == "threads" else "store_async"), told)
+
+
+@pytest.mark.parametrize("signal", [SIGTERM, SIGINT])
+@pytest.mark.parametrize("which", ["second", "asynchronous_second"])
+def test_a_second_signal_while_closing_skips_no_close(programs: Programs, which: str, signal: Signals) -> None:
+    run = programs.start("runs", which)
+    run.reaches("body")
+    run.send(signal)
+    run.reaches("closing ledger" if which == "second" else "closing pool")
+    run.send(signal)
+    if which == "asynchronous_second":
+        run.tell("close pool")
+
+    assert run.ends() != 0
+    closes = [line.split()[1] for line in run.marks() if line.startswith("close ")]
+    assert closes == (["ledger", "db"] if which == "second" else ["feed", "pool", "db"])

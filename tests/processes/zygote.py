@@ -1,0 +1,59 @@
+"""A process that has imported Prefect, which takes seconds, and forks a new one for each program that a test runs.
+
+It reads one JSON command a line and answers with one. A program's process is a real one: its main thread is the forked
+one, its signals are its own, and it ends as any interpreter does. When the tests go away, so do the programs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import signal
+import sys
+from typing import Any
+
+import prefect.main  # noqa: F401 - what every program imports
+
+import prefect_lifespan  # noqa: F401 - the same
+
+Command = dict[str, Any]
+
+
+def serve() -> Command | None:
+    """Answer commands; returns in the forked processes with what is to be run, and in this one without."""
+    running: set[int] = set()
+    for line in sys.stdin:
+        command: Command = json.loads(line)
+        if command["do"] == "start":
+            pid = os.fork()
+            if not pid:
+                return command
+            running.add(pid)
+            answer: Any = pid
+        else:
+            pid, status = os.waitpid(command["pid"], os.WNOHANG)
+            running.discard(pid)
+            answer = os.waitstatus_to_exitcode(status) if pid else None
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+    for pid in running:
+        os.kill(pid, signal.SIGKILL)
+    return None
+
+
+def become(command: Command) -> None:
+    """Let this forked process be the program's."""
+    with open(os.devnull) as nothing, open(command["log"], "ab") as log:  # noqa: PTH123
+        os.dup2(nothing.fileno(), 0)
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    os.environ.update(command["environment"])
+    sys.argv = [command["module"], *command["arguments"]]
+
+
+if __name__ == "__main__":
+    to_run = serve()
+    if to_run is not None:
+        become(to_run)
+        runpy.run_module(to_run["module"], run_name="__main__", alter_sys=True)
