@@ -17,13 +17,13 @@ from dependency_injector import containers, errors, providers
 from dependency_injector.wiring import Modifier, ProvidersMap
 
 from prefect_lifespan.engine import blocking
-from prefect_lifespan.engine.aclosing import aclose_all, aclose_some
+from prefect_lifespan.engine.aclosing import aclose_all
+from prefect_lifespan.engine.calls import ContainerCalls
 from prefect_lifespan.engine.closing import CloseReport
 from prefect_lifespan.engine.events import Listener, library_logger, logging_to
 from prefect_lifespan.engine.hosting import open_async, uninterrupted
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.engine.instance import Instances, copy_providers, instantiate, override_all, with_choices
-from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.engine.opening import annotate
 from prefect_lifespan.engine.process import ProcessEngines
 from prefect_lifespan.engine.signals import held_signals
@@ -81,6 +81,7 @@ class Engine:
             loop=loop,
         )
         self.ledger.owner = _owner(loop, parent)
+        self._calls = ContainerCalls(self)
         self._tasks: set[asyncio.Task[None]] = set()
         self._map: Any = None  # a ProvidersMap, whose stubs are partly unknown
         self._lock = threading.Lock()
@@ -167,8 +168,8 @@ class Engine:
 
     def _offer_safe_calls(self, instance: containers.DynamicContainer) -> None:
         # On the instance they shadow dependency-injector's own, which lose resources, order and outcome.
-        instance.init_resources = self.init_resources
-        instance.shutdown_resources = self.shutdown_resources
+        instance.init_resources = self._calls.init_resources
+        instance.shutdown_resources = self._calls.shutdown_resources
 
     def resolve(self, provider: AnyProvider | str, modifier: Modifier | None = None) -> AnyProvider | None:
         """This engine's provider for what a marker names; None where the container has no such one."""
@@ -303,51 +304,10 @@ class Engine:
                 report.interrupted(await uninterrupted(asyncio.wait(self._tasks)))
             return report.merge(await aclose_all(self.ledger, self.needs, outcome))
 
-    # What a container instance offers under dependency-injector's names
-
-    def init_resources(self, resource_type: type[providers.BaseResource[Any]] = providers.BaseResource) -> Any:
-        """Open all resources of a type that are not open; to be awaited where one of them is asynchronous."""
-        slots = [slot for slot in self.eager() if isinstance(slot.node.provider, resource_type)]
-        needed = self.needed(slot.node.key for slot in slots)
-        where = f"{self.graph.container}.init_resources()"
-        if self._on_loop() and any(slot.node.is_async and slot.state is not State.OPEN for slot in needed):
-            return asyncio.ensure_future(self.aopen(needed, where))
-        return self.open(needed, where)
-
-    def shutdown_resources(self, resource_type: type[providers.BaseResource[Any]] = providers.BaseResource) -> Any:
-        """Close all resources of a type for good; to be awaited where one of them is asynchronous."""
-        return self._retire([s for s in self.ledger.opened if isinstance(s.node.provider, resource_type)])
-
-    def initialise(self, slot: Slot) -> Any:
-        """Open one resource and what it needs, and return its value; to be awaited where one is asynchronous."""
-        needed = self.needed([slot.node.key])
-        if self._on_loop() and any(other.node.is_async and other.state is not State.OPEN for other in needed):
-            return asyncio.ensure_future(self._value_of(slot, needed))
-        return slot.provider()
-
-    async def _value_of(self, slot: Slot, needed: Sequence[Slot]) -> object:
-        await self.aopen(needed, f"a call of {slot.path}.init()")
-        return slot.provider()
-
-    def retire(self, slot: Slot) -> Any:
-        """Close one resource for good, and before it what is open and needs it."""
-        return self._retire([slot])
-
-    def _retire(self, slots: Sequence[Slot]) -> Any:
-        keys = {slot.node.key for slot in slots}
-        users = self.graph.reaching(lambda node: node.key in keys)
-        closing = [slot for slot in self.ledger.opened if slot.node.key in users]
-        if self._on_loop() and any(slot.host is not None for slot in closing):
-            return asyncio.ensure_future(_settled(aclose_some(closing, self.needs, self.graph.container)))
-        return blocking.close_some(reversed(closing), self.graph.container).settle()
-
-    def _on_loop(self) -> bool:
-        return self.ledger.loop is not None and running_loop() is self.ledger.loop
-
     def _manage(self, node: Node) -> ManagedResource:
         managed = ManagedResource()
         managed.slot = self.slots[node.key] = Slot(node, self.ledger, managed)
-        managed.demand, managed.initialise, managed.retire = self.demand, self.initialise, self.retire
+        managed.demand, managed.initialise, managed.retire = self.demand, self._calls.initialise, self._calls.retire
         return managed
 
     def _of_the_process(self) -> dict[int, AnyProvider]:
@@ -409,7 +369,3 @@ def _owner(loop: asyncio.AbstractEventLoop | None, parent: Engine | None) -> asy
         return asyncio.current_task() if loop is not None else None
     except RuntimeError:
         return None  # no event loop runs in this thread
-
-
-async def _settled(closing: Coroutine[Any, Any, CloseReport]) -> None:
-    (await closing).settle()

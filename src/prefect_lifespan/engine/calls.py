@@ -1,0 +1,74 @@
+"""What a container instance offers under dependency-injector's names: opening and closing by hand, made safe."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dependency_injector import providers
+
+from prefect_lifespan.engine.aclosing import aclose_some
+from prefect_lifespan.engine.blocking import close_some
+from prefect_lifespan.engine.closing import CloseReport
+from prefect_lifespan.engine.loops import running_loop
+from prefect_lifespan.engine.slot import Slot, State
+
+if TYPE_CHECKING:
+    from prefect_lifespan.engine.engine import Engine
+
+
+class ContainerCalls:
+    """`init_resources` and `shutdown_resources` of the instance, `init` and `shutdown` of its resources.
+
+    As dependency-injector has it, each works at once where everything it has to do is blocking, and gives something to
+    be awaited otherwise.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def init_resources(self, resource_type: type[providers.BaseResource[Any]] = providers.BaseResource) -> Any:
+        """Open all resources of a type that are not open; to be awaited where one of them is asynchronous."""
+        slots = [slot for slot in self._engine.eager() if isinstance(slot.node.provider, resource_type)]
+        needed = self._engine.needed(slot.node.key for slot in slots)
+        where = f"{self._engine.graph.container}.init_resources()"
+        if self._on_loop() and any(slot.node.is_async and slot.state is not State.OPEN for slot in needed):
+            return asyncio.ensure_future(self._engine.aopen(needed, where))
+        return self._engine.open(needed, where)
+
+    def shutdown_resources(self, resource_type: type[providers.BaseResource[Any]] = providers.BaseResource) -> Any:
+        """Close all resources of a type for good; to be awaited where one of them is asynchronous."""
+        return self._retire([s for s in self._engine.ledger.opened if isinstance(s.node.provider, resource_type)])
+
+    def initialise(self, slot: Slot) -> Any:
+        """Open one resource and what it needs, and return its value; to be awaited where one is asynchronous."""
+        needed = self._engine.needed([slot.node.key])
+        if self._on_loop() and any(other.node.is_async and other.state is not State.OPEN for other in needed):
+            return asyncio.ensure_future(self._value_of(slot, needed))
+        return slot.provider()
+
+    async def _value_of(self, slot: Slot, needed: Sequence[Slot]) -> object:
+        await self._engine.aopen(needed, f"a call of {slot.path}.init()")
+        return slot.provider()
+
+    def retire(self, slot: Slot) -> Any:
+        """Close one resource for good, and before it what is open and needs it."""
+        return self._retire([slot])
+
+    def _retire(self, slots: Sequence[Slot]) -> Any:
+        keys = {slot.node.key for slot in slots}
+        users = self._engine.graph.reaching(lambda node: node.key in keys)
+        closing = [slot for slot in self._engine.ledger.opened if slot.node.key in users]
+        if self._on_loop() and any(slot.host is not None for slot in closing):
+            return asyncio.ensure_future(
+                _settled(aclose_some(closing, self._engine.needs, self._engine.graph.container))
+            )
+        return close_some(reversed(closing), self._engine.graph.container).settle()
+
+    def _on_loop(self) -> bool:
+        return self._engine.ledger.loop is not None and running_loop() is self._engine.ledger.loop
+
+
+async def _settled(closing: Coroutine[Any, Any, CloseReport]) -> None:
+    (await closing).settle()
