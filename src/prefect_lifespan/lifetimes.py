@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import IntEnum
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, cast
 
 from dependency_injector import providers
 
@@ -150,5 +151,7 @@ def resource(
 
 def policy_of(initialiser: object) -> Policy:
     """The policy attached to an initialiser, or one that leaves everything to the lifespan."""
+    while isinstance(initialiser, functools.partial):
+        initialiser = cast("functools.partial[object]", initialiser).func
     # A class inherits the policy of its base; contextlib's wrappers carry it in the __dict__ that functools copies.
     return getattr(initialiser, _POLICY, None) or Policy()

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph.findings import require_container
 from prefect_lifespan.graph.reader import ContainerClass
+from prefect_lifespan.injection.wrappers import dress
 from prefect_lifespan.layers import Layer
-from prefect_lifespan.scope import push_layer, remove_layer
+from prefect_lifespan.scope import Scope, push_layer, remove_layer, with_layer
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -53,11 +53,10 @@ class override:  # noqa: N801 - a context manager, named as the field names it
     ) -> None:
         self._container = require_container(container)
         self._overrides = {**(overrides or {}), **by_name}
-        Layer(self._container, self._overrides)  # a wrong name speaks here, not where the override is entered
+        self._layer()  # a wrong name speaks here, not where the override is entered
 
     def __enter__(self) -> None:
-        # A layer for each entry: the same override may be entered in several contexts at once, and again inside.
-        push_layer(Layer(self._container, self._overrides, owner=self))
+        push_layer(self._layer())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -78,37 +77,64 @@ class override:  # noqa: N801 - a context manager, named as the field names it
                 f"override(...) decorates functions, not a {type(function).__qualname__}: put it around the call, "
                 "`with override(...):`, or below @flow or @task"
             )
-        decorated = cast("Any", function)
         if inspect.isasyncgenfunction(function):
+            wrapper = self._asynchronous_generator(function)
+        elif inspect.iscoroutinefunction(function):
+            wrapper = self._coroutine(function)
+        elif inspect.isgeneratorfunction(function):
+            wrapper = self._generator(function)
+        else:
+            wrapper = self._blocking(function)
+        return cast("F", dress(wrapper, function, ()))
 
-            @functools.wraps(function)
-            async def asyncgen(*args: Any, **kwargs: Any) -> Any:
-                with self:
-                    async for item in decorated(*args, **kwargs):
-                        yield item
+    def scope(self) -> Scope:
+        """The scope that is in force here, with this override in it."""
+        return with_layer(self._layer())
 
-            return cast("F", asyncgen)
-        if inspect.iscoroutinefunction(function):
+    def _layer(self) -> Layer:
+        # A layer for each use: the same override may be entered in several contexts at once, and again inside.
+        return Layer(self._container, self._overrides, owner=self)
 
-            @functools.wraps(function)
-            async def coroutine(*args: Any, **kwargs: Any) -> Any:
-                with self:
-                    return await decorated(*args, **kwargs)
+    def _blocking(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            with self.scope().in_force():
+                return function(*args, **kwargs)
 
-            return cast("F", coroutine)
-        if inspect.isgeneratorfunction(function):
+        return wrapper
 
-            @functools.wraps(function)
-            def generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-                steps: Generator[Any, Any, Any] = decorated(*args, **kwargs)
-                with self:
-                    return (yield from steps)
+    def _coroutine(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            with self.scope().in_force():
+                return await function(*args, **kwargs)
 
-            return cast("F", generator)
+        return wrapper
 
-        @functools.wraps(function)
-        def blocking(*args: Any, **kwargs: Any) -> Any:
-            with self:
-                return decorated(*args, **kwargs)
+    # A generator's caller goes on between its steps, and sees nothing of the override.
 
-        return cast("F", blocking)
+    def _generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return (yield from self.scope().stepping(function(*args, **kwargs)))
+
+        return wrapper
+
+    def _asynchronous_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+            steps = self.scope().astepping(function(*args, **kwargs))
+            step = steps.asend(None)
+            try:
+                while True:
+                    item = await step
+                    try:
+                        sent = yield item
+                    except GeneratorExit:
+                        raise
+                    except BaseException as error:
+                        step = steps.athrow(error)
+                    else:
+                        step = steps.asend(sent)
+            except StopAsyncIteration:
+                return
+            finally:
+                await steps.aclose()
+
+        return wrapper

@@ -22,6 +22,7 @@ from prefect_lifespan.graph import Node
 from prefect_lifespan.graph.reader import ContainerClass, qualified_name
 from prefect_lifespan.layers import Layer
 from prefect_lifespan.lifetimes import Lifetime
+from prefect_lifespan.surroundings import surroundings
 
 
 class InForce:
@@ -33,6 +34,12 @@ class InForce:
         self.pending = pending  # what a lifespan waits for before it closes; whoever submits tells it
         self._views: dict[tuple[Layer, ...], Engine] = {}
         self._lock = threading.Lock()
+
+    def joined_by(self, pending: object) -> InForce:
+        """The same lifespan for one that joins it: with the same engine and views, and its own futures to wait for."""
+        joined = InForce(self.engine, self.layers, pending)
+        joined._views, joined._lock = self._views, self._lock
+        return joined
 
     def under(self, layers: tuple[Layer, ...]) -> Engine:
         """The engine as overrides that were entered since see it: theirs is what these reach, the rest is shared."""
@@ -101,6 +108,10 @@ class Unit:
     def has(self, container: ContainerClass, scope: Scope) -> bool:
         """Whether a container has an engine of its own here already."""
         return (container, scope.layers) in self._engines
+
+    def view_of(self, base: Engine) -> Engine:
+        """This unit's view of an engine in force, where it has one; that engine itself otherwise."""
+        return self._engines.get(base, base)
 
     def owns(self, engine: Engine) -> bool:
         """Whether an engine lives in this unit."""
@@ -240,8 +251,13 @@ def leave(token: Token[Scope]) -> None:
 
 def push_layer(layer: Layer) -> None:
     """Let an override be in force here, over those that are."""
+    _scope.set(with_layer(layer))
+
+
+def with_layer(layer: Layer) -> Scope:
+    """The scope that is in force here, with an override over those that it has."""
     scope = current_scope()
-    _scope.set(Scope(scope.lifespans, (*scope.layers, layer), scope.unit))
+    return Scope(scope.lifespans, (*scope.layers, layer), scope.unit)
 
 
 def remove_layer(owner: object) -> None:
@@ -281,6 +297,7 @@ def current_container(container: ContainerClass | None = None) -> containers.Dyn
             f"{wanted} is open here (open: {open_here}). Call this inside a flow decorated with @lifespan, in a task "
             "it calls, or inside `with lifespan(...)`."
         )
-    instance = found.under(scope.layers).instance
-    assert instance is not None, "an engine in force has its instance"
-    return instance
+    engine = found.under(scope.layers)
+    if scope.unit is not None and scope.unit.attempt == surroundings.attempt():
+        engine = scope.unit.view_of(engine)
+    return engine.instance

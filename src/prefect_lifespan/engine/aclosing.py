@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable
+from functools import partial
 from time import perf_counter
 
 from prefect_lifespan.engine.blocking import Needs, await_late_openings, close_begun, give_up, start_closing
@@ -26,7 +27,14 @@ async def aclose_all(ledger: Ledger, needs: Needs, outcome: Outcome) -> CloseRep
     """Close everything that is open; neither a failure nor a cancellation skips what remains."""
     report = CloseReport(ledger.container, outcome)
     ledger.end()
-    await _Closing(ledger.opened, needs, report).run()
+    closing = _Closing(ledger.opened, needs, report)
+    while not closing.done:
+        try:
+            await closing.run()
+        except GeneratorExit:
+            raise  # the coroutine is dropped: its loop is gone
+        except BaseException as interruption:  # a signal, in a step of ours: go on with the rest
+            report.interrupted(interruption)
     ledger.opened.clear()
     if ledger.opening:
         report.interrupted(await uninterrupted(asyncio.to_thread(await_late_openings, ledger, report)))
@@ -50,17 +58,24 @@ class _Closing:
         self._users = closing_plan((slot for slot in opened if slot.state is not State.CLOSED), needs)
         self._started: dict[Slot, float] = {}
         self._closed: set[Slot] = set()
+        self._others: set[Slot] = set()  # that another closing is at, which reports on them
+        self._limits: dict[Slot, asyncio.TimerHandle] = {}
         self._finished: asyncio.Queue[tuple[Slot, Host]] = asyncio.Queue()
+        self._order = deque(self._users)  # last opened first
+
+    @property
+    def done(self) -> bool:
+        return not self._order
 
     async def run(self) -> None:
+        """Close what is left; to be called again where a signal interrupted it."""
         for slot, users in self._users.items():
-            if not users:
+            if not users and slot not in self._started:
                 self._start(slot)
-        order = deque(self._users)  # last opened first
-        while order:
-            slot = order[0]
+        while self._order:
+            slot = self._order[0]
             if slot in self._closed:
-                order.popleft()
+                self._order.popleft()
             elif slot.host is None:  # blocking, and all that was opened later has closed
                 await self._close_blocking(slot)
                 self._release(slot)
@@ -72,13 +87,16 @@ class _Closing:
         host = slot.host
         if host is None:
             return
-        slot.begin_close()
         self._started[slot] = perf_counter()
-        host.request_close(self._report.outcome)
-        host.task.add_done_callback(lambda _: self._finished.put_nowait((slot, host)))
+        if slot.begin_close(self._report):
+            host.request_close(self._report.outcome)
+        else:
+            self._others.add(slot)
+        finished = partial(self._finished.put_nowait, (slot, host))
+        host.task.add_done_callback(lambda _: finished())
         limit = slot.policy.close_timeout_seconds
         if limit is not None:
-            host.task.get_loop().call_later(limit + GRACE_SECONDS, self._finished.put_nowait, (slot, host))
+            self._limits[slot] = host.task.get_loop().call_later(limit + GRACE_SECONDS, finished)
 
     async def _take_finished(self) -> None:
         try:
@@ -88,19 +106,22 @@ class _Closing:
             return
         if slot in self._closed:
             return
-        error = host.error
-        if not host.task.done():
-            host.task.cancel()
-            error = ResourceTimeoutError(slot.path, "close", slot.policy.close_timeout_seconds or 0.0)
-        self._report.record(slot, self._started[slot], error)
+        if slot in self._limits:
+            self._limits.pop(slot).cancel()
+        if slot not in self._others:
+            error = host.error
+            if not host.task.done():
+                host.task.cancel()
+                error = ResourceTimeoutError(slot.path, "close", slot.policy.close_timeout_seconds or 0.0)
+            self._report.record(slot, self._started[slot], error)
         self._release(slot)
 
     async def _close_blocking(self, slot: Slot) -> None:
         if slot.lane is None:
-            if slot.begin_close():
+            if slot.begin_close(self._report):
                 with held_signals.let_through():
                     close_begun(slot, self._report)
-        elif slot.begin_close():
+        elif slot.begin_close(self._report):
             started = perf_counter()
             closing = asyncio.wrap_future(start_closing(slot, self._report.outcome))
             limit = slot.policy.close_timeout_seconds

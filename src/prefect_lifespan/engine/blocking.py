@@ -14,6 +14,8 @@ from time import perf_counter
 
 from prefect_lifespan.engine.closing import CloseReport
 from prefect_lifespan.engine.initialiser import Entered, NeedsEventLoop, Outcome, call_of, enter_blocking
+from prefect_lifespan.engine.lanes import Lanes
+from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.engine.opening import Attempts, Readiness
 from prefect_lifespan.engine.slot import Abandoned, Ledger, Slot, State, being_opened
 from prefect_lifespan.errors import AsyncResourceError, ResourceTimeoutError
@@ -44,17 +46,22 @@ def open_in_lanes(ledger: Ledger, slots: Iterable[Slot], needs: Needs, where: st
     waiting: list[Slot] = []
     failure: BaseException | None = None
     running = 0
-    while running or (readiness.left and failure is None):
-        waiting.extend(readiness.take())
-        while waiting and running < ledger.max_workers and failure is None:
-            slot = waiting.pop(0)
-            future = ledger.lanes.pick().submit(partial(open_one, slot, where), contextvars.copy_context())
-            future.add_done_callback(lambda done, slot=slot: finished.put((slot, done)))
-            running += 1
-        slot, future = finished.get()
-        running -= 1
-        failure = failure or future.exception()
-        readiness.opened(slot)
+    # Threads that wait for the lanes, each no longer than its resource's limit; what hangs, hangs in a lane of its own.
+    waiters = Lanes(f"opening-{ledger.container}", ledger.max_workers)
+    try:
+        while running or (readiness.left and failure is None):
+            waiting.extend(readiness.take())
+            while waiting and running < ledger.max_workers and failure is None:
+                slot = waiting.pop(0)
+                _, future = waiters.submit(partial(open_one, slot, where), contextvars.copy_context())
+                future.add_done_callback(lambda done, slot=slot: finished.put((slot, done)))
+                running += 1
+            slot, future = finished.get()
+            running -= 1
+            failure = failure or future.exception()
+            readiness.opened(slot)
+    finally:
+        waiters.stop()
     if failure is not None:
         raise failure
 
@@ -66,8 +73,8 @@ def open_one(slot: Slot, where: str, *, in_callers_context: bool = False) -> Non
         if theirs is None:
             open_claimed(slot, where, in_callers_context=in_callers_context)
             return
-        if not theirs.done() and slot.node.is_async and slot.ledger.at_home:
-            raise AsyncResourceError([slot.path], where)  # its event loop is this thread's: waiting would never end
+        if not theirs.done() and slot.loop is not None and slot.loop is running_loop():
+            raise AsyncResourceError([slot.path], where)  # waiting would keep the loop from ever opening it
         try:
             theirs.result()
             return
@@ -97,8 +104,10 @@ def open_claimed(slot: Slot, where: str, *, in_callers_context: bool = False) ->
         slot.failed(error)
         raise
     if not slot.opened(entered):
-        run_in_place(slot, partial(entered.close, None)).result()
-        raise slot.closed_error()
+        closing = run_in_place(slot, partial(entered.close, None))
+        wait([closing])
+        slot.came_late()
+        raise slot.closed_error() from closing.exception()
     slot.event("opened", attempts.seconds)
 
 
@@ -121,8 +130,12 @@ def attempt_here(slot: Slot, attempts: Attempts, *, on_loop: bool, in_callers_co
     """One attempt to open a blocking slot in the calling thread."""
     with _opening(slot):
         slot.context = None if in_callers_context else contextvars.copy_context()
-        enter = partial(enter_blocking, call_of(slot.provider), on_loop=on_loop)
-        entered = enter() if slot.context is None else slot.context.run(enter)
+        enter = partial(_enter_in_time, slot, attempts, on_loop=on_loop)
+        return enter() if slot.context is None else slot.context.run(enter)
+
+
+def _enter_in_time(slot: Slot, attempts: Attempts, *, on_loop: bool) -> Entered:
+    entered = enter_blocking(call_of(slot.provider), on_loop=on_loop)
     # Nothing can interrupt an initialiser in its own thread, so its limit is looked at when it is done.
     if attempts.limit is not None and attempts.seconds > attempts.limit:
         error = attempts.timeout()
@@ -142,8 +155,8 @@ class LaneEntry:
         self._entered: Entered | None = None
         with _opening(slot):
             self._context = slot.context = contextvars.copy_context()
-        self._lane = slot.lane = slot.ledger.lanes.pick()
-        self.entering = self._lane.submit(self._run, self._context)
+        self._lane, self.entering = slot.ledger.lanes.submit(self._run, self._context)
+        slot.lane = self._lane
 
     def _run(self) -> Entered:
         entered = enter_blocking(call_of(self._slot.provider), on_loop=self._on_loop)
@@ -200,7 +213,7 @@ def close_some(slots: Iterable[Slot], container: str) -> CloseReport:
 def _close_from_the_end(opened: list[Slot], report: CloseReport) -> None:
     while opened:
         slot = opened[-1]
-        if slot.begin_close():
+        if slot.begin_close(report):
             close_begun(slot, report)
         opened.pop()
 
@@ -210,15 +223,22 @@ def close_begun(slot: Slot, report: CloseReport) -> None:
     started = perf_counter()
     try:
         closing = start_closing(slot, report.outcome)
-        wait([closing], timeout=slot.policy.close_timeout_seconds)
-        error = closing.exception() if closing.done() else give_up(slot)
     except BaseException as raised:
-        error = raised
-    report.record(slot, started, error)
+        report.record(slot, started, raised)
+        return
+    limit = slot.policy.close_timeout_seconds
+    while not closing.done() and (limit is None or perf_counter() - started < limit):
+        try:
+            wait([closing], timeout=None if limit is None else started + limit - perf_counter())
+        except BaseException as interruption:  # a signal while another thread is at it, which goes on
+            report.interrupted(interruption)
+    report.record(slot, started, closing.exception() if closing.done() else give_up(slot))
 
 
 def start_closing(slot: Slot, outcome: Outcome) -> Future[None]:
-    """Start closing a blocking slot in the thread that opened it; done on return where that is the calling one."""
+    """Start closing a slot where it was opened; done on return where that is the calling thread."""
+    if slot.host is not None:
+        return slot.host.close_from_outside(outcome)
     assert slot.entered is not None, "a slot that is open was entered"
     return run_in_place(slot, partial(slot.entered.close, outcome))
 
@@ -246,10 +266,9 @@ def run_in_place(slot: Slot, function: Callable[[], None]) -> Future[None]:
 
 def await_late_openings(ledger: Ledger, report: CloseReport) -> None:
     """Openings under way in other threads see that the lifespan ended and close at once; wait for them, bounded."""
+    # Whoever asked for one gets its error, or a LifespanClosedError.
     for slot in list(ledger.opening):
-        try:
-            slot.opening.result(timeout=slot.policy.close_timeout_seconds)
-        except TimeoutError:
-            report.raising.append(ResourceTimeoutError(slot.path, "open", slot.policy.close_timeout_seconds or 0.0))
-        except Exception:
-            continue  # whoever asked for it has got this error, or a LifespanClosedError
+        limit = slot.policy.close_timeout_seconds
+        under_way = slot.opening_under_way
+        if under_way is not None and wait([under_way], timeout=limit).not_done:
+            report.raising.append(ResourceTimeoutError(slot.path, "open", limit or 0.0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from time import perf_counter
+from typing import cast
 
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.engine.slot import Slot
@@ -25,7 +26,7 @@ class CloseReport:
         """One resource has closed, with an error or without."""
         slot.closed()
         seconds = perf_counter() - started
-        if error is None or error is self.outcome:
+        if error is None or _is_just(error, self.outcome):
             # An initialiser that lets the body's exception through says that it has closed.
             slot.event("closed", seconds, failed=self.outcome is not None)
             return
@@ -65,6 +66,14 @@ class CloseReport:
             count = len(self.raising)
             message = f"{count} resource{'s' if count > 1 else ''} of {self.container} failed to close"
             raise ResourceCloseError(message, self.raising)
+
+
+def _is_just(error: BaseException, outcome: Outcome) -> bool:
+    """Whether an error is the outcome that went in, perhaps in a group: so a task group lets it through."""
+    if isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        return all(_is_just(inner, outcome) for inner in group.exceptions)
+    return error is outcome
 
 
 def add_note(error: BaseException, note: str) -> None:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, cast
 
 from dependency_injector import containers, errors, providers
 from dependency_injector.wiring import Modifier, ProvidersMap
@@ -23,6 +23,7 @@ from prefect_lifespan.engine.events import Listener, library_logger, logging_to
 from prefect_lifespan.engine.hosting import open_async, uninterrupted
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.engine.instance import Instances, copy_providers, instantiate, override_all, with_choices
+from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.engine.opening import annotate
 from prefect_lifespan.engine.process import ProcessEngines
 from prefect_lifespan.engine.signals import held_signals
@@ -67,7 +68,7 @@ class Engine:
         self.parent = parent
         self.slots: dict[int, Slot] = {} if parent is None else dict(parent.slots)
         self.instances: Instances = {}
-        self.instance: containers.DynamicContainer | None = None if parent is None else parent.instance
+        self._instance: containers.DynamicContainer | None = None
         self.children: list[Engine] = []
         self.process_keys: set[Hashable] = set()
         self.serves_tasks = False  # whether what lives as long as a task may be opened here
@@ -83,7 +84,8 @@ class Engine:
         self._tasks: set[asyncio.Task[None]] = set()
         self._map: Any = None  # a ProvidersMap, whose stubs are partly unknown
         self._lock = threading.Lock()
-        self.making = threading.RLock()  # held while something is made for the first time
+        # Held while something is made for the first time: one lock for all who share it.
+        self.making = threading.RLock() if parent is None else parent.making
 
     @classmethod
     def of(
@@ -112,7 +114,7 @@ class Engine:
         shared = engine._of_the_process() if of_a_run else {}
         try:
             engine.instances, memo = copy_providers(graph, sources, _bound(graph), engine._manage, shared)
-            engine.instance = instantiate(container, memo)
+            instance = engine._instance = instantiate(container, memo)
         except (errors.Error, TypeError) as error:
             # A lock or a client among the arguments; dependency-injector names some of these places, and not others.
             problems = findings(graph, copying=True)
@@ -121,9 +123,7 @@ class Engine:
             raise
         override_all(engine.instances, engine.overrides)
         engine.graph = with_choices(graph, engine.instances)
-        # On the instance they shadow dependency-injector's own, which lose resources, order and outcome.
-        engine.instance.init_resources = engine.init_resources
-        engine.instance.shutdown_resources = engine.shutdown_resources
+        engine._offer_safe_calls(instance)
         return engine
 
     def derive(
@@ -156,17 +156,37 @@ class Engine:
 
     # Markers
 
+    @property
+    def instance(self) -> containers.DynamicContainer:
+        """The container instance; of an engine that stands on another one, made of its own providers when asked for."""
+        with self._lock:
+            if self._instance is None:
+                self._instance = instantiate(self.container_class, dict(self.instances), of_parts_in_use=True)
+                self._offer_safe_calls(self._instance)
+            return self._instance
+
+    def _offer_safe_calls(self, instance: containers.DynamicContainer) -> None:
+        # On the instance they shadow dependency-injector's own, which lose resources, order and outcome.
+        instance.init_resources = self.init_resources
+        instance.shutdown_resources = self.shutdown_resources
+
     def resolve(self, provider: AnyProvider | str, modifier: Modifier | None = None) -> AnyProvider | None:
         """This engine's provider for what a marker names; None where the container has no such one."""
         if self.parent is None:
+            instance = self.instance
             with self._lock:
-                self._map = self._map or ProvidersMap(self.instance)
-                return self._map.resolve_provider(provider, modifier)
+                self._map = self._map or ProvidersMap(instance)
+                found = self._map.resolve_provider(provider, modifier)
+            # Declared without a name of its own, in the place where it is used: a member of an aggregate, an argument.
+            key = id(anchor_of(provider)) if found is None and not isinstance(provider, str) else None
+            return found if key not in self.instances else providers.deepcopy(provider, {key: self.instances[key]})
         inherited = self.parent.resolve(provider, modifier)
         if inherited is None:
             return None
+        if isinstance(inherited, providers.Self):
+            return cast("Any", self.instance).__self__
         # A declared provider is in the memo; what is built on one (`.provided.x`) is copied onto our own.
-        memo = {id(source): self.instances[key] for key, source in self.parent.instances.items()}
+        memo = {id(source): self.instances.get(key, source) for key, source in self.parent.instances.items()}
         return providers.deepcopy(inherited, memo)
 
     def keys_of(self, provider: AnyProvider | str) -> tuple[int, ...]:
@@ -298,6 +318,17 @@ class Engine:
         """Close all resources of a type for good; to be awaited where one of them is asynchronous."""
         return self._retire([s for s in self.ledger.opened if isinstance(s.node.provider, resource_type)])
 
+    def initialise(self, slot: Slot) -> Any:
+        """Open one resource and what it needs, and return its value; to be awaited where one is asynchronous."""
+        needed = self.needed([slot.node.key])
+        if self._on_loop() and any(other.node.is_async and other.state is not State.OPEN for other in needed):
+            return asyncio.ensure_future(self._value_of(slot, needed))
+        return slot.provider()
+
+    async def _value_of(self, slot: Slot, needed: Sequence[Slot]) -> object:
+        await self.aopen(needed, f"a call of {slot.path}.init()")
+        return slot.provider()
+
     def retire(self, slot: Slot) -> Any:
         """Close one resource for good, and before it what is open and needs it."""
         return self._retire([slot])
@@ -311,15 +342,12 @@ class Engine:
         return blocking.close_some(reversed(closing), self.graph.container).settle()
 
     def _on_loop(self) -> bool:
-        try:
-            return asyncio.get_running_loop() is self.ledger.loop
-        except RuntimeError:
-            return False
+        return self.ledger.loop is not None and running_loop() is self.ledger.loop
 
     def _manage(self, node: Node) -> ManagedResource:
         managed = ManagedResource()
         managed.slot = self.slots[node.key] = Slot(node, self.ledger, managed)
-        managed.demand, managed.retire = self.demand, self.retire
+        managed.demand, managed.initialise, managed.retire = self.demand, self.initialise, self.retire
         return managed
 
     def _of_the_process(self) -> dict[int, AnyProvider]:

@@ -15,9 +15,10 @@ from typing import Any, TypeVar
 
 from prefect_lifespan.engine.blocking import LaneEntry, Needs, attempt_here, run_in_place
 from prefect_lifespan.engine.initialiser import Entered, NeedsEventLoop, Outcome, call_of, enter_async
+from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.engine.opening import Attempts, Readiness
 from prefect_lifespan.engine.slot import Abandoned, Ledger, Slot, being_opened
-from prefect_lifespan.errors import ResourceTimeoutError
+from prefect_lifespan.errors import LifespanError, ResourceTimeoutError
 
 T = TypeVar("T")
 Finished = tuple[Slot, Future[None]]
@@ -29,19 +30,43 @@ class Host:
     def __init__(self, slot: Slot, made: object = None) -> None:
         self.slot = slot
         self.error: BaseException | None = None
+        self.begun = False
         self._made = made  # what a blocking initialiser returned that turned out to be asynchronous
         self._closing = asyncio.Event()
         self._outcome: Outcome = None
         slot.host = self
         self.task = asyncio.get_running_loop().create_task(self._run(), name=f"lifespan of {slot.path}")
+        self.task.add_done_callback(_retrieved)
 
     def request_close(self, outcome: Outcome) -> None:
         """Let the resource be exited, with the outcome of the body; `task` is done when it has been."""
         self._outcome = outcome
         self._closing.set()
 
+    def close_from_outside(self, outcome: Outcome) -> Future[None]:
+        """Let the resource be exited on its event loop, for a caller in another thread or after the loop has ended."""
+        loop = self.task.get_loop()
+        done: Future[None] = Future()
+        if self.task.done():
+            self._tell(done)
+        elif loop is running_loop() or not loop.is_running():
+            done.set_exception(
+                LifespanError(f"{self.slot.path} was opened on an event loop: close it there, in a coroutine")
+            )
+        else:
+            loop.call_soon_threadsafe(self.task.add_done_callback, partial(self._tell, done))
+            loop.call_soon_threadsafe(self.request_close, outcome)
+        return done
+
+    def _tell(self, done: Future[None], _: object = None) -> None:
+        if self.error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(self.error)
+
     async def _run(self) -> None:
         slot = self.slot
+        self.begun = True
         being_opened.set((*being_opened.get(), slot))
         attempts = Attempts(slot)
         try:
@@ -53,7 +78,10 @@ class Host:
             raise
         being_opened.set(())
         if not slot.opened(entered):
-            await entered.aclose(None)
+            try:
+                await entered.aclose(None)
+            finally:
+                slot.came_late()
             return
         slot.event("opened", attempts.seconds)
         if entered.exit is not None:
@@ -71,7 +99,7 @@ class Host:
                 if self.slot.ledger.is_being_cancelled:
                     continue  # the loop is shutting down and cancels every task: this one's turn comes, in order
                 # A child of a task group failed: the resource ends here.
-                self.slot.begin_close()
+                self.slot.ended()
                 self._outcome = cancelled
                 break
         limit_seconds = self.slot.policy.close_timeout_seconds
@@ -81,7 +109,10 @@ class Host:
                 await entered.aclose(self._outcome)
         except BaseException as error:
             late = isinstance(error, TimeoutError) and limit.expired()
-            self.error = ResourceTimeoutError(self.slot.path, "close", limit_seconds or 0.0) if late else error
+            if late:
+                self.error = ResourceTimeoutError(self.slot.path, "close", limit_seconds or 0.0)
+            elif error is not self._outcome:  # else it let through what it was told, which says that it has closed
+                self.error = error
 
 
 async def open_async(ledger: Ledger, slots: Iterable[Slot], needs: Needs, *, in_callers_context: bool) -> None:
@@ -106,6 +137,8 @@ class _Opening:
         self._readiness = readiness
         self._in_callers_context = in_callers_context
         self._loop = asyncio.get_running_loop()
+        self._claimed: set[Slot] = set()
+        self._queued: set[Slot] = set()  # for a lane, and not at it yet
         self._finished: asyncio.Queue[Finished] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []
         self._hosts: list[Host] = []
@@ -123,6 +156,8 @@ class _Opening:
             slot, future = await self._finished.get()
             error = future.exception()
             if isinstance(error, Abandoned):
+                if slot in self._claimed and slot.failure is not None:
+                    raise slot.failure  # not ours to try again: its initialiser raised a BaseException
                 self._start(slot)  # whoever held the claim was interrupted
             elif error is not None:
                 raise error
@@ -137,34 +172,45 @@ class _Opening:
             task.cancel()
         if under_way:
             await uninterrupted(asyncio.wait(under_way))
+        # A task that is cancelled before its first step never runs, and so never gives up its claim.
+        for slot in (*self._queued, *(host.slot for host in self._hosts if not host.begun)):
+            slot.failed(asyncio.CancelledError())
+        self._queued.clear()
 
     def _start(self, slot: Slot) -> None:
         if not slot.node.is_async and self._ledger.max_workers == 1:
             self._blocking.append(slot)  # its turn comes, in this thread
             return
-        theirs = slot.claim()
-        if theirs is None:
+        if self._claim(slot):
             if slot.node.is_async:
                 self._hosts.append(Host(slot))
             else:
+                self._queued.add(slot)
                 self._tasks.append(self._loop.create_task(self._open_in_lane(slot)))
-        self._watch(slot)
 
-    def _watch(self, slot: Slot) -> None:
+    def _claim(self, slot: Slot) -> bool:
+        """Claim a slot, or learn that somebody is at it; `_finished` will tell in either case."""
+        theirs = slot.claim()
+        if theirs is None:
+            self._claimed.add(slot)
+            slot.loop = self._loop
+
         def tell(done: Future[None]) -> None:
             self._loop.call_soon_threadsafe(self._finished.put_nowait, (slot, done))
 
-        slot.opening.add_done_callback(tell)
+        # Asked for at once: an opening that fails is no longer to be had from the slot.
+        (theirs or slot.opening).add_done_callback(tell)
+        return theirs is None
 
     async def _open_here(self, slot: Slot) -> None:
-        if slot.claim() is None:
+        if self._claim(slot):
             attempts = Attempts(slot)
             enter = partial(attempt_here, slot, attempts, on_loop=True, in_callers_context=self._in_callers_context)
             await self._open_claimed(slot, attempts, lambda: _immediately(enter))
-        self._watch(slot)
 
     async def _open_in_lane(self, slot: Slot) -> None:
         async with self._places:
+            self._queued.discard(slot)
             await self._open_claimed(slot, Attempts(slot), lambda: _in_lane(slot))
 
     async def _open_claimed(self, slot: Slot, attempts: Attempts, enter: Callable[[], Awaitable[Entered]]) -> None:
@@ -181,7 +227,9 @@ class _Opening:
         if slot.opened(entered):
             slot.event("opened", attempts.seconds)
         else:
-            run_in_place(slot, partial(entered.close, None))
+            closing = run_in_place(slot, partial(entered.close, None))
+            await asyncio.wait([asyncio.wrap_future(closing)])
+            slot.came_late()
 
 
 async def attempt_async(attempts: Attempts, enter: Callable[[], Awaitable[Entered]]) -> Entered:
@@ -220,6 +268,12 @@ async def uninterrupted(
             interruption = interruption or cancelled
     then(task.result())
     return interruption
+
+
+def _retrieved(task: asyncio.Task[None]) -> None:
+    """A task's exception has reached whom it concerns another way; asyncio would log it as never retrieved."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def _immediately(enter: Callable[[], Entered]) -> Entered:

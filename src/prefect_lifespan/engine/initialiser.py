@@ -7,8 +7,10 @@ asynchronous counterparts of each. As in dependency-injector, a returned object 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
@@ -26,7 +28,7 @@ class NeedsEventLoop(Exception):
 
     def discard(self) -> None:
         """Let go of what was made, where nobody is going to enter it."""
-        if asyncio.iscoroutine(self.made):
+        if inspect.iscoroutine(self.made):
             self.made.close()
         elif asyncio.isfuture(self.made):
             self.made.cancel()
@@ -87,8 +89,8 @@ def enter_blocking(call: Call, *, on_loop: bool) -> Entered:
     Raises:
         NeedsEventLoop: what it returned is to be entered asynchronously.
     """
-    made = call()
-    if asyncio.iscoroutine(made) or asyncio.isfuture(made):
+    made = _manager_of(call())
+    if inspect.iscoroutine(made) or asyncio.isfuture(made):
         raise NeedsEventLoop(made)
     if _is_async_manager(made) and (on_loop or not _is_blocking_manager(made)):
         raise NeedsEventLoop(made)
@@ -97,12 +99,27 @@ def enter_blocking(call: Call, *, on_loop: bool) -> Entered:
 
 async def enter_async(made: object) -> Entered:
     """Enter what an initialiser returned, on the running event loop and in the running task."""
-    if asyncio.iscoroutine(made) or asyncio.isfuture(made):
-        made = await made
+    made = _manager_of(made)
+    if inspect.iscoroutine(made) or asyncio.isfuture(made):
+        made = _manager_of(await made)
     if _is_async_manager(made):
         manager: Any = made
         return Entered(await manager.__aenter__(), manager.__aexit__, is_async=True)
     return _enter_manager(made) if _is_blocking_manager(made) else Entered(made)
+
+
+def _manager_of(made: object) -> object:
+    """A generator that a lambda, a method or any other callable returned, as if that were a generator function.
+
+    Looked at first: up to Python 3.11 asyncio takes a generator for a coroutine.
+    """
+    if inspect.isgenerator(made):
+        generator = cast("Generator[Any]", made)
+        return contextmanager(lambda: generator)()
+    if inspect.isasyncgen(made):
+        asynchronous = cast("AsyncGenerator[Any]", made)
+        return asynccontextmanager(lambda: asynchronous)()
+    return made
 
 
 def _pack(*args: object, **kwargs: object) -> tuple[tuple[object, ...], dict[str, object]]:
@@ -112,7 +129,7 @@ def _pack(*args: object, **kwargs: object) -> tuple[tuple[object, ...], dict[str
 async def _call_when_ready(initialiser: Callable[..., object], packed: Awaitable[Any]) -> object:
     args, kwargs = await packed
     made = initialiser(*args, **kwargs)
-    return await made if asyncio.iscoroutine(made) or asyncio.isfuture(made) else made
+    return await made if inspect.iscoroutine(made) or asyncio.isfuture(made) else made
 
 
 def _enter_manager(manager: Any) -> Entered:

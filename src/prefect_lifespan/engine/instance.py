@@ -48,8 +48,8 @@ def copy_providers(
                 memo[id(source.container)] = source.container  # a parent of ours, not to be copied for a child's sake
         elif node.lifetime is not None:
             instances[key] = memo[id(source)] = manage(node)
-        if node.foreign or source is not node.provider:
-            # Values that an override brought, or that were copied for this run already, are used as they are.
+        if node.foreign or node.overridden or source is not node.provider:
+            # Values that an override brought or put aside, or that were copied for this run already, stay as they are.
             memo.update({id(value): value for _, value in plain_arguments(source)})
     for key, node in graph.nodes.items():  # dependencies first, so that no copy recurses deeply
         if key in wanted:
@@ -59,8 +59,13 @@ def copy_providers(
     return instances, memo
 
 
-def instantiate(container: ContainerClass, memo: dict[int, Any]) -> containers.DynamicContainer:
-    """An instance of a container class made of the copies in `memo`; the steps of dependency-injector, less wiring."""
+def instantiate(
+    container: ContainerClass, memo: dict[int, Any], *, of_parts_in_use: bool = False
+) -> containers.DynamicContainer:
+    """An instance of a container class made of the copies in `memo`; the steps of dependency-injector, less wiring.
+
+    `of_parts_in_use`: the copies belong to another instance as well, which has set them up.
+    """
     declared: Any = container
     instance: Any = declared.instance_type()
     instance.provider_type = declared.provider_type
@@ -73,9 +78,10 @@ def instantiate(container: ContainerClass, memo: dict[int, Any]) -> containers.D
         instance.set_provider(name, own)
     for name, provider in providers.deepcopy(dict(named(container.providers)), memo).items():
         instance.set_provider(name, provider)
-    if declared.auto_load_config:
-        instance.load_config()
-    instance.apply_container_providers_overridings()
+    if not of_parts_in_use:
+        if declared.auto_load_config:
+            instance.load_config()
+        instance.apply_container_providers_overridings()
     return instance
 
 

@@ -20,7 +20,8 @@ class Lane:
     """One daemon thread that runs what it is given, one after another."""
 
     def __init__(self, name: str) -> None:
-        self.load = 0
+        self.load = 0  # how much it has to do; counted under the lock
+        self._lock = threading.Lock()
         self._work: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any], Context] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -28,7 +29,8 @@ class Lane:
     def submit(self, function: Callable[[], T], context: Context) -> Future[T]:
         """Run `function` in this lane's thread and in `context`."""
         future: Future[T] = Future()
-        self.load += 1
+        with self._lock:
+            self.load += 1
         self._work.put((future, function, context))
         return future
 
@@ -50,7 +52,8 @@ class Lane:
                 future.set_exception(error)
             else:
                 future.set_result(result)
-            self.load -= 1
+            with self._lock:
+                self.load -= 1
             del item, future, function, context  # a waiting lane keeps nothing of what it ran alive
 
 
@@ -61,6 +64,7 @@ class Lanes:
         self._name = name
         self._limit = limit
         self._lanes: list[Lane] = []
+        self._left_behind: list[Lane] = []
         self._lock = threading.Lock()
 
     def current(self) -> Lane | None:
@@ -71,25 +75,25 @@ class Lanes:
         with self._lock:
             return next((lane for lane in self._lanes if lane.is_current), None)
 
-    def pick(self) -> Lane:
-        """The lane with the least to do; a new one while there may be more."""
+    def submit(self, function: Callable[[], T], context: Context) -> tuple[Lane, Future[T]]:
+        """Run `function` in the lane with the least to do; in a new one while there may be more."""
         with self._lock:
             idle = min(self._lanes, key=lambda lane: lane.load, default=None)
             if idle is None or (idle.load and len(self._lanes) < self._limit):
                 idle = Lane(f"{self._name}-{len(self._lanes)}")
                 self._lanes.append(idle)
-            return idle
+            return idle, idle.submit(function, context)
 
     def drop(self, lane: Lane) -> None:
-        """Give no more work to a lane that hangs."""
+        """Open nothing more in a lane that hangs; what it holds already still closes there, should it go on."""
         with self._lock:
             if lane in self._lanes:
                 self._lanes.remove(lane)
-        lane.stop()
+                self._left_behind.append(lane)
 
     def stop(self) -> None:
         """Let every lane end when its work is done."""
         with self._lock:
-            lanes, self._lanes = self._lanes, []
+            lanes, self._lanes, self._left_behind = [*self._lanes, *self._left_behind], [], []
         for lane in lanes:
             lane.stop()

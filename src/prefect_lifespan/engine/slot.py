@@ -125,9 +125,11 @@ class Slot:
         self.lane: Lane | None = None
         self.context: Context | None = None  # None: the context of whoever opened the lifespan
         self.host: Host | None = None  # of an asynchronous resource
+        self.loop: asyncio.AbstractEventLoop | None = None  # which drives an opening that is under way
         self.found_asynchronous = False  # what its initialiser returned was to be entered on an event loop
         self.failure: BaseException | None = None  # of the last attempt to open it
         self._opening: Future[None] | None = None
+        self._closer: object = None
 
     def __repr__(self) -> str:
         return f"<Slot {self.ledger.container}.{self.node.path} {self.state.name}>"
@@ -158,7 +160,7 @@ class Slot:
             LifespanClosedError: it has closed.
             LifespanError: its own initialiser asks for it.
         """
-        if self in being_opened.get():
+        if self.state is State.OPENING and self in being_opened.get():
             raise LifespanError(f"{self.path} was asked for by its own initialiser; it is not open before that returns")
         with self.ledger.lock:
             if self.state in (State.OPEN, State.OPENING):
@@ -183,26 +185,36 @@ class Slot:
             self._opening = Future()
         return self._opening
 
-    def opened(self, entered: Entered) -> bool:
-        """The claim holder has entered it. False when the lifespan ended meanwhile: close it at once."""
+    @property
+    def opening_under_way(self) -> Future[None] | None:
+        """The future of the opening that is under way; None when there is none, or no longer."""
         with self.ledger.lock:
+            return self._future() if self.state is State.OPENING else None
+
+    def opened(self, entered: Entered) -> bool:
+        """The claim holder has entered it. False when the lifespan ended meanwhile: close it, then say `came_late`."""
+        with self.ledger.lock:
+            if self.ledger.ended:
+                return False
             self.ledger.opening.discard(self)
             opening, self._opening = self._opening, None
-            if not self.ledger.ended:
-                self.entered, self.value = entered, entered.value
-                self.state = State.OPEN
-                self.at_hand = overriding_of(self.provider) is None
-                self.failure = None
-                self.ledger.opened.append(self)
-            else:
-                self.state = State.CLOSED
-        if self.state is State.CLOSED:
-            if opening is not None:
-                opening.set_exception(self.closed_error())
-            return False
+            self.entered, self.value = entered, entered.value
+            self.state = State.OPEN
+            self.at_hand = overriding_of(self.provider) is None
+            self.failure = self.loop = None
+            self.ledger.opened.append(self)
         if opening is not None:
             opening.set_result(None)
         return True
+
+    def came_late(self) -> None:
+        """It was entered after the lifespan had ended, and has been closed again: whoever waits may go on."""
+        with self.ledger.lock:
+            self.ledger.opening.discard(self)
+            opening, self._opening = self._opening, None
+            self.state = State.CLOSED
+        if opening is not None:
+            opening.set_exception(self.closed_error())
 
     def failed(self, error: BaseException) -> None:
         """The claim holder could not open it; the next one to ask may try again."""
@@ -211,22 +223,35 @@ class Slot:
             opening, self._opening = self._opening, None
             self.state = State.PENDING
             self.failure = error
+            self.loop = None
         if opening is not None:
             opening.set_exception(error if isinstance(error, Exception) else Abandoned())
 
-    def begin_close(self) -> bool:
-        """Take it out of use. False when it has been closed, or somebody is at it: each closes exactly once.
+    def begin_close(self, closer: object) -> bool:
+        """Take it out of use. False when it has been closed, or another closer is at it: each closes exactly once.
 
-        True as well for a closing that a signal interrupted before the resource's exit was called.
+        True as well for one that ended by itself, and for a closing of the same closer that a signal interrupted
+        before the resource's exit was called.
         """
         with self.ledger.lock:
-            interrupted = self.state is State.CLOSING and self.entered is not None and self.entered.exit is not None
-            if self.state is not State.OPEN and not interrupted:
+            interrupted = self._closer is closer and self.entered is not None and self.entered.exit is not None
+            free = self.state is State.CLOSING and (self._closer is None or interrupted)
+            if self.state is not State.OPEN and not free:
                 return False
-            self.at_hand = False  # before the value goes: whoever read it and then sees this true has a good one
-            self.state = State.CLOSING
-            self.value = None
+            self._take_out_of_use()
+            self._closer = closer
             return True
+
+    def ended(self) -> None:
+        """It ends by itself, without a closer: one that comes finds out how that went."""
+        with self.ledger.lock:
+            if self.state is State.OPEN:
+                self._take_out_of_use()
+
+    def _take_out_of_use(self) -> None:
+        self.at_hand = False  # before the value goes: whoever read it and then sees this true has a good one
+        self.state = State.CLOSING
+        self.value = None
 
     def closed(self) -> None:
         """It has closed, well or badly."""
@@ -247,6 +272,7 @@ class ManagedResource(providers.Resource[Any]):
 
     slot: Slot
     demand: Callable[[Slot], None]
+    initialise: Callable[[Slot], Any]
     retire: Callable[[Slot], Any]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -269,9 +295,11 @@ class ManagedResource(providers.Resource[Any]):
                 f"{slot.path} was called with arguments, but its lifespan opens it once, with those it is declared "
                 "with; make what differs from call to call a Factory that is given the resource"
             )
-        if slot.state is not _OPEN:
+        while True:
+            value = slot.value
+            if slot.state is _OPEN:  # looked at after the value was taken: it is not one that was closed meanwhile
+                return value
             self.demand(slot)
-        return slot.value
 
     def override(self, provider: Any) -> Any:
         """Let another provider stand in, for this container instance."""
@@ -295,8 +323,8 @@ class ManagedResource(providers.Resource[Any]):
         return self.slot.state is State.OPEN
 
     def init(self) -> Any:
-        """Open it, where it is not open yet."""
-        return self()
+        """Open it, where it is not open yet; its value, to be awaited where that takes an event loop."""
+        return self.initialise(self.slot)
 
     def shutdown(self) -> Any:
         """Close it, and before it whatever is open and needs it. It does not open again."""

@@ -48,6 +48,20 @@ def owner_of(provider: AnyProvider) -> ContainerClass | None:
     return None
 
 
+def redeclared(
+    provider: AnyProvider | str, owner: ContainerClass | None, container: ContainerClass
+) -> AnyProvider | None:
+    """What `owner` declares as `provider`, as a container class that derives from it declares it; None elsewhere."""
+    if isinstance(provider, str) or owner is None or container is owner or not issubclass(container, owner):
+        return None
+    anchor = anchor_of(provider)
+    if anchor is cast("Any", owner).__self__:
+        return cast("Any", container).__self__
+    graph = graph_of(container)
+    key = graph.by_path.get(graph_of(owner).nodes[id(anchor)].path)
+    return None if key is None else providers.deepcopy(provider, {id(anchor): graph.nodes[key].provider})
+
+
 def _container_classes(base: type) -> Iterator[Any]:
     """All container classes, each before those that derive from it."""
     for container in type.__subclasses__(base):

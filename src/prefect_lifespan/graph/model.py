@@ -8,6 +8,7 @@ from functools import cached_property
 
 from dependency_injector import providers
 
+from prefect_lifespan.graph.edges import initialiser_is_async
 from prefect_lifespan.lifetimes import Lifetime
 
 
@@ -102,6 +103,31 @@ class Graph:
         """The resources that `start` reaches, itself included, dependencies first."""
         seen = self.reachable(start)
         return tuple(node for node in self.resources if node.key in seen)
+
+    def nearest(self, start: Iterable[int]) -> set[int]:
+        """The resources that `start` reaches without passing through another one: itself, where it is one."""
+        return {node.key for node in self._up_to_resources(start) if node.is_resource}
+
+    def asynchronous_calls(self, start: Iterable[int]) -> Sequence[str]:
+        """The paths of providers other than resources that coroutine functions make, as far as the nearest resources."""
+        return [
+            node.path
+            for node in self._up_to_resources(start)
+            if isinstance(node.provider, (providers.Callable, providers.Factory, providers.BaseSingleton))
+            and not node.overridden
+            and initialiser_is_async(node.provider.provides)
+        ]
+
+    def _up_to_resources(self, start: Iterable[int]) -> Iterator[Node]:
+        seen: set[int] = set()
+        stack = list(start)
+        while stack:
+            key = stack.pop()
+            if key not in seen:
+                seen.add(key)
+                yield self.nodes[key]
+                if not self.nodes[key].is_resource:
+                    stack.extend(edge.target for edge in self.nodes[key].edges if not edge.structural)
 
     @cached_property
     def direct(self) -> Mapping[int, tuple[int, ...]]:

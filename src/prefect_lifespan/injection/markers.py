@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import dis
+import functools
+import hashlib
 import inspect
 import types
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast, get_args, get_origin
 
 from dependency_injector import providers, wiring
 
 from prefect_lifespan.errors import UsageError
-from prefect_lifespan.graph.anchors import key_of_path, owner_of
+from prefect_lifespan.graph.anchors import owner_of
 from prefect_lifespan.graph.edges import AnyProvider
+from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.layers import did_you_mean
 
 if TYPE_CHECKING:
@@ -34,6 +39,7 @@ class Marker:
     modifier: wiring.Modifier | None
     as_provider: bool  # Provider[...]: the provider itself rather than its value
     closing: bool  # Closing[...]: of its own for each call, closed when that returns
+    owner: ContainerClass | None  # the container class that declares it; None for a string id
 
     def told(self) -> str:
         """The parameter as messages show it."""
@@ -43,7 +49,8 @@ class Marker:
 
 def is_marker(value: object) -> bool:
     """Whether a value is one of dependency-injector's markers, or a marker class without what it marks."""
-    return getattr(value, "__IS_MARKER__", False) is True
+    # Asked of the class: a default value may answer to any attribute, or raise for one.
+    return getattr(value if isinstance(value, type) else type(value), "__IS_MARKER__", False) is True
 
 
 def markers_of(function: Function) -> dict[str, Marker]:
@@ -75,21 +82,30 @@ def _marker_on(parameter: inspect.Parameter, function: Function, where: str) -> 
     annotation = parameter.annotation
     if isinstance(annotation, str):
         annotation = _evaluated(annotation, function, where)
+    while type(annotation).__name__ == "TypeAliasType":  # `type Db = Annotated[...]`; Python 3.11 has no name for it
+        annotation = cast("Any", annotation).__value__
     if get_origin(annotation) is Annotated:
         return next((extra for extra in get_args(annotation)[1:] if is_marker(extra)), None)
     return None
 
 
+def _nonlocals(function: Function) -> dict[str, Any]:
+    """What a function's closure holds by now: a cell is empty for itself, where it is local and calls itself."""
+    found: dict[str, Any] = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with contextlib.suppress(ValueError):
+            found[name] = cell.cell_contents
+    return found
+
+
 def _evaluated(annotation: str, function: Function, where: str) -> object:
-    """A postponed annotation, evaluated where it may hold a marker; others are nobody's business here."""
-    if "Provide" not in annotation and "Closing" not in annotation and "Annotated" not in annotation:
-        return annotation
+    """A postponed annotation, evaluated: it may hold a marker, or name an alias that does."""
     try:
         # The function's own source, evaluated where Python would have.
-        return eval(annotation, function.__globals__, inspect.getclosurevars(function).nonlocals)  # noqa: S307
+        return eval(annotation, function.__globals__, _nonlocals(function))  # noqa: S307
     except Exception as error:
-        if "Provide[" not in annotation and "Closing[" not in annotation:
-            return annotation
+        if not any(marker in annotation for marker in ("Provide[", "Provider[", "Closing[")):
+            return annotation  # a name for type checkers only, and nobody's business here
         raise UsageError(
             f"{where}: the annotation {annotation!r} names a marker but cannot be evaluated here "
             f"({type(error).__name__}: {error}); make its names importable at run time, or write the marker as the "
@@ -108,18 +124,20 @@ def _read(name: str, marked: Any, where: str) -> Marker:
             break
         marked = marked.provider
     provider = marked.provider
+    owner = None
     if not isinstance(provider, str):
         if not providers.is_provider(provider):
             raise UsageError(
                 f"{where}: the marker of {name!r} names a {type(provider).__qualname__}, which is no provider; "
                 "name one of a container, Provide[Container.name], or its path, Provide['name']"
             )
-        if owner_of(provider) is None:
+        owner = owner_of(provider)
+        if owner is None:
             raise UsageError(
                 f"{where}: the marker of {name!r} names a {type(provider).__name__} provider that no container class "
                 "declares; declare it in one, and name it there: Provide[Container.name]"
             )
-    return Marker(name, provider, marked.modifier, as_provider, closing)
+    return Marker(name, provider, marked.modifier, as_provider, closing, owner)
 
 
 def check_string_ids(markers: Mapping[str, Marker], graph: Graph, where: str) -> None:
@@ -132,18 +150,33 @@ def check_string_ids(markers: Mapping[str, Marker], graph: Graph, where: str) ->
         path = marker.provider
         if not isinstance(path, str) or path == wiring.ProvidersMap.CONTAINER_STRING_ID:
             continue
-        if key_of_path(graph, path) is None:
+        if not _leads_to_a_provider(graph, path):
             raise UsageError(
                 f"{where}: {marker.name} asks for {path!r}, which {graph.container} does not declare"
                 f"{did_you_mean(path, graph)}"
             )
 
 
+def _leads_to_a_provider(graph: Graph, path: str) -> bool:
+    """Whether a path names a declared provider, or goes on from one to an option, a member or a `.provided` chain."""
+    declared, beyond = path, list[str]()
+    while declared and declared not in graph.by_path:
+        declared, _, last = declared.rpartition(".")
+        beyond.insert(0, last)
+    if not declared:
+        return False
+    try:
+        found: object = functools.reduce(getattr, beyond, graph.nodes[graph.by_path[declared]].provider)
+    except AttributeError:
+        return False
+    return providers.is_provider(found)
+
+
 def without(function: Function, injected: Container[str]) -> inspect.Signature:
     """The signature that everybody but us sees: without the injected parameters, annotations evaluated if possible."""
     # Nobody evaluates a string in an explicit signature in the function's own module, so each is, where it can be.
     signature = inspect.signature(function)
-    nonlocals = inspect.getclosurevars(function).nonlocals
+    nonlocals = _nonlocals(function)
     visible = [
         parameter.replace(annotation=_own(parameter.annotation, function, nonlocals))
         for name, parameter in signature.parameters.items()
@@ -163,13 +196,35 @@ def _own(annotation: object, function: Function, nonlocals: Mapping[str, object]
 def distinct_code(code: types.CodeType, function: Function) -> types.CodeType:
     """A wrapper's code, told apart from every other wrapper's and located where the function is.
 
-    Prefect derives a task's key, and by it cache keys, from the code object, and a flow's entrypoint from its file.
+    Prefect derives a task's key from the code object, its cache key from the instructions where there is no source
+    text (an interactive session), and a flow's entrypoint from the file. All of a wrapper is on the first line of what
+    it stands for: its own line numbers would mark other lines of that file in tracebacks and in coverage.
     """
     own = function.__code__
+    # The same in every process: constants may be sets, and code objects, whose text is not.
+    told = (function.__module__, own.co_qualname, own.co_code, own.co_names)
+    digest = hashlib.sha256(repr(told).encode()).digest()
+    # Instructions that are never reached and do nothing, with the digest in their arguments.
+    instructions = code.co_code + bytes(byte for value in digest for byte in (_NOP, value))
     return code.replace(
-        co_consts=(*code.co_consts, (function.__module__, function.__qualname__, own.co_code)),
+        co_code=instructions,
+        co_consts=(*code.co_consts, own),
         co_filename=own.co_filename,
         co_firstlineno=own.co_firstlineno,
+        co_linetable=_on_first_line(len(instructions) // 2),
         co_name=own.co_name,
         co_qualname=own.co_qualname,
     )
+
+
+def _on_first_line(instructions: int) -> bytes:
+    """A location table, as CPython lays it out: entries for up to eight instructions, no columns, no step in lines."""
+    table = bytearray()
+    while instructions:
+        covered = min(instructions, 8)
+        table += bytes((0x80 | 13 << 3 | covered - 1, 0))
+        instructions -= covered
+    return bytes(table)
+
+
+_NOP = dis.opmap["NOP"]

@@ -7,6 +7,7 @@ gives open resources their values and calls other providers.
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncGenerator, Callable, Generator, Hashable, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from prefect_lifespan.engine import Engine, Options, Slot, logging_to
 from prefect_lifespan.engine.closing import CloseReport
 from prefect_lifespan.engine.slot import ManagedResource
 from prefect_lifespan.errors import AsyncResourceError, UsageError
-from prefect_lifespan.graph.anchors import owner_of
+from prefect_lifespan.graph.anchors import redeclared
 from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.injection.markers import Function, Marker, check_string_ids, is_marker
 from prefect_lifespan.lifetimes import Policy
@@ -35,6 +36,7 @@ class Given:
     name: str
     engine: Engine
     provider: AnyProvider
+    keys: tuple[int, ...]  # the declared providers it stands on
     slots: tuple[Slot, ...]
     as_provider: bool
 
@@ -130,6 +132,14 @@ class Plan:
             report.settle()
 
 
+def _on_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 class Call:
     """The decisions of one call that found nothing prepared: which engine gives each parameter, and for how long."""
 
@@ -163,18 +173,35 @@ class Call:
 
     def values(self) -> dict[str, Any]:
         """The values, for a synchronous function."""
+        self._refuse_asynchronous_calls()
         values = self._made()
         for name, value in values.items():
-            if asyncio.isfuture(value) or asyncio.iscoroutine(value):
-                value.close() if asyncio.iscoroutine(value) else value.cancel()
+            if inspect.iscoroutine(value):
+                value.close()
                 raise AsyncResourceError([name], self._plan.where)
+            if asyncio.isfuture(value):
+                # It may be a singleton's, that others wait for: it is left to finish, and its error to those.
+                value.add_done_callback(lambda done: done.cancelled() or done.exception())
+                if not value.done():
+                    raise AsyncResourceError([name], self._plan.where)
+                values[name] = value.result()
+                self._lasting = False
         self._keep()
         return values
+
+    def _refuse_asynchronous_calls(self) -> None:
+        """Refuse what coroutine functions make, where there is no event loop: it would fail with coroutines left over."""
+        if _on_a_loop():
+            return
+        for given in self._given:
+            paths = given.engine.graph.asynchronous_calls(given.keys) if not given.as_provider else ()
+            if paths:
+                raise AsyncResourceError(paths, self._plan.where)
 
     async def avalues(self) -> dict[str, Any]:
         """The values, for an asynchronous function: those of asynchronous providers awaited."""
         values = self._made()
-        pending = [name for name, value in values.items() if asyncio.isfuture(value) or asyncio.iscoroutine(value)]
+        pending = [name for name, value in values.items() if asyncio.isfuture(value) or inspect.iscoroutine(value)]
         for name in pending:
             values[name] = await values[name]
         if not pending:
@@ -209,30 +236,34 @@ class Call:
         )
 
     def _give(self, marker: Marker) -> Given:
-        engine = self._locate(marker)
-        keys = engine.keys_of(marker.provider)
+        engine, named = self._locate(marker)
+        keys = engine.keys_of(named)
         if engine.has_task_resources or self._on_other_loop(engine, keys):
             unit = self._unit()
             if not unit.owns(engine):
                 engine = unit.derived(engine, self._plan.where, self._loop)
         own = {slot.node.key for slot in self._on_other_loop(engine, keys)}
         if marker.closing:
-            own.update(keys)
+            own.update(engine.graph.nearest(keys))
         if own:
             engine = engine.derive(lambda node: node.key in own, name=self._plan.where, loop=self._loop)
             self._for_call.append(engine)
-        provider = engine.resolve(marker.provider, marker.modifier)
+        provider = engine.resolve(named, marker.modifier)
         assert provider is not None, "it was located there"
-        return Given(marker.name, engine, provider, engine.needed(keys), marker.as_provider)
+        return Given(marker.name, engine, provider, keys, engine.needed(keys), marker.as_provider)
 
     def _on_other_loop(self, engine: Engine, keys: tuple[int, ...]) -> list[Slot]:
         return [] if self._loop is None else engine.slots_on_other_loop(keys, self._loop)
 
-    def _locate(self, marker: Marker) -> Engine:
-        """The innermost engine that provides what a marker names; one for this call where no lifespan does."""
+    def _locate(self, marker: Marker) -> tuple[Engine, AnyProvider | str]:
+        """The innermost engine that provides what a marker names, and what that calls it.
+
+        One for this call where no lifespan does.
+        """
         for engine in self.scope.engines():
-            if engine.resolve(marker.provider, marker.modifier) is not None:
-                return engine
+            for named in (redeclared(marker.provider, marker.owner, engine.container_class), marker.provider):
+                if named is not None and engine.resolve(named, marker.modifier) is not None:
+                    return engine, named
         if isinstance(marker.provider, str):
             innermost = self.scope.innermost()
             if innermost is not None:
@@ -241,7 +272,7 @@ class Call:
                 f"{self._plan.where}: {marker.name} asks for {marker.provider!r} by its path, and no lifespan in force "
                 "here has it; call it inside one, or name the provider itself: Provide[Container.name]"
             )
-        container = owner_of(marker.provider)
+        container = marker.owner
         assert container is not None, "markers without a container are refused at decoration"
         unit = self._unit()
         if not unit.has(container, self.scope):
@@ -250,7 +281,7 @@ class Call:
                 container.__qualname__,
                 self._plan.where,
             )
-        return unit.standing_alone(container, self.scope, self._plan.where, self._loop)
+        return unit.standing_alone(container, self.scope, self._plan.where, self._loop), marker.provider
 
     def _unit(self) -> Unit:
         unit = self._new_unit or self.scope.unit

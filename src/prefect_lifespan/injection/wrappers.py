@@ -18,11 +18,26 @@ class Binding:
         names = set(injected)
         parameters = inspect.signature(function).parameters.values()
         self._positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-        self._rest = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+        self._function = function
         self._injected = names
+        self._visible = without(function, names)
         first = next((i for i, name in enumerate(self._positional) if name in names), len(self._positional))
         # With at most this many positional arguments none of them stands at or after an injected parameter.
         self.simple_up_to = first
+
+    def check(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Refuse a call that the visible signature does not allow, before anything is opened for it.
+
+        Raises:
+            TypeError: as Python has it for any function.
+        """
+        try:
+            self._visible.bind(*args, **{name: value for name, value in kwargs.items() if name not in self._injected})
+        except TypeError:
+            # Python's own words for it, which it has before the function begins.
+            args, kwargs = self.arguments(args, kwargs, dict.fromkeys(self._injected))
+            self._function(*args, **kwargs)
+            raise
 
     def arguments(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], values: Mapping[str, Any]
@@ -83,6 +98,7 @@ def _blocking(function: Function, plan: Plan, binding: Binding) -> Function:
                 return function(*args, **values, **kwargs)
             args, kwargs = binding.arguments(args, kwargs, values)
             return function(*args, **kwargs)
+        binding.check(args, kwargs)
         with plan.injected(kwargs) as (values, scope):
             args, kwargs = binding.arguments(args, kwargs, values)
             with scope.in_force():
@@ -99,6 +115,7 @@ def _coroutine(function: Function, plan: Plan, binding: Binding) -> Function:
                 return await function(*args, **values, **kwargs)
             args, kwargs = binding.arguments(args, kwargs, values)
             return await function(*args, **kwargs)
+        binding.check(args, kwargs)
         async with plan.ainjected(kwargs) as (values, scope):
             args, kwargs = binding.arguments(args, kwargs, values)
             with scope.in_force():
@@ -109,6 +126,7 @@ def _coroutine(function: Function, plan: Plan, binding: Binding) -> Function:
 
 def _generator(function: Function, plan: Plan, binding: Binding) -> Function:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
+        binding.check(args, kwargs)
         with plan.injected(kwargs) as (values, scope):
             args, kwargs = binding.arguments(args, kwargs, values)
             return (yield from scope.stepping(function(*args, **kwargs)))
@@ -118,13 +136,22 @@ def _generator(function: Function, plan: Plan, binding: Binding) -> Function:
 
 def _asynchronous_generator(function: Function, plan: Plan, binding: Binding) -> Function:
     async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        binding.check(args, kwargs)
         async with plan.ainjected(kwargs) as (values, scope):
             args, kwargs = binding.arguments(args, kwargs, values)
             steps = scope.astepping(function(*args, **kwargs))
-            sent: Any = None
+            step = steps.asend(None)
             try:
                 while True:
-                    sent = yield await steps.asend(sent)
+                    item = await step
+                    try:
+                        sent = yield item
+                    except GeneratorExit:
+                        raise
+                    except BaseException as error:
+                        step = steps.athrow(error)
+                    else:
+                        step = steps.asend(sent)
             except StopAsyncIteration:
                 return
             finally:

@@ -60,6 +60,7 @@ class Run:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     scope: Scope
+    returns: Callable[[Any], Any]  # told the function's value, and gives it back
 
 
 class FlowLifespan:
@@ -86,7 +87,7 @@ class FlowLifespan:
             with ExitStack() as stack:
                 with session.scope.in_force():
                     values, scope = stack.enter_context(self.plan.injected(kwargs))
-                yield Run(*self._binding.arguments(args, kwargs, values), scope)
+                yield Run(*self._binding.arguments(args, kwargs, values), scope, session.returns)
         except BaseException as error:
             outcome = error
             raise
@@ -107,7 +108,7 @@ class FlowLifespan:
             async with AsyncExitStack() as stack:
                 with session.scope.in_force():
                     values, scope = await stack.enter_async_context(self.plan.ainjected(kwargs))
-                yield Run(*self._binding.arguments(args, kwargs, values), scope)
+                yield Run(*self._binding.arguments(args, kwargs, values), scope, session.returns)
         except BaseException as error:
             outcome = error
             raise
@@ -127,7 +128,7 @@ class FlowLifespan:
 
     def _drawn(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Run:
         stand_ins = dict.fromkeys(self.plan.markers, StandIn())
-        return Run(*self._binding.arguments(args, kwargs, stand_ins), current_scope())
+        return Run(*self._binding.arguments(args, kwargs, stand_ins), current_scope(), lambda value: value)
 
 
 class StandIn:
@@ -157,7 +158,7 @@ class StandIn:
 def _blocking(function: Function, around: FlowLifespan) -> Function:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         with around.run(args, kwargs) as run, run.scope.in_force():
-            return function(*run.args, **run.kwargs)
+            return run.returns(function(*run.args, **run.kwargs))
 
     return wrapper
 
@@ -166,7 +167,7 @@ def _coroutine(function: Function, around: FlowLifespan) -> Function:
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
         async with around.arun(args, kwargs) as run:
             with run.scope.in_force():
-                return await function(*run.args, **run.kwargs)
+                return run.returns(await function(*run.args, **run.kwargs))
 
     return wrapper
 
@@ -174,7 +175,7 @@ def _coroutine(function: Function, around: FlowLifespan) -> Function:
 def _generator(function: Function, around: FlowLifespan) -> Function:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         with around.run(args, kwargs) as run:
-            return (yield from run.scope.stepping(function(*run.args, **run.kwargs)))
+            return run.returns((yield from run.scope.stepping(function(*run.args, **run.kwargs))))
 
     return wrapper
 
@@ -183,10 +184,18 @@ def _asynchronous_generator(function: Function, around: FlowLifespan) -> Functio
     async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         async with around.arun(args, kwargs) as run:
             steps = run.scope.astepping(function(*run.args, **run.kwargs))
-            sent: Any = None
+            step = steps.asend(None)
             try:
                 while True:
-                    sent = yield await steps.asend(sent)
+                    item = await step
+                    try:
+                        sent = yield item
+                    except GeneratorExit:
+                        raise
+                    except BaseException as error:
+                        step = steps.athrow(error)
+                    else:
+                        step = steps.asend(sent)
             except StopAsyncIteration:
                 return
             finally:

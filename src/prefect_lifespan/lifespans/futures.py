@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import Any, cast
 
 from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner
+from prefect.utilities.collections import visit_collection
 
 from prefect_lifespan.scope import current_scope
 
@@ -24,6 +25,7 @@ class PendingFutures:
         self._futures: dict[int, Future] = {}
         self._names: dict[int, str] = {}
         self._change = threading.Condition()
+        self._listeners: list[Callable[[], None]] = []
 
     def add(self, future: Future, task: str = "a task") -> None:
         """Keep a future until it is done; `task` names what it will have done."""
@@ -46,43 +48,67 @@ class PendingFutures:
             if cancel is not None:
                 cancel()
 
-    def wait(self, seconds: float | None = None) -> bool:
-        """Wait until all are done, those included that are submitted meanwhile; False when `seconds` ran out."""
+    def wait(self, seconds: float | None = None, only: Collection[Future] | None = None) -> bool:
+        """Wait until all are done, those included that are submitted meanwhile; False when `seconds` ran out.
+
+        With `only`, wait for those among them and for no other.
+        """
         deadline = None if seconds is None else time.monotonic() + seconds
         with self._change:
-            while self._futures:
+            while self._is_left(only):
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     return False
                 self._change.wait(left)
         return True
 
-    async def wait_async(self, seconds: float | None = None) -> bool:
+    async def wait_async(self, seconds: float | None = None, only: Collection[Future] | None = None) -> bool:
         """The same without holding up the event loop, on which tasks may be running."""
         loop = asyncio.get_running_loop()
         changed = asyncio.Event()
-        with self._change:
-            futures = list(self._futures.values())
 
-        def tell(_: Future) -> None:
+        def tell() -> None:
             loop.call_soon_threadsafe(changed.set)
 
-        for future in futures:
-            future.add_done_callback(tell)
+        with self._change:
+            self._listeners.append(tell)
         try:
             async with asyncio.timeout(seconds):
-                while self._futures:
+                while self._is_left(only):
                     await changed.wait()
                     changed.clear()
         except TimeoutError:
             return False
+        finally:
+            with self._change:
+                self._listeners.remove(tell)
         return True
+
+    def _is_left(self, only: Collection[Future] | None) -> bool:
+        if only is None:
+            return bool(self._futures)
+        return any(id(future) in self._futures for future in only)
 
     def _done(self, future: Future) -> None:
         with self._change:
             self._futures.pop(id(future), None)
             self._names.pop(id(future), None)
             self._change.notify_all()
+            for tell in self._listeners:
+                tell()
+
+
+def futures_in(value: object) -> list[Future]:
+    """The futures that a flow's return value holds, where Prefect looks for them: in collections, at any depth."""
+    found: list[Future] = []
+
+    def collect(item: object) -> object:
+        if isinstance(item, PrefectFuture):
+            found.append(cast("Future", item))
+        return cast("object", item)
+
+    visit_collection(value, visit_fn=collect, return_data=False)
+    return found
 
 
 def watch_submissions() -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+from anyio import CancelScope
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from prefect_lifespan.engine import CloseReport, Engine, Options, logging_to, process_engines
 from prefect_lifespan.engine.hosting import uninterrupted
@@ -13,7 +16,7 @@ from prefect_lifespan.engine.signals import held_signals
 from prefect_lifespan.graph import graph_of
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.layers import providers_for
-from prefect_lifespan.lifespans.futures import PendingFutures, watch_submissions
+from prefect_lifespan.lifespans.futures import Future, PendingFutures, futures_in, watch_submissions
 from prefect_lifespan.lifespans.prefect_run import flow_logger, is_suspension, is_termination, run_name
 from prefect_lifespan.lifetimes import Policy
 from prefect_lifespan.scope import InForce, Scope, current_scope
@@ -21,6 +24,7 @@ from prefect_lifespan.scope import InForce, Scope, current_scope
 # How long tasks that run when their run is terminated may go on using its resources.
 TERMINATION_GRACE_SECONDS = 10.0
 
+T = TypeVar("T")
 Overrides = Mapping[str, object] | Callable[..., Mapping[str, object]] | None
 
 
@@ -48,14 +52,14 @@ class Session:
         pending: PendingFutures,
         *,
         joined: bool,
-        outermost_block: bool,
     ) -> None:
         self._settings = settings
         self._in_force = in_force
         self._joined = joined
-        self._outermost_block = outermost_block
+        self.closes_process = False  # the outermost block ends what lives as long as the process, too
         self.scope = scope
         self.pending = pending
+        self._returned: list[Future] = []
 
     @classmethod
     def begin(
@@ -79,7 +83,9 @@ class Session:
         joinable = outer.innermost(settings.container) if settings.share and not given else None
         pending = PendingFutures()
         if joinable is not None:
-            in_force = InForce(joinable.engine, joinable.layers, pending)
+            # A block that joined closes nothing, so it has nothing to wait for; in a task it might wait for a place in
+            # the very pool that the task fills. A flow that joined waits: Prefect would drop what it has submitted.
+            in_force = joinable.joined_by(None if parameters is None else pending)
         else:
             graph = graph_of(settings.container)
             named = {graph.by_path[path]: p for path, p in providers_for(graph, given or {}).items()}
@@ -95,8 +101,9 @@ class Session:
         scope = Scope((*outer.lifespans, in_force), outer.layers, outer.unit)
         process_engines.enter(in_force.engine.process_keys)
         watch_submissions()
-        block = parameters is None and outer.innermost(settings.container) is None
-        return cls(settings, in_force, scope, pending, joined=joinable is not None, outermost_block=block)
+        session = cls(settings, in_force, scope, pending, joined=joinable is not None)
+        session.closes_process = parameters is None and outer.innermost(settings.container) is None
+        return session
 
     @property
     def engine(self) -> Engine:
@@ -137,11 +144,19 @@ class Session:
                 (await asyncio.to_thread(ended.close, error)).settle()
             raise
 
+    def returns(self, value: T) -> T:
+        """The value of the body: futures in it are the run's result, and are resolved even where others are dropped."""
+        if self._settings.pending == "cancel":
+            self._returned = futures_in(value)
+        return value
+
     def close(self, outcome: BaseException | None) -> None:
         """Wait for the last task, then close with the outcome; see `settle` of the report for what is raised."""
         report = CloseReport(self._settings.container.__qualname__, outcome)
         grace = self._grace(outcome)
         try:
+            self.pending.wait(grace, self._returned)
+            self._cancel_queued(outcome)
             if not self.pending.wait(grace):
                 self._tell_left_behind(grace)
         except BaseException as interruption:
@@ -163,18 +178,27 @@ class Session:
         report = CloseReport(self._settings.container.__qualname__, outcome)
         grace = self._grace(outcome)
         try:
+            await self.pending.wait_async(grace, self._returned)
+            self._cancel_queued(outcome)
             if not await self.pending.wait_async(grace):
                 self._tell_left_behind(grace)
         except BaseException as interruption:
             report.interrupted(interruption)
             self.pending.cancel_queued()
-            waiting = self.pending.wait_async(TERMINATION_GRACE_SECONDS)
-            report.interrupted(await uninterrupted(waiting, self._tell_unless))
-        if not self._joined:
-            report.merge(await self._in_force.engine.aclose(self._told(outcome) or report.interruption))
-        for engine in self._leave_process(outcome or report.interruption):
-            closing = asyncio.to_thread(engine.close, self._told(outcome))
-            report.interrupted(await uninterrupted(closing, report.merge))
+            with CancelScope(shield=True):
+                waiting = self.pending.wait_async(TERMINATION_GRACE_SECONDS)
+                report.interrupted(await uninterrupted(waiting, self._tell_unless))
+        # Prefect's timeouts are anyio's, and cancel again at each turn of the event loop as long as one waits.
+        with CancelScope(shield=True):
+            if not self._joined:
+                report.merge(await self._in_force.engine.aclose(self._told(outcome) or report.interruption))
+            for engine in self._leave_process(outcome or report.interruption):
+                closing = asyncio.to_thread(engine.close, self._told(outcome))
+                report.interrupted(await uninterrupted(closing, report.merge))
+        try:
+            await checkpoint_if_cancelled()
+        except asyncio.CancelledError as cancelled:
+            report.interrupted(cancelled)
         return report
 
     def _wanted(self, engine: Engine) -> Sequence[Any]:
@@ -188,13 +212,17 @@ class Session:
 
     def _leave_process(self, outcome: BaseException | None) -> list[Engine]:
         """The process's engines that are to be closed with this lifespan: its outermost block ended, or all ends."""
-        closing = self._outermost_block or is_termination(outcome)
+        closing = self.closes_process or is_termination(outcome)
         return process_engines.leave(self._in_force.engine.process_keys, closing=closing)
 
-    def _grace(self, outcome: BaseException | None) -> float | None:
-        """Cancel what is queued where the body failed; the seconds that running tasks are waited for."""
+    def _cancel_queued(self, outcome: BaseException | None) -> None:
+        """Cancel what has not begun, where the body failed or the lifespan was asked to."""
         if outcome is not None or self._settings.pending == "cancel":
             self.pending.cancel_queued()
+
+    @staticmethod
+    def _grace(outcome: BaseException | None) -> float | None:
+        """The seconds that running tasks are waited for."""
         interrupted = outcome is not None and not isinstance(outcome, (Exception, GeneratorExit))
         return TERMINATION_GRACE_SECONDS if interrupted and not is_suspension(outcome) else None
 

@@ -1,0 +1,48 @@
+"""The public surface: what is exported is documented, what is public is exported, and no module is seen by accident."""
+
+import inspect
+
+import prefect_lifespan
+
+EXPORTED = prefect_lifespan.__all__
+
+
+def test_all_names_what_is_public_and_nothing_else():
+    public = [
+        name
+        for name, value in vars(prefect_lifespan).items()
+        if not name.startswith("_") and not inspect.ismodule(value)
+    ]
+    assert sorted(public) == EXPORTED == sorted(set(EXPORTED))
+
+
+def test_the_surface_is_the_one_that_the_design_promises():
+    promised = {
+        *("lifespan", "inject", "Provide", "Provider", "Closing", "TaskResource", "ProcessResource", "resource"),
+        *("override", "current_container", "check", "wire"),
+        *("LifespanError", "InvalidContainerError", "LifespanClosedError", "AsyncResourceError"),
+        *("ResourceTimeoutError", "ResourceCloseError"),
+    }
+    assert promised <= set(EXPORTED)
+
+
+def test_every_error_is_a_lifespan_error_and_can_be_caught_as_what_it_is():
+    errors = [value for name in EXPORTED if name.endswith("Error") and (value := getattr(prefect_lifespan, name))]
+    assert all(issubclass(error, prefect_lifespan.LifespanError) for error in errors)
+    assert issubclass(prefect_lifespan.ResourceTimeoutError, TimeoutError)
+    assert issubclass(prefect_lifespan.ResourceCloseError, ExceptionGroup)
+
+
+def test_the_markers_are_dependency_injectors_own():
+    from dependency_injector import wiring
+
+    assert prefect_lifespan.Provide is wiring.Provide
+    assert prefect_lifespan.Provider is wiring.Provider
+    assert prefect_lifespan.Closing is wiring.Closing
+
+
+def test_every_public_name_is_documented():
+    for name in EXPORTED:
+        value = getattr(prefect_lifespan, name)
+        if getattr(value, "__module__", "").startswith("prefect_lifespan"):
+            assert inspect.getdoc(value), name

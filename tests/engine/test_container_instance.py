@@ -1,0 +1,220 @@
+"""The container instance that a lifespan hands out: its own `init_resources` and the rest are the safe ones."""
+
+from typing import Any
+
+import pytest
+from dependency_injector import containers, providers
+
+from prefect_lifespan.errors import LifespanClosedError
+from prefect_lifespan.lifetimes import ProcessResource, TaskResource
+from tests.engine.support import Journal, aopen_all, async_engine_of, declare, engine_of, open_all, run
+
+
+def test_init_resources_opens_what_is_not_open_and_shutdown_resources_closes_in_reverse() -> None:
+    journal = Journal()
+    a = journal.resource("a")
+    container: Any = engine_of(declare(a=a, b=journal.resource("b", a))).instance
+    assert container.init_resources() is None
+    assert container.init_resources() is None
+    assert container.shutdown_resources() is None
+    assert journal == ["+a", "+b", "-b", "-a"]
+    with pytest.raises(LifespanClosedError):
+        container.init_resources()
+
+
+def test_both_can_be_awaited_where_a_resource_is_asynchronous() -> None:
+    async def main() -> None:
+        journal = Journal()
+        container: Any = async_engine_of(declare(a=journal.async_resource("a"), b=journal.resource("b"))).instance
+        await container.init_resources()
+        assert (container.a(), container.b()) == ("a", "b")
+        await container.shutdown_resources()
+        assert sorted(journal.closed) == ["a", "b"]
+
+    run(main)
+
+
+def test_a_resource_type_narrows_both_to_it_and_what_it_needs() -> None:
+    journal = Journal()
+
+    class Special(providers.Resource[Any]): ...
+
+    base = journal.resource("base")
+    special: Any = Special(journal.blocking("special"), base)
+    container: Any = engine_of(declare(base=base, special=special, other=journal.resource("other"))).instance
+    container.init_resources(Special)
+    assert journal == ["+base", "+special"]
+    container.shutdown_resources(Special)
+    assert journal[2:] == ["-special"]
+    assert container.base.initialized
+
+
+def test_a_provider_tells_whether_it_is_open_and_opens_and_closes_by_itself() -> None:
+    journal = Journal()
+    a = journal.resource("a")
+    container: Any = engine_of(declare(a=a, b=journal.resource("b", a))).instance
+    assert not container.a.initialized
+    assert container.b.init() == "b"
+    assert container.a.initialized
+    container.a.shutdown()
+    assert journal == ["+a", "+b", "-b", "-a"], "what is open and needs it closes before it"
+
+
+def test_init_and_shutdown_of_an_async_provider_can_be_awaited() -> None:
+    async def main() -> None:
+        journal = Journal()
+        a = journal.async_resource("a")
+        engine = async_engine_of(declare(a=a, b=journal.async_resource("b", a)))
+        container: Any = engine.instance
+        assert await container.b.init() == "b"
+        assert container.b.init() == "b"
+        await container.a.shutdown()
+        assert journal == ["+a", "+b", "-b", "-a"]
+
+    run(main)
+
+
+def test_factories_and_singletons_of_the_instance_hold_its_own_resources() -> None:
+    a = providers.Resource(object)
+    container = declare(a=a, f=providers.Factory(dict, a=a), s=providers.Singleton(dict, a=a))
+    first, second = open_all(engine_of(container)), open_all(engine_of(container))
+    assert first.f()["a"] is first.s()["a"] is first.a()
+    assert second.s()["a"] is second.a() is not first.a()
+
+
+def test_a_run_closes_only_what_its_own_engine_opened() -> None:
+    journal = Journal()
+    container = declare(a=journal.resource("a"), client=providers.Object(object()))
+    first, second = engine_of(container), engine_of(container)
+    open_all(first)
+    kept = open_all(second)
+    first.close().settle()
+    assert journal == ["+a", "+a", "-a"]
+    assert kept.a() == "a"
+    second.close().settle()
+
+
+def test_overrides_on_the_class_hold_for_the_instances_made_while_they_are_in_force() -> None:
+    journal = Journal()
+    only = journal.resource("only")
+    container = declare(only=only, db=journal.resource("db", only), user=journal.resource("user"))
+    with container.db.override(providers.Object("fake")):
+        engine = engine_of(container)
+    assert open_all(engine).db() == "fake"
+    engine.close().settle()
+    assert journal == ["+user", "-user"]
+    journal.clear()
+    engine = engine_of(container)
+    assert open_all(engine).db() == "db"
+    engine.close().settle()
+    assert journal.opened == ["only", "db", "user"]
+
+
+def test_an_override_of_the_class_that_is_a_resource_is_opened_and_closed_in_its_place() -> None:
+    journal = Journal()
+    db = journal.resource("db")
+    container = declare(db=db, user=journal.resource("user", db))
+    with container.db.override(journal.resource("fake")):
+        engine = engine_of(container)
+        assert open_all(engine).db() == "fake"
+        engine.close().settle()
+    assert journal == ["+fake", "+user", "-user", "-fake"]
+
+
+def test_an_override_on_the_instance_stands_in_and_gives_way_again() -> None:
+    container = open_all(engine_of(declare(a=Journal().resource("a"))))
+    assert container.a() == "a"
+    with container.a.override(providers.Object("fake")):
+        assert container.a() == "fake"
+    assert container.a() == "a"
+
+
+def test_overriding_values_are_used_as_they_are_and_never_copied() -> None:
+    held = [object()]
+    container = declare(a=Journal().resource("a"), f=providers.Factory(list))
+    overrides = {id(container.a): providers.Object(held), id(container.f): providers.Factory(list, held)}
+    engine = engine_of(container, overrides=overrides)
+    instance = open_all(engine)
+    assert instance.a() is held
+    assert instance.f()[0] is held[0]
+
+
+def test_an_inherited_resource_opens_once_and_what_a_subclass_adds_opens_too() -> None:
+    journal = Journal()
+    base = declare(db=journal.resource("db"))
+    derived: Any = type("Derived", (base,), {"user": journal.resource("user", base.db)})
+    engine = engine_of(derived)
+    assert open_all(engine).user() == "user"
+    engine.close().settle()
+    assert journal == ["+db", "+user", "-user", "-db"]
+
+
+def test_a_selector_opens_the_chosen_branch_only_and_another_at_first_use() -> None:
+    journal = Journal()
+
+    class App(containers.DeclarativeContainer):
+        config: Any = providers.Configuration(default={"db": "sqlite"})
+        sqlite: Any = journal.resource("sqlite")
+        postgres: Any = journal.resource("postgres")
+        db: Any = providers.Selector(config.db, sqlite=sqlite, postgres=postgres)
+        user: Any = journal.resource("user", db)
+
+    engine = engine_of(App)
+    container = open_all(engine)
+    assert journal == ["+sqlite", "+user"]
+    assert container.postgres() == "postgres"
+    engine.close().settle()
+    assert journal.closed == ["postgres", "user", "sqlite"]
+
+
+def test_a_view_shares_what_is_open_and_has_its_own_of_what_it_was_derived_for() -> None:
+    journal = Journal()
+
+    class App(containers.DeclarativeContainer):
+        db: Any = journal.resource("db")
+        session: Any = TaskResource(journal.blocking("session"), db)
+        ledger: Any = providers.Factory(dict, session=session, db=db)
+
+    engine = engine_of(App)
+    open_all(engine)
+    assert journal == ["+db"], "a task's resources are not the run's to open"
+    views = [engine.derive(lambda node: node.path == "session", name=f"task {number}") for number in (1, 2)]
+    for view in views:
+        view.serves_tasks = True
+        ledger: Any = view.resolve(App.ledger)
+        assert ledger() == {"session": "session", "db": "db"}
+    assert views[0].slots[id(App.db)] is engine.slots[id(App.db)]
+    for view in views:
+        view.close().settle()
+    engine.close().settle()
+    assert journal == ["+db", "+session", "+session", "-session", "-session", "-db"]
+
+
+def test_an_override_in_a_view_is_invisible_to_the_engine_it_was_derived_from() -> None:
+    journal = Journal()
+    db = journal.resource("db")
+    container = declare(db=db, client=providers.Factory(dict, db=db), other=journal.resource("other"))
+    engine = engine_of(container)
+    open_all(engine)
+    view = engine.derive(lambda _: False, name="view", overrides={id(container.db): providers.Object("fake")})
+    client: Any = view.resolve(container.client)
+    assert client() == {"db": "fake"}
+    assert engine.instance is not None
+    assert engine.instance.client() == {"db": "db"}
+    other: Any = view.resolve(container.other)
+    assert other() == "other"
+    view.close().settle()
+    assert journal == ["+db", "+other"]
+    engine.close().settle()
+
+
+def test_a_run_resource_opens_an_async_resource_of_the_process_that_it_needs_first() -> None:
+    async def main() -> None:
+        journal = Journal()
+        process: Any = ProcessResource(journal.asynchronous("process"))
+        engine = async_engine_of(declare(user=journal.async_resource("user", process), process=process))
+        await aopen_all(engine)
+        assert journal == ["+process", "+user"]
+        (await engine.aclose()).settle()
+
+    run(main)

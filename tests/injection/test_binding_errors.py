@@ -1,0 +1,54 @@
+"""A call that the visible signature does not allow is refused before anything is opened for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from dependency_injector import containers, providers
+
+from prefect_lifespan import Provide, inject
+
+opened: list[str] = []
+
+
+def open_db() -> Iterator[str]:
+    opened.append("db")
+    yield "db"
+
+
+class App(containers.DeclarativeContainer):
+    db = providers.Resource(open_db)
+
+
+@inject
+def query(table: str, db: str = Provide[App.db]) -> str:
+    return f"{table} in {db}"
+
+
+@inject
+async def aquery(table: str, db: str = Provide[App.db]) -> str:
+    return f"{table} in {db}"
+
+
+@pytest.fixture(autouse=True)
+def nothing_opened() -> None:
+    opened.clear()
+
+
+def test_a_missing_argument_is_told_by_its_name_and_opens_nothing() -> None:
+    with pytest.raises(TypeError, match="'table'"):
+        query()  # pyright: ignore[reportCallIssue]
+    assert opened == []
+
+
+def test_one_argument_too_many_opens_nothing_in_a_coroutine_either() -> None:
+    with pytest.raises(TypeError, match="takes from 1 to 2 positional arguments but 3 were given"):
+        asyncio.run(aquery("orders", "db", "more"))  # pyright: ignore[reportCallIssue]
+    assert opened == []
+
+
+def test_a_call_that_fits_opens_what_it_needs() -> None:
+    assert query("orders") == "orders in db"
+    assert opened == ["db"]

@@ -1,0 +1,188 @@
+"""What lives as long as a call: `Closing` for that call alone, `TaskResource` shared by the helpers it calls."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from itertools import count
+from typing import Any
+
+import pytest
+from dependency_injector import containers, providers
+
+from prefect_lifespan import Closing, Provide, TaskResource, current_container, inject, lifespan
+
+RECORD: list[str] = []
+NUMBERS = count(1)
+
+
+def numbered(name: str) -> Iterator[str]:
+    value = f"{name} {next(NUMBERS)}"
+    RECORD.append(f"open {value}")
+    try:
+        yield value
+    except BaseException as error:
+        RECORD.append(f"roll back {value}: {type(error).__name__}")
+        raise
+    RECORD.append(f"commit {value}")
+
+
+async def asynchronous(name: str) -> AsyncIterator[str]:
+    opened = numbered(name)
+    yield next(opened)
+    RECORD.extend(opened)
+
+
+class App(containers.DeclarativeContainer):
+    engine = providers.Resource(numbered, "engine")
+    session = TaskResource(numbered, "session")
+    ledger = providers.Factory("ledger on {}".format, engine)
+    stream = providers.Resource(asynchronous, "stream")
+
+
+class Plain(containers.DeclarativeContainer):
+    engine = providers.Resource(numbered, "engine")
+    cursor = providers.Resource(lambda engine: numbered(f"cursor of {engine}"), engine)
+    ledger = providers.Factory("ledger on {}".format, cursor)
+
+
+@pytest.fixture(autouse=True)
+def empty_record() -> None:
+    RECORD.clear()
+    global NUMBERS  # noqa: PLW0603 - each test counts from one
+    NUMBERS = count(1)
+
+
+@inject
+def own(engine: str = Closing[Provide[Plain.engine]]) -> str:
+    RECORD.append(f"use {engine}")
+    if engine.endswith("13"):
+        raise ValueError(engine)
+    return engine
+
+
+def test_closing_gives_each_call_an_instance_of_its_own_and_closes_it_after():
+    with lifespan(Plain, eager=[Plain.engine]) as container:
+        assert container.engine() == "engine 1"
+        assert (own(), own()) == ("engine 2", "engine 3")
+        assert container.engine() == "engine 1"
+        RECORD.append("end of the body")
+    assert [
+        "open engine 1",
+        *("open engine 2", "use engine 2", "commit engine 2"),
+        *("open engine 3", "use engine 3", "commit engine 3"),
+        "end of the body",
+        "commit engine 1",
+    ] == RECORD
+
+
+def test_closing_tells_its_resource_how_the_call_ended():
+    global NUMBERS  # noqa: PLW0603
+    NUMBERS = count(13)
+    with lifespan(Plain, eager=False), pytest.raises(ValueError, match="engine 13"):
+        own()
+    assert RECORD == ["open engine 13", "use engine 13", "roll back engine 13: ValueError"]
+
+
+def test_closing_of_a_factory_closes_the_resource_it_stands_on_and_shares_what_that_needs():
+    @inject
+    def use(ledger: str = Closing[Provide[Plain.ledger]]) -> str:
+        return ledger
+
+    with lifespan(Plain, eager=[Plain.engine]):
+        assert use() == "ledger on cursor of engine 1 2"
+        assert RECORD == ["open engine 1", "open cursor of engine 1 2", "commit cursor of engine 1 2"]
+
+
+def test_nested_and_recursive_calls_have_one_each():
+    @inject
+    def nested(depth: int, engine: str = Closing[Provide[Plain.engine]]) -> list[str]:
+        return [engine, *(nested(depth - 1) if depth else [])]
+
+    with lifespan(Plain, eager=False):
+        assert nested(2) == ["engine 1", "engine 2", "engine 3"]
+    assert RECORD[3:] == ["commit engine 3", "commit engine 2", "commit engine 1"]
+
+
+def test_concurrent_calls_have_one_each():
+    inside = threading.Barrier(4)
+    seen: list[str] = []
+
+    @inject
+    def use(engine: str = Closing[Provide[Plain.engine]]) -> None:
+        inside.wait(10)
+        seen.append(engine)
+
+    with lifespan(Plain, eager=False):
+        import contextvars
+
+        threads = [threading.Thread(target=contextvars.copy_context().run, args=(use,)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+    assert len(set(seen)) == 4
+    assert sorted(RECORD) == sorted([*(f"open {name}" for name in seen), *(f"commit {name}" for name in seen)])
+
+
+def test_closing_of_an_asynchronous_resource():
+    @inject
+    async def use(stream: str = Closing[Provide[App.stream]]) -> str:
+        await asyncio.sleep(0)
+        return stream
+
+    async def main() -> None:
+        async with lifespan(App, eager=False):
+            assert sorted(await asyncio.gather(use(), use())) == ["stream 1", "stream 2"]
+            assert sorted(RECORD) == ["commit stream 1", "commit stream 2", "open stream 1", "open stream 2"]
+
+    asyncio.run(main())
+
+
+@inject
+def helper(session: str = Provide[App.session]) -> str:
+    return session
+
+
+@inject
+def unit_of_work(
+    fail: bool = False, session: str = Provide[App.session], engine: str = Provide[App.engine]
+) -> tuple[str, str, str]:
+    if fail:
+        raise ValueError("no")
+    return session, helper(), engine
+
+
+def test_a_task_resource_is_shared_by_the_helpers_of_a_call_and_fresh_for_the_next():
+    with lifespan(App, eager=[App.engine]):
+        assert unit_of_work() == ("session 2", "session 2", "engine 1")
+        assert unit_of_work() == ("session 3", "session 3", "engine 1")
+        RECORD.append("end of the body")
+    assert [
+        "open engine 1",
+        *("open session 2", "commit session 2", "open session 3", "commit session 3"),
+        *("end of the body", "commit engine 1"),
+    ] == RECORD
+
+
+def test_a_task_resource_rolls_back_where_the_call_failed():
+    with lifespan(App, eager=[App.engine]):
+        with pytest.raises(ValueError, match="no"):
+            unit_of_work(fail=True)
+        assert RECORD == ["open engine 1", "open session 2", "roll back session 2: ValueError"]
+
+
+def test_a_task_resource_outside_any_lifespan_lives_as_long_as_the_call():
+    session, same, _ = unit_of_work()
+    assert session is same
+    assert {line.split()[0] for line in RECORD[-2:]} == {"commit"}
+    assert len(RECORD) == 4
+
+
+def test_the_container_that_a_call_sees_gives_its_own_task_resource():
+    @inject
+    def use(session: str = Provide[App.session], container: Any = Provide[App]) -> set[str]:
+        return {session, container.session(), current_container(App).session()}
+
+    with lifespan(App, eager=[]):
+        assert use() == {"session 1"}
+    assert RECORD == ["open session 1", "commit session 1"]

@@ -1,0 +1,230 @@
+"""Outside any lifespan a call opens just what it needs, shares it with its helpers, and closes it when it returns."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from dependency_injector import containers, providers
+
+from prefect_lifespan import LifespanClosedError, Provide, Provider, inject, lifespan
+
+RECORD: list[str] = []
+
+
+def resource(name: str) -> Iterator[str]:
+    RECORD.append(f"open {name}")
+    try:
+        yield name
+    except BaseException as error:
+        RECORD.append(f"roll back {name}: {type(error).__name__}")
+        raise
+    RECORD.append(f"close {name}")
+
+
+async def async_resource(name: str) -> AsyncIterator[str]:
+    with contextmanager(resource)(name) as value:
+        yield value
+
+
+def session_of(engine: str) -> Iterator[str]:
+    yield from resource(f"session of {engine}")
+
+
+class App(containers.DeclarativeContainer):
+    url = providers.Object("url")
+    engine = providers.Resource(resource, "engine")
+    session = providers.Resource(session_of, engine)
+    ledger = providers.Factory("ledger on {}".format, session)
+    unrelated = providers.Resource(resource, "unrelated")
+    stream = providers.Resource(async_resource, "stream")
+
+
+@inject
+def store(row: str, ledger: str = Provide[App.ledger]) -> str:
+    RECORD.append(f"store {row}")
+    if row == "bad":
+        raise ValueError(row)
+    return ledger
+
+
+@pytest.fixture(autouse=True)
+def empty_record() -> None:
+    RECORD.clear()
+
+
+def test_it_opens_what_the_call_needs_dependencies_first_and_closes_in_reverse():
+    assert store("row") == "ledger on session of engine"
+    assert RECORD == ["open engine", "open session of engine", "store row", "close session of engine", "close engine"]
+
+
+def test_what_it_opened_is_told_how_the_call_ended():
+    with pytest.raises(ValueError, match="bad"):
+        store("bad")
+    assert RECORD[-2:] == ["roll back session of engine: ValueError", "roll back engine: ValueError"]
+
+
+def test_each_call_opens_anew():
+    store("a")
+    store("b")
+    assert RECORD.count("open engine") == RECORD.count("close engine") == 2
+
+
+def test_helpers_called_inside_share_what_is_open():
+    @inject
+    def helper(engine: str = Provide[App.engine], session: str = Provide[App.session]) -> str:
+        return session
+
+    @inject
+    def outer(engine: str = Provide[App.engine]) -> None:
+        helper()
+        helper()
+        RECORD.append("end of outer")
+
+    outer()
+    assert RECORD == [
+        "open engine",
+        "open session of engine",
+        "end of outer",
+        "close session of engine",
+        "close engine",
+    ]
+
+
+def test_one_log_line_says_so(caplog: pytest.LogCaptureFixture):
+    @inject
+    def outer(engine: str = Provide[App.engine]) -> str:
+        return store("row")
+
+    with caplog.at_level(logging.INFO):
+        outer()
+    lines = [record.getMessage() for record in caplog.records if "No lifespan" in record.getMessage()]
+    assert len(lines) == 1
+    assert "App" in lines[0]
+    assert "outer" in lines[0]
+
+
+def test_an_asynchronous_call_opens_on_its_loop_and_closes_when_it_returns():
+    @inject
+    async def read(stream: str = Provide[App.stream], engine: str = Provide[App.engine]) -> str:
+        await asyncio.sleep(0)
+        RECORD.append("read")
+        return stream + engine
+
+    assert asyncio.run(read()) == "streamengine"
+    assert RECORD == ["open stream", "open engine", "read", "close engine", "close stream"]
+
+
+def test_a_cancelled_call_closes_what_it_opened():
+    async def main() -> None:
+        inside = asyncio.Event()
+
+        @inject
+        async def read(stream: str = Provide[App.stream]) -> None:
+            inside.set()
+            await asyncio.Event().wait()
+
+        task = asyncio.create_task(read())
+        await inside.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert RECORD == ["open stream", "roll back stream: CancelledError"]
+
+
+def test_a_provider_that_was_kept_says_later_that_its_lifespan_has_closed():
+    @inject
+    def keep(engine: Any = Provider[App.engine]) -> Any:
+        assert engine() == "engine"
+        return engine
+
+    kept = keep()
+    assert RECORD == ["open engine", "close engine"]
+    with pytest.raises(LifespanClosedError, match=r"App\.engine was asked for after the lifespan of .*keep"):
+        kept()
+    assert RECORD == ["open engine", "close engine"]
+
+
+def test_a_call_that_ends_while_its_thread_goes_on_leaves_it_a_closed_error():
+    returned, result = threading.Event(), list[str | BaseException]()
+
+    @inject
+    def late(engine: str = Provide[App.engine]) -> str:
+        return engine
+
+    @inject
+    def outer(engine: str = Provide[App.engine]) -> threading.Thread:
+        import contextvars
+
+        def work() -> None:
+            returned.wait(10)
+            try:
+                result.append(late())
+            except LifespanClosedError as error:
+                result.append(error)
+
+        thread = threading.Thread(target=contextvars.copy_context().run, args=(work,))
+        thread.start()
+        return thread
+
+    thread = outer()
+    returned.set()
+    thread.join(10)
+    assert [type(item) for item in result] == [LifespanClosedError]
+    assert RECORD == ["open engine", "close engine"]
+
+
+def test_what_needs_no_resource_opens_nothing():
+    @inject
+    def read(url: str = Provide[App.url]) -> str:
+        return url
+
+    assert read() == "url"
+    assert RECORD == []
+
+
+def test_in_a_lifespan_of_another_container_it_is_outside():
+    class Other(containers.DeclarativeContainer):
+        engine = providers.Object("not this one")
+
+    with lifespan(Other):
+        assert store("row") == "ledger on session of engine"
+    assert RECORD[0] == "open engine"
+    assert RECORD[-1] == "close engine"
+
+
+def test_a_generator_that_a_lambda_or_a_method_returns_is_entered_as_a_generator_function_is():
+    class Opener:
+        def open(self) -> Iterator[str]:
+            yield from resource("by method")
+
+    class Made(containers.DeclarativeContainer):
+        by_lambda = providers.Resource(lambda name: resource(name), "by lambda")
+        by_method = providers.Resource(Opener().open)
+
+    @inject
+    def use(one: str = Provide[Made.by_lambda], other: str = Provide[Made.by_method]) -> tuple[str, str]:
+        return one, other
+
+    assert use() == ("by lambda", "by method")
+    assert RECORD == ["open by lambda", "open by method", "close by method", "close by lambda"]
+
+
+def test_a_generator_is_a_value_where_a_provider_that_is_no_resource_gives_one():
+    class Made(containers.DeclarativeContainer):
+        numbers = providers.Callable(lambda: (number for number in range(3)))
+
+    @inject
+    def use(numbers: Iterator[int] = Provide[Made.numbers]) -> list[int]:
+        return list(numbers)
+
+    @inject
+    async def ause(numbers: Iterator[int] = Provide[Made.numbers]) -> list[int]:
+        return list(numbers)
+
+    assert use() == asyncio.run(ause()) == [0, 1, 2]

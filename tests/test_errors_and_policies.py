@@ -1,0 +1,116 @@
+"""Errors carry data, draw their text late and survive pickling; policies say no to what cannot be meant."""
+
+import functools
+import pickle
+from typing import Any
+
+import pytest
+from dependency_injector import providers
+
+from prefect_lifespan.errors import (
+    AsyncResourceError,
+    LifespanClosedError,
+    LifespanError,
+    ResourceCloseError,
+    ResourceTimeoutError,
+    UsageError,
+)
+from prefect_lifespan.lifetimes import Lifetime, Policy, ProcessResource, TaskResource, lifetime_of, policy_of, resource
+
+ERRORS = [
+    LifespanError("told"),
+    LifespanClosedError("App.db", "flow run 'x'"),
+    AsyncResourceError(["App.a", "App.b"], "the flow x"),
+    ResourceTimeoutError("App.db", "open", 1.5, ["App.a"]),
+    ResourceCloseError("1 resource of App failed to close", [OSError("stuck")]),
+    UsageError("told"),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_an_error_survives_pickling_with_its_data_text_and_notes(error: Any) -> None:
+    error.add_note("a note")
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+    assert type(copy) is type(error)
+    assert str(copy) == str(error)
+    assert copy.__notes__ == ["a note"]
+    for name, value in vars(error).items():
+        assert getattr(copy, name) == value
+    assert isinstance(copy, LifespanError)
+
+
+def test_each_message_says_what_where_and_what_to_do() -> None:
+    _, closed, asynchronous, timeout, *_ = [str(error) for error in ERRORS]
+    assert closed.startswith("App.db was asked for after the lifespan of flow run 'x' had closed. Await")
+    assert asynchronous.startswith("The flow x cannot open App.a, App.b: asynchronous resources need")
+    assert timeout == (
+        "App.db did not open within 1.5 s. Still at it: App.a. Raise open_timeout_seconds if it needs longer."
+    )
+
+
+def test_errors_are_what_their_users_catch_them_as() -> None:
+    assert issubclass(ResourceTimeoutError, TimeoutError)
+    assert issubclass(ResourceCloseError, ExceptionGroup)
+    assert issubclass(UsageError, TypeError)
+
+
+def test_a_part_of_a_close_error_is_one_as_well() -> None:
+    error = ResourceCloseError("2 failed", [OSError(), ValueError()])
+    part = error.subgroup(OSError)
+    assert isinstance(part, ResourceCloseError)
+    assert [type(inner) for inner in part.exceptions] == [OSError]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"open_timeout_seconds": 0},
+        {"open_timeout_seconds": float("nan")},
+        {"close_timeout_seconds": -1},
+        {"retries": -1},
+        {"retry_delay_seconds": -0.1},
+        {"on_close_error": "ignore"},
+    ],
+    ids=str,
+)
+def test_a_policy_refuses_what_cannot_be_meant_and_names_it(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Policy(**wrong)
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        resource(**wrong)
+
+
+def test_a_resources_word_stands_over_the_lifespans_and_what_it_leaves_open_is_the_lifespans() -> None:
+    own, defaults = Policy(retries=0, loop_bound=False), Policy(retries=3, close_timeout_seconds=30)
+    assert own.over(defaults) == Policy(retries=0, close_timeout_seconds=30, loop_bound=False)
+
+
+def test_resource_attaches_its_policy_and_changes_nothing_else() -> None:
+    def initialiser() -> str:
+        return "x"
+
+    assert resource(retries=3)(initialiser) is initialiser
+    assert policy_of(initialiser).retries == 3
+    assert policy_of(print) == Policy()
+
+
+def test_a_policy_is_found_where_dependency_injector_or_functools_wrapped_the_initialiser() -> None:
+    @resource(retries=3)
+    def generator(number: int = 0) -> Any:
+        yield number
+
+    @resource(retries=3)
+    class Base: ...
+
+    class Derived(Base): ...
+
+    wrapped: Any = providers.Resource(generator)
+    for initialiser in (wrapped.provides, functools.partial(functools.partial(generator, 1)), Base, Derived):
+        assert policy_of(initialiser).retries == 3
+
+
+def test_lifetimes_are_told_by_the_provider_and_order() -> None:
+    given = [TaskResource(dict), providers.Resource(dict), ProcessResource(dict), providers.Factory(dict)]
+    assert [lifetime_of(provider) for provider in given] == [Lifetime.TASK, Lifetime.RUN, Lifetime.PROCESS, None]
+    assert Lifetime.TASK < Lifetime.RUN < Lifetime.PROCESS
+    assert len({lifetime.told for lifetime in Lifetime}) == 3
