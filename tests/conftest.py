@@ -12,7 +12,9 @@ import pytest
 # Before Prefect is imported anywhere: a person's own ~/.prefect is neither read nor written by a test.
 _HOME = tempfile.TemporaryDirectory(prefix="prefect-lifespan-tests-")
 os.environ["PREFECT_HOME"] = _HOME.name
+os.environ["PREFECT_LOCAL_STORAGE_PATH"] = str(Path(_HOME.name) / "storage")
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+os.environ["DO_NOT_TRACK"] = "1"  # nothing is reported to anybody
 os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "120"
 for name in ("PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_PROFILE"):
     os.environ.pop(name, None)
@@ -25,11 +27,17 @@ def pytest_unconfigure() -> None:
 
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[str]:
-    """One embedded Prefect server for the whole session, on loopback; its API's address."""
-    from prefect.settings import PREFECT_API_URL
+    """One embedded Prefect server for the whole session, on loopback; its API's address.
+
+    Flows send no heartbeats: the thread that does would hold up the end of each run for a second.
+    """
+    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
     from prefect.testing.utilities import prefect_test_harness
 
-    with prefect_test_harness(server_startup_timeout=120):
+    with (
+        prefect_test_harness(server_startup_timeout=180),
+        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+    ):
         yield str(PREFECT_API_URL.value())
 
 

@@ -22,20 +22,20 @@ def test_the_two_libraries_are_of_the_releases_that_the_facts_were_measured_on()
     assert release("prefect") == (3, 8)
 
 
-def test_the_embedded_api_answers(contract_prefect_api: str) -> None:
+def test_the_embedded_api_answers(prefect_server: str) -> None:
     """If this fails, no flow runs in this environment: look at the server's own dependencies first."""
-    with temporary_settings(updates={PREFECT_API_URL: contract_prefect_api}), get_client(sync_client=True) as client:
+    with temporary_settings(updates={PREFECT_API_URL: prefect_server}), get_client(sync_client=True) as client:
         assert client.api_healthcheck() is None
         assert client.hello().status_code == 200
         assert client.read_flows(limit=1) is not None
 
 
-def test_the_embedded_api_listens_on_this_machine_only(contract_prefect_api: str) -> None:
+def test_the_embedded_api_listens_on_this_machine_only(prefect_server: str) -> None:
     """Tests open nothing to the network."""
-    assert contract_prefect_api.startswith("http://127.0.0.1:")
+    assert prefect_server.startswith("http://127.0.0.1:")
 
 
-@pytest.mark.usefixtures("contract_prefect_api")
+@pytest.mark.usefixtures("prefect_server")
 def test_nothing_is_reported_about_the_tests() -> None:
     """If this fails, flow runs in tests send usage events to a host on the internet."""
     from prefect._internal.analytics.enabled import is_telemetry_enabled

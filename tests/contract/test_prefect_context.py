@@ -16,7 +16,7 @@ from prefect.futures import wait
 from prefect.transactions import transaction
 
 pytestmark = [
-    pytest.mark.usefixtures("contract_prefect_api", "garbage_collected"),
+    pytest.mark.usefixtures("prefect_server", "garbage_collected"),
     # Prefect's clients in the loops of submitted async tasks leave their sockets to the garbage collector.
     pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
     pytest.mark.filterwarnings("ignore:unclosed transport:ResourceWarning"),

@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import ExternalSignal, TerminationSignal
 from prefect.futures import PrefectFuture
 
-pytestmark = pytest.mark.usefixtures("contract_prefect_api")
+pytestmark = pytest.mark.usefixtures("prefect_server")
 
 PATIENCE_SECONDS = 20
 

@@ -74,7 +74,7 @@ def test_prefect_hands_a_marker_over_as_a_positional_argument() -> None:
         injected(*args, **kwargs)
 
 
-@pytest.mark.usefixtures("contract_prefect_api")
+@pytest.mark.usefixtures("prefect_server")
 def test_a_task_over_their_inject_fails_when_called_submitted_and_mapped() -> None:
     """If this fails, `@task @dependency_injector.wiring.inject` works and the library has lost its first reason."""
     stored: Task[..., Any] = task(wired(store))
@@ -151,7 +151,7 @@ def test_visible_parameters_are_passed_by_position_where_wrapped_is_kept(keep_wr
     assert parameters_to_args_kwargs(hidden(store, keep_wrapped), {"x": 1, "y": 3}) == bound
 
 
-@pytest.mark.usefixtures("contract_prefect_api")
+@pytest.mark.usefixtures("prefect_server")
 def test_hidden_parameters_are_no_inputs_of_a_task_run_however_it_is_started() -> None:
     """If this fails, injected objects are task inputs: in cache keys, in the UI, pickled to workers."""
     inputs: list[dict[str, Any]] = []

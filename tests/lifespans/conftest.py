@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import gc
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-os.environ["DO_NOT_TRACK"] = "1"  # before the first import of Prefect
 
 from tests.lifespans.witness import Witness
 
@@ -26,12 +23,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def engine(prefect_server: str) -> Iterator[None]:
-    """The API is there; no heartbeats, whose thread would hold up the end of each run for a second."""
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        yield
+def engine(prefect_server: str) -> None:
+    """The API is there."""
 
 
 @pytest.fixture(autouse=True, scope="module")
