@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from dependency_injector import containers, providers
 from prefect import flow, task
+from prefect.states import Cancelling
 from prefect.transactions import transaction
 
-from prefect_lifespan import Provide, inject, lifespan
+from prefect_lifespan import Provide, TaskResource, inject, lifespan
 from tests.lifespans.witness import Handle, Witness, state_of
 
 
@@ -174,3 +175,96 @@ def test_a_submitted_task_rolls_back_with_the_resources_of_the_run(witness: Witn
     assert witness.record[0] == "open db"
     assert witness.record[-1] == "close db"
     assert witness.count("open db") == 1
+
+
+def test_a_hook_of_a_crashed_flow_opens_what_it_needs_for_itself(witness: Witness) -> None:
+    app = make(witness)
+
+    @inject
+    def after(flow: Any, flow_run: Any, state: Any, db: Handle = Provide[app.db]) -> None:
+        witness.tell(f"{state.name} with {db.use()}")
+
+    @flow(on_crashed=[after])
+    @lifespan(app)
+    def run() -> None:
+        raise SystemExit(3)
+
+    with pytest.raises(SystemExit):
+        run()
+    assert witness.record == ["open db", "close db", "open db", "Crashed with 2", "close db"]
+    assert isinstance(witness.outcomes[0], SystemExit)
+
+
+def test_a_hook_of_a_cancelling_flow_opens_what_it_needs_for_itself(witness: Witness) -> None:
+    app = make(witness)
+
+    @inject
+    def after(flow: Any, flow_run: Any, state: Any, db: Handle = Provide[app.db]) -> None:
+        witness.tell(f"{state.name} with {db.use()}")
+
+    @flow(on_cancellation=[after])
+    @lifespan(app)
+    def run() -> Any:
+        return Cancelling()
+
+    run(return_state=True)
+    assert witness.record == ["open db", "close db", "open db", "Cancelling with 2", "close db"]
+
+
+def test_every_hook_of_a_tasks_states_and_of_its_commit_is_injected(witness: Witness) -> None:
+    app = make(witness)
+
+    def hook(name: str) -> Any:
+        @inject
+        def told(*_: Any, db: Handle = Provide[app.db]) -> None:
+            witness.tell(f"{name} with {db.use()}")
+
+        return told
+
+    @task(on_running=[hook("running")], on_completion=[hook("completion")])
+    def good() -> None:
+        return None
+
+    @task(on_running=[hook("running")], on_failure=[hook("failure")])
+    def bad() -> None:
+        raise ValueError("the task fails")
+
+    good.on_commit(hook("commit"))
+
+    @flow
+    @lifespan(app)
+    def run() -> None:
+        good()
+        bad(return_state=True)
+
+    run()
+    assert witness.record[0] == "open db"
+    assert witness.record[-1] == "close db"
+    assert sorted(witness.record[1:-1]) == [
+        "commit with 1", "completion with 1", "failure with 1", "running with 1", "running with 1",
+    ]  # fmt: skip
+
+
+def test_a_hook_of_a_task_has_a_task_resource_of_its_own(witness: Witness) -> None:
+    class App(containers.DeclarativeContainer):
+        session = TaskResource(witness.blocking, "session")
+
+    @inject
+    def after(task: Any, task_run: Any, state: Any, session: Handle = Provide[App.session]) -> None:
+        witness.tell(f"{state.name} with {session.use()}")
+
+    @task(on_completion=[after])
+    @inject
+    def work(session: Handle = Provide[App.session]) -> None:
+        witness.tell(f"task with {session.use()}")
+
+    @flow
+    @lifespan(App)
+    def run() -> None:
+        work()
+
+    run()
+    assert witness.record == [
+        "open session", "task with 1", "close session",
+        "open session", "Completed with 2", "close session",
+    ]  # fmt: skip
