@@ -15,6 +15,7 @@ from dependency_injector import containers, providers
 from dependency_injector.wiring import ProvidersMap
 
 from prefect_lifespan.engine import Engine, Slot, State
+from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.errors import LifespanError
 from prefect_lifespan.graph.edges import children_of, named
 from prefect_lifespan.graph.findings import require_container
@@ -106,7 +107,7 @@ class Relay(providers.Provider[Any]):
         slots = engine.needed([] if key is None else [key])
         pending = [slot for slot in slots if slot.state is not State.OPEN]
         where = f"a wired function that asks for {engine.graph.container}.{self._path}"
-        if any(slot.asynchronous for slot in pending) and engine.ledger.loop is _running_loop() is not None:
+        if any(slot.asynchronous for slot in pending) and engine.ledger.loop is running_loop() is not None:
             return _opened(engine, pending, provider, where)
         engine.open(slots, where)
         return provider(*args, **kwargs)
@@ -123,7 +124,7 @@ class Relay(providers.Provider[Any]):
         engine = in_force.under(scope.layers)
         unit = scope.unit
         if engine.has_task_resources and unit is not None and unit.attempt == surroundings.attempt():
-            return unit.derived(engine, "a wired function", _running_loop())
+            return unit.derived(engine, "a wired function", running_loop())
         return engine
 
 
@@ -186,10 +187,3 @@ def _relaying(container: ContainerClass, declared: Any, prefix: str) -> Any:
             relay = Relay(container, path)
         instance.set_provider(name, relay)
     return instance
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

@@ -12,6 +12,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 
 from prefect_lifespan.engine import CloseReport, Engine, Options, logging_to, process_engines
 from prefect_lifespan.engine.hosting import uninterrupted
+from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.engine.signals import held_signals
 from prefect_lifespan.graph import graph_of
 from prefect_lifespan.graph.reader import ContainerClass
@@ -208,7 +209,7 @@ class Session:
         if not self._joined:
             return slots
         # In a joined lifespan what belongs to another event loop opens where it is used.
-        return [slot for slot in slots if not slot.asynchronous or slot.ledger.loop is _running_loop()]
+        return [slot for slot in slots if not slot.asynchronous or slot.ledger.loop is running_loop()]
 
     def _leave_process(self, outcome: BaseException | None) -> list[Engine]:
         """The process's engines that are to be closed with this lifespan: its outermost block ended, or all ends."""
@@ -249,10 +250,3 @@ class Session:
     def _told(outcome: BaseException | None) -> BaseException | None:
         """The outcome as resources are told it: a suspended run has not failed."""
         return None if is_suspension(outcome) else outcome
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
