@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph.findings import require_container
 from prefect_lifespan.graph.reader import ContainerClass
-from prefect_lifespan.injection.wrappers import dress
+from prefect_lifespan.injection.wrappers import Steps, asynchronous_generator, dress
 from prefect_lifespan.layers import Layer
 from prefect_lifespan.scope import Scope, push_layer, remove_layer, with_layer
 
@@ -118,23 +119,8 @@ class override:  # noqa: N801 - a context manager, named as the field names it
         return wrapper
 
     def _asynchronous_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-            steps = self.scope().astepping(function(*args, **kwargs))
-            step = steps.asend(None)
-            try:
-                while True:
-                    item = await step
-                    try:
-                        sent = yield item
-                    except GeneratorExit:
-                        raise
-                    except BaseException as error:
-                        step = steps.athrow(error)
-                    else:
-                        step = steps.asend(sent)
-            except StopAsyncIteration:
-                return
-            finally:
-                await steps.aclose()
+        @asynccontextmanager
+        async def start(args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncGenerator[Steps]:
+            yield self.scope().astepping(function(*args, **kwargs))
 
-        return wrapper
+        return asynchronous_generator(start)

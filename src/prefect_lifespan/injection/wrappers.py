@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncGenerator, Container, Iterable, Mapping
-from typing import Any, cast
+from collections.abc import AsyncGenerator, Callable, Container, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, TypeAlias, cast
 
 from prefect_lifespan.injection.markers import Function, distinct_code, is_marker, without
 from prefect_lifespan.injection.plan import Plan
+
+Steps: TypeAlias = AsyncGenerator[Any, Any]
+Start: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], AbstractAsyncContextManager[Steps]]
 
 
 class Binding:
@@ -137,11 +141,24 @@ def _generator(function: Function, plan: Plan, binding: Binding) -> Function:
 
 
 def _asynchronous_generator(function: Function, plan: Plan, binding: Binding) -> Function:
-    async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+    @asynccontextmanager
+    async def start(args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncGenerator[Steps]:
         binding.check(args, kwargs)
         async with plan.ainjected(kwargs) as (values, scope):
             args, kwargs = binding.arguments(args, kwargs, values)
-            steps = scope.astepping(function(*args, **kwargs))
+            yield scope.astepping(function(*args, **kwargs))
+
+    return asynchronous_generator(start)
+
+
+def asynchronous_generator(start: Start) -> Function:
+    """An asynchronous generator function that passes everything on to the steps which `start` gives it.
+
+    Python has no `yield from` for them.
+    """
+
+    async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        async with start(args, kwargs) as steps:
             step = steps.asend(None)
             try:
                 while True:

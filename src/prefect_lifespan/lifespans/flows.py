@@ -18,7 +18,7 @@ from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph import graph_of
 from prefect_lifespan.injection.markers import check_string_ids, markers_of, without
 from prefect_lifespan.injection.plan import Plan
-from prefect_lifespan.injection.wrappers import Binding, dress
+from prefect_lifespan.injection.wrappers import Binding, Steps, asynchronous_generator, dress
 from prefect_lifespan.lifespans.prefect_run import is_being_drawn
 from prefect_lifespan.lifespans.session import Session, Settings
 from prefect_lifespan.scope import Scope, current_scope
@@ -181,24 +181,9 @@ def _generator(function: Function, around: FlowLifespan) -> Function:
 
 
 def _asynchronous_generator(function: Function, around: FlowLifespan) -> Function:
-    async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+    @asynccontextmanager
+    async def start(args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncGenerator[Steps]:
         async with around.arun(args, kwargs) as run:
-            steps = run.scope.astepping(function(*run.args, **run.kwargs))
-            step = steps.asend(None)
-            try:
-                while True:
-                    item = await step
-                    try:
-                        sent = yield item
-                    except GeneratorExit:
-                        raise
-                    except BaseException as error:
-                        step = steps.athrow(error)
-                    else:
-                        step = steps.asend(sent)
-            except StopAsyncIteration:
-                return
-            finally:
-                await steps.aclose()
+            yield run.scope.astepping(function(*run.args, **run.kwargs))
 
-    return wrapper
+    return asynchronous_generator(start)
