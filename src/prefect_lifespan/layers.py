@@ -32,8 +32,13 @@ def providers_for(graph: Graph, overrides: Mapping[str, object]) -> dict[str, An
     """Overriding providers by dotted path; a plain object becomes a provider of just that object.
 
     Raises:
-        UsageError: a name that the container does not declare, with the ones that it may have meant.
+        UsageError: a name that the container does not declare, with the ones that it may have meant; no mapping.
     """
+    if not isinstance(cast("object", overrides), Mapping):
+        raise UsageError(
+            f"overrides of {graph.container} are a {type(overrides).__qualname__}; give a mapping of its providers' "
+            "paths to what stands in for them, {'name': value}"
+        )
     found: dict[str, AnyProvider] = {}
     for path, value in overrides.items():
         if path not in graph.by_path:

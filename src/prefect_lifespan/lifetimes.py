@@ -41,7 +41,7 @@ class TaskResource(providers.Resource[T]):
 
     Opened at the first use in the task, shared by injected helpers that the task calls, closed when the attempt
     ends: an exception of the task is thrown into it, so a database session commits or rolls back. Where there is no
-    task run it lives as long as one injected call.
+    task run, or one whose own function has no `@inject`, it lives as long as the outermost injected call.
 
     Example:
         >>> from dependency_injector import containers

@@ -218,3 +218,51 @@ def test_a_run_resource_opens_an_async_resource_of_the_process_that_it_needs_fir
         (await engine.aclose()).settle()
 
     run(main)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        providers.Singleton,
+        providers.ThreadSafeSingleton,
+        providers.ThreadLocalSingleton,
+        providers.ContextLocalSingleton,
+    ],
+)
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_singleton_made_of_a_resource_says_so_after_closing(kind: Any, asynchronous: bool) -> None:
+    async def main() -> None:
+        journal = Journal()
+        db = journal.async_resource("db") if asynchronous else journal.resource("db")
+        declared = declare(db=db, ledger=kind(dict, db=db), plain=kind(dict))
+        engine = async_engine_of(declared) if asynchronous else engine_of(declared)
+        container = await aopen_all(engine) if asynchronous else open_all(engine)
+        assert container.ledger() == {"db": "db"}
+        plain = container.plain()
+        (await engine.aclose() if asynchronous else engine.close()).settle()
+        with pytest.raises(LifespanClosedError, match=r"App\.db"):
+            container.ledger()
+        assert container.plain() is plain, "it has nothing that closes"
+
+    run(main)
+
+
+def test_a_view_that_closes_leaves_the_singletons_of_its_parent_alone() -> None:
+    db = providers.Resource(object)
+    session = TaskResource(object)
+    declared = declare(
+        db=db, session=session, ledger=providers.Singleton(dict, db=db), own=providers.Singleton(dict, s=session)
+    )
+    engine = engine_of(declared)
+    container = open_all(engine)
+    ledger = container.ledger()
+    view = engine.derive(lambda node: node.path == "session", name="task")
+    view.serves_tasks = True
+    own: Any = view.resolve(declared.own)
+    assert view.instance.ledger() is ledger
+    own()
+    view.close().settle()
+    assert container.ledger() is ledger
+    with pytest.raises(LifespanClosedError, match="session"):
+        own()
+    engine.close().settle()

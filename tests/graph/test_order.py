@@ -193,3 +193,30 @@ def test_a_subclass_has_a_graph_of_its_own() -> None:
     assert order(graph_of(derived)) == ["db", "user", "extra"]
     assert graph_of(derived).container == "Derived"
     assert graph_of(base) is graph
+
+
+def nested(**declared: Any) -> Any:
+    """A container that gives its `db` to a sub-container, whose `api` needs it."""
+    up: Any = providers.Dependency()
+    sub = declare(up=up, api=resource(up), **declared)
+    db = resource()
+    return declare(db=db, sub=providers.Container(sub, up=db))
+
+
+@pytest.mark.parametrize("overridden", ["sub.api", "sub.up"])
+def test_what_only_an_overridden_part_of_a_sub_container_was_given_is_left_out(overridden: str) -> None:
+    app = nested()
+    graph = read(app, {graph_of(app).by_path[overridden]: providers.Object("other")})
+    assert order(graph_of(app)) == ["db", "sub.api"]
+    assert order(graph) == [path for path in ["sub.api"] if path != overridden]
+
+
+def test_what_a_sub_container_is_given_opens_also_where_nothing_in_it_asks() -> None:
+    db = resource()
+    app = declare(db=db, sub=providers.Container(declare(up=providers.Dependency()), up=db))
+    assert order(graph_of(app)) == ["db"]
+
+
+def test_a_dependency_opens_what_it_is_given_without_a_name() -> None:
+    app = declare(sub=providers.Container(declare(up=providers.Dependency()), up=resource()))
+    assert len(order(graph_of(app))) == 1

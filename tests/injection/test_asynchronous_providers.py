@@ -207,3 +207,8 @@ def test_a_call_prepared_on_one_loop_is_decided_anew_on_another():
 
     asyncio.run(main())
     assert len(threads) == 2
+
+
+def test_what_is_bound_to_no_loop_and_not_open_opens_for_an_asynchronous_function_under_a_blocking_lifespan():
+    with lifespan(App, eager=False):
+        assert type(asyncio.run(token_of())) is object

@@ -217,7 +217,10 @@ def test_a_broken_container_fails_the_run_before_anything_opens(witness: Witness
         ({"close_timeout_seconds": -1}, ValueError, "close_timeout_seconds is -1"),
         ({"overrides": {"dp": 1}}, UsageError, "did you mean 'db'"),
         ({"eager": ["dp"]}, UsageError, "did you mean 'db'"),
+        ({"overrides": ["db"]}, UsageError, "are a list; give a mapping"),
         ({"eager": [providers.Object(1)]}, UsageError, "no provider of"),
+        ({"eager": "db"}, UsageError, r"eager is one str; give a list"),
+        ({"eager": providers.Object(1)}, UsageError, r"eager is one Object; give a list"),
     ],
 )
 def test_what_it_cannot_be_told_is_refused_at_once(

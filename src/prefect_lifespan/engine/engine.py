@@ -23,7 +23,14 @@ from prefect_lifespan.engine.closing import CloseReport
 from prefect_lifespan.engine.events import Listener, library_logger, logging_to
 from prefect_lifespan.engine.hosting import open_async, uninterrupted
 from prefect_lifespan.engine.initialiser import Outcome
-from prefect_lifespan.engine.instance import Instances, copy_providers, instantiate, override_all, with_choices
+from prefect_lifespan.engine.instance import (
+    Instances,
+    copy_providers,
+    instantiate,
+    override_all,
+    with_choices,
+    withhold_singletons,
+)
 from prefect_lifespan.engine.opening import annotate
 from prefect_lifespan.engine.process import ProcessEngines
 from prefect_lifespan.engine.signals import held_signals
@@ -207,11 +214,16 @@ class Engine:
         return tuple(self.slots[node.key] for node in self.graph.needed(keys))
 
     def slots_on_other_loop(self, keys: Iterable[int], loop: asyncio.AbstractEventLoop) -> list[Slot]:
-        """Of the resources that `keys` need, those that belong to an event loop which is not `loop`."""
+        """Of the resources that `keys` need, those that `loop` cannot use as they are.
+
+        They belong to another event loop; or they are bound to none, but not open yet, and open only on that one.
+        """
         return [
             slot
             for slot in self.needed(keys)
-            if slot.asynchronous and slot.policy.loop_bound and slot.ledger.loop is not loop
+            if slot.asynchronous
+            and slot.ledger.loop is not loop
+            and (slot.policy.loop_bound or slot.state is State.PENDING)
         ]
 
     @cached_property
@@ -290,7 +302,9 @@ class Engine:
         report = CloseReport(self.graph.container, outcome)
         for child in reversed(self.children):
             report.merge(child.close(outcome))
-        return report.merge(blocking.close_all(self.ledger, outcome))
+        report.merge(blocking.close_all(self.ledger, outcome))
+        self._withhold_singletons()
+        return report
 
     async def aclose(self, outcome: Outcome = None) -> CloseReport:
         """Close from a coroutine on the engine's event loop; a cancellation of the caller waits until all is done."""
@@ -302,7 +316,18 @@ class Engine:
                 task.cancel()
             if self._tasks:
                 report.interrupted(await uninterrupted(asyncio.wait(self._tasks)))
-            return report.merge(await aclose_all(self.ledger, self.needs, outcome))
+            report.merge(await aclose_all(self.ledger, self.needs, outcome))
+            self._withhold_singletons()
+            return report
+
+    def _withhold_singletons(self) -> None:
+        others = self.parent.instances if self.parent is not None else {}
+        own = {
+            key: instance
+            for key, instance in self.instances.items()
+            if instance is not self.graph.nodes[key].provider and instance is not others.get(key)
+        }
+        withhold_singletons(self.graph, own, self.slots)
 
     def _manage(self, node: Node) -> ManagedResource:
         managed = ManagedResource()

@@ -8,11 +8,11 @@ managed resources before it is made (`providers.deepcopy` honours a memo that wa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from dependency_injector import containers, providers
 
-from prefect_lifespan.engine.slot import ManagedResource
+from prefect_lifespan.engine.slot import ManagedResource, Slot, State
 from prefect_lifespan.graph import Graph, Node
 from prefect_lifespan.graph.edges import AnyProvider, plain_arguments
 from prefect_lifespan.graph.reader import ContainerClass, named
@@ -90,6 +90,22 @@ def override_all(instances: Instances, overrides: Mapping[int, AnyProvider]) -> 
     for key, overriding in overrides.items():
         overridden: Any = instances[key]
         overridden.override(instances[id(overriding)])
+
+
+def withhold_singletons(graph: Graph, own: Instances, slots: Mapping[int, Slot]) -> None:
+    """Let singletons that were made of a resource which has closed say so, instead of giving what holds it.
+
+    `own` are the providers that were copied for what closes; others belong to somebody who goes on.
+    """
+    for key, singleton in own.items():
+        if isinstance(singleton, providers.BaseSingleton):
+            gone = next((slot for node in graph.needed([key]) if (slot := slots[node.key]).state is State.CLOSED), None)
+            if gone is not None:
+                cast("Any", singleton).override(providers.Callable(_refuse, providers.Object(gone)))
+
+
+def _refuse(gone: Slot) -> NoReturn:
+    raise gone.closed_error()
 
 
 def with_choices(graph: Graph, instances: Instances) -> Graph:

@@ -70,13 +70,19 @@ class Graph:
     def _roots(self) -> tuple[int, ...]:
         # What the container declares is a root unless another declared provider needs it. The needs of an overridden
         # provider count here too (its own edges are kept aside by the reader): a dependency whose only user is
-        # overridden must not become a root by that.
+        # overridden must not become a root by that. A sub-container, and a dependency that a declared provider is given
+        # for, only lend it another name.
         needed = {target for node in self.nodes.values() for target in self.declared_targets.get(node.key, ())}
         return tuple(
             node.key
             for node in self.nodes.values()
-            if node.declared and node.key not in needed and not isinstance(node.provider, providers.Container)
+            if node.declared and node.key not in needed and not self._is_another_name(node)
         )
+
+    def _is_another_name(self, node: Node) -> bool:
+        if isinstance(node.provider, providers.Dependency):
+            return bool(node.edges) and all(self.nodes[edge.target].declared for edge in node.edges)
+        return isinstance(node.provider, (providers.Container, providers.DependenciesContainer))
 
     def choosing(self, choices: Mapping[int, str]) -> Graph:
         """The same graph where selectors have chosen: each keeps only the branch that `choices` names for its key."""

@@ -10,6 +10,7 @@ from dependency_injector import containers, providers
 
 from prefect_lifespan.graph.edges import (
     AnyProvider,
+    Need,
     children_of,
     initialiser_is_async,
     named,
@@ -82,6 +83,12 @@ def _walk(declared: Mapping[Any, AnyProvider], prefix: str) -> Iterator[tuple[st
         yield from _walk(children_of(provider), f"{prefix}{name}.")
 
 
+def _needs_as_declared(provider: AnyProvider) -> Iterator[Need]:
+    """What a provider asks for; a sub-container's dependency is given by an override that its declaration makes."""
+    given = overriding_of(provider) if isinstance(provider, providers.Dependency) else None
+    return needs_of(provider) if given is None else iter([(given, "override", False)])
+
+
 @dataclass(slots=True)
 class _Visit:
     provider: AnyProvider
@@ -115,18 +122,23 @@ class _Reader:
         )
 
     def _declared_targets(self, provider: AnyProvider) -> tuple[int, ...]:
-        """The declared providers that `provider` needs as it was declared, whatever overrides it."""
+        """The declared providers that `provider` needs as it was declared, whatever overrides it.
+
+        Through a dependency it needs what that is given by the container around; a dependency itself asks for nothing.
+        """
+        if isinstance(provider, providers.Dependency):
+            return ()
         found: set[int] = set()
         seen: set[int] = set()
         stack = [provider]
         while stack:
-            for child, _, structural in needs_of(stack.pop()):
+            for child, _, structural in _needs_as_declared(stack.pop()):
                 if structural or id(child) in seen:
                     continue
                 seen.add(id(child))
                 if id(child) in self.declared:
                     found.add(id(child))
-                else:
+                if id(child) not in self.declared or isinstance(child, providers.Dependency):
                     stack.append(child)  # written in place, without a name: its needs are those of its user
         return tuple(found & self.nodes.keys())
 

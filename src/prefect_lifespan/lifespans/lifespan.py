@@ -105,7 +105,7 @@ class lifespan:  # noqa: N801 - used as a decorator and a context manager, named
         self._settings = Settings(
             container=container,
             overrides=overrides,
-            eager=eager if isinstance(eager, bool) else [_key_of(item, container) for item in eager],
+            eager=eager if isinstance(eager, bool) else _keys_of(eager, container),
             share=share,
             max_workers=max_workers,
             policy=Policy(
@@ -161,6 +161,12 @@ class lifespan:  # noqa: N801 - used as a decorator and a context manager, named
         session, token = entry
         leave(token)
         return session
+
+
+def _keys_of(eager: object, container: ContainerClass) -> Sequence[int]:
+    if isinstance(eager, str) or providers.is_provider(eager):
+        raise UsageError(f"eager is one {type(eager).__qualname__}; give a list of those to open, eager=[...]")
+    return [_key_of(item, container) for item in cast("Sequence[AnyProvider | str]", eager)]
 
 
 def _key_of(item: AnyProvider | str, container: ContainerClass) -> int:
