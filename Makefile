@@ -19,9 +19,11 @@ PYTHON ?= $(shell for candidate in python3.11 python3.12 python3.13 python3; do 
 	if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
 	echo "$$candidate"; break; fi; done)
 
-# A demo that is self-contained: its Prefect database lives beside its data, never in the user's own ~/.prefect.
+# A demo that is self-contained: its Prefect database and Matplotlib's list of fonts live beside its
+# data, never in the user's own folders.
 # The first start of Prefect's embedded server migrates an empty database, which takes longer than its default patience.
 DEMO := PREFECT_HOME="$${PREFECT_HOME:-$(CURDIR)/data/prefect}" \
+	MPLCONFIGDIR="$${MPLCONFIGDIR:-$(CURDIR)/data/matplotlib}" \
 	PREFECT_SERVER_ANALYTICS_ENABLED=false \
 	PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS=120
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 _PASSWORDS = (
-    (re.compile(r"(\w[\w+.-]*://[^\s:/@]*):[^\s@/]+@"), r"\1:***@"),  # scheme://user:password@host
+    # scheme://user:password@host, up to the last @: a password that should have been percent-encoded may not have been.
+    (re.compile(r"(\w[\w+.-]*://[^\s:/@]*):[^\s\"'<>]+@"), r"\1:***@"),
     (re.compile(r"\b(password|passwd|pwd|api_key|token)=[^\s&;,]+", re.IGNORECASE), r"\1=***"),
 )
 

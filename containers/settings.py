@@ -21,6 +21,7 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from pydantic_settings.exceptions import SettingsError as UnreadableSettingError
 from sqlalchemy import URL
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -42,11 +43,15 @@ class SettingsError(ValueError):
 def _known_database(url: SecretStr) -> SecretStr:
     """Refuses what is no database URL that the warehouse speaks, without ever repeating it."""
     try:
-        backend = make_url(url.get_secret_value()).get_backend_name()
+        parsed = make_url(url.get_secret_value())
+        backend, host = parsed.get_backend_name(), parsed.host or ""
     except (ArgumentError, ValueError):
-        backend = ""
+        backend = host = ""
     if backend not in DRIVERS:
         msg = "expected sqlite:///path/to/file.db or postgresql://user:password@host:port/database"
+        raise ValueError(msg)
+    if "@" in host:  # the rest of a password, which would be shown as the host's name
+        msg = "an @ in the user's name or password is written %40"
         raise ValueError(msg)
     return url
 
@@ -142,17 +147,42 @@ def load_settings(folder: Path = PROJECT) -> Settings:
             return init_settings, env_settings, *files
 
     Located.__name__ = Located.__qualname__ = Settings.__name__
+    details: list[ErrorDetails] = _unknown_sections()
     try:
-        return Located(project=folder)
+        settings = Located(project=folder)
+        if not details:
+            return settings
     except tomllib.TOMLDecodeError as error:
         msg = f"{toml} is not valid TOML: {error}. Mend the file; nothing has been opened."
         raise SettingsError(msg) from None
+    except UnicodeDecodeError:
+        msg = f"{toml} or {dotenv} is not UTF-8 text. Mend the file; nothing has been opened."
+        raise SettingsError(msg) from None
+    except UnreadableSettingError as error:  # names the section; the value is only in its cause
+        msg = (
+            f"A whole section cannot be read ({error}). Set its values one by one, "
+            f"as {PREFIX}WAREHOUSE{DELIMITER}URL; nothing has been opened."
+        )
+        raise SettingsError(msg) from None
     except ValidationError as error:
-        details = error.errors(include_url=False, include_context=False, include_input=False)
+        details += error.errors(include_url=False, include_context=False, include_input=False)
     # Raised here, outside the handler: the validation error holds the values, and would travel along as the context.
     lines = [_line(detail, toml, dotenv) for detail in details]
     head = f"{len(lines)} setting{'s' if len(lines) != 1 else ''} cannot be used; nothing has been opened:"
     raise SettingsError("\n".join([head, *lines]))
+
+
+def _unknown_sections() -> list[ErrorDetails]:
+    """Variables such as APP_WAREHOSE__URL, which pydantic-settings passes over in the environment, though not in `.env`.
+
+    What has no delimiter is not of this kind: APP_ENV may be another program's.
+    """
+    names = [key for key in sorted(os.environ) if _is_prefixed(key) and DELIMITER in key]
+    return [
+        {"type": "extra_forbidden", "loc": (key,), "msg": "", "input": None}
+        for key in names
+        if key[len(PREFIX) :].partition(DELIMITER)[0].lower() not in Settings.model_fields
+    ]
 
 
 def _line(detail: ErrorDetails, toml: Path, dotenv: Path) -> str:

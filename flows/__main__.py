@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import sys
 
-from prefect.logging.handlers import PrefectConsoleHandler
 from rich.console import Console
 from rich.rule import Rule
 
@@ -25,6 +24,7 @@ from flows.patterns import (
     setup_and_cleanup,
     shared_application,
 )
+from flows.progress import console_handlers
 from prefect_lifespan import lifespan
 
 PATTERNS = (
@@ -48,9 +48,8 @@ def without_traceback(record: logging.LogRecord) -> bool:
 def main() -> None:
     """Runs the patterns and the main job, each under its own heading."""
     console = Console()
-    for handler in logging.getLogger("prefect").handlers:
-        if isinstance(handler, PrefectConsoleHandler):
-            handler.addFilter(without_traceback)
+    for handler in console_handlers():
+        handler.addFilter(without_traceback)
     for pattern in PATTERNS:
         headline, *_ = (pattern.__doc__ or "").splitlines()
         console.print(Rule(f"[bold]{pattern.__name__.rpartition('.')[2]}[/bold]", align="left"))

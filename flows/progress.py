@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from prefect.futures import PrefectFuture, as_completed
@@ -12,12 +12,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 
+def console_handlers() -> Iterator[PrefectConsoleHandler]:
+    """What writes Prefect's log lines to the terminal: handlers of its own logger, or of one that this passes them on to."""
+    logger: logging.Logger | None = logging.getLogger("prefect")
+    while logger is not None:
+        yield from (handler for handler in logger.handlers if isinstance(handler, PrefectConsoleHandler))
+        logger = logger.parent if logger.propagate else None
+
+
 def log_console() -> Console:
     """The console that Prefect logs to: two consoles on one terminal would write over each other."""
-    for handler in logging.getLogger("prefect").handlers:
-        if isinstance(handler, PrefectConsoleHandler):
-            return handler.console
-    return Console(stderr=True)
+    handler = next(console_handlers(), None)
+    return handler.console if handler else Console(stderr=True)
 
 
 def progress() -> Progress:

@@ -133,7 +133,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def main(
     since: Annotated[datetime | None, typer.Option(help="Read the runs that ended from here on (UTC).")] = None,
     full: Annotated[bool, typer.Option("--full", help="Read everything once more.")] = False,
-    report: Annotated[Path | None, typer.Option(help="Where to write the report.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Where to write the report.", dir_okay=False)] = None,
 ) -> None:
     """Brings the run history up to date and reports on it."""
     if full and since is not None:

@@ -137,7 +137,7 @@ def time_by_task(tasks: Sequence[TaskSummary]) -> str:
         axes.barh(range(len(shown)), totals, height=0.56, color=ACCENT, zorder=3)
         widest = max(totals, default=0) or 1
         for row, task in enumerate(shown):
-            text = f"{duration_text(task.total_seconds)} · {task.runs} runs in {_shortened(task.flow_name, 20)}"
+            text = f"{duration_text(task.total_seconds)} · {task.runs} run{'s' if task.runs != 1 else ''} in {_shortened(task.flow_name, 20)}"
             axes.text(task.total_seconds + widest * 0.015, row, text, va="center", color=MUTED, fontsize=9)
         axes.set_xlim(0, widest * 1.75)
         axes.xaxis.set_visible(False)  # each bar says its own length

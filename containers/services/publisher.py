@@ -15,6 +15,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from containers.errors import ReportFolderError
 from containers.services import charts
 from containers.services.records import FlowRunRecord, Outcome, TaskRunRecord
 from containers.services.summary import FlowSummary, success_rate, summarise_flows, summarise_tasks
@@ -50,21 +51,32 @@ class Publisher:
         Args:
             history: what to report.
             path: where to; `run-history.html` in the report folder where None.
+
+        Raises:
+            ReportFolderError: when there cannot be a file there.
         """
         target = path or self._folder / "run-history.html"
-        target.parent.mkdir(parents=True, exist_ok=True)
         page = render(history)
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
-        part = Path(name)
         try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(page)
-            part.chmod(0o644)  # mkstemp keeps files private; a report is for others too
-            part.replace(target)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+            _write_whole(target, page)
+        except OSError as error:
+            msg = f"The report {target} cannot be written: {error.strerror or error}. Choose another place for it."
+            raise ReportFolderError(msg) from None
         return target
+
+
+def _write_whole(target: Path, page: str) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+    part = Path(name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(page)
+        part.chmod(0o644)  # mkstemp keeps files private; a report is for others too
+        part.replace(target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def render(history: History) -> str:

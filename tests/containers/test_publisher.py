@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from containers.errors import ReportFolderError
 from containers.services import publisher as publishing
 from containers.services.charts import MOST_BARS, bar_step, duration_text
 from containers.services.publisher import History, Publisher, percent_text, render, table_rows, terminal_table
@@ -81,11 +82,21 @@ def test_a_report_that_cannot_be_finished_leaves_the_last_one_whole(
         raise OSError("No space left on device")
 
     monkeypatch.setattr(publishing.os, "fdopen", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(ReportFolderError, match="No space left"):
         publisher.write(history("another"))
 
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_report_that_has_no_place_is_told_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    publisher = Publisher(tmp_path / "reports")
+
+    with pytest.raises(ReportFolderError, match=r"mine\.html cannot be written: File exists"):
+        publisher.write(history("etl"), tmp_path / "file" / "mine.html")
+    with pytest.raises(ReportFolderError, match="Is a directory"):
+        publisher.write(history("etl"), tmp_path)
 
 
 def test_the_terminal_table_fits_eighty_columns() -> None:

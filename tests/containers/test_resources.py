@@ -107,6 +107,7 @@ def test_no_log_line_of_opening_and_closing_shows_the_password(caplog: pytest.Lo
     ("text", "shown"),
     [
         ("at postgresql://app:pa:ss@db/x failed", "at postgresql://app:***@db/x failed"),
+        ("at postgresql://app:pa/s@s@db/x failed", "at postgresql://app:***@db/x failed"),
         ("host=db password=abc dbname=x", "host=db password=*** dbname=x"),
         ("GET /?token=abc&page=2", "GET /?token=***&page=2"),
         ("nothing to hide: http://db:5432/x", "nothing to hide: http://db:5432/x"),

@@ -115,3 +115,49 @@ def test_no_error_about_a_bad_url_repeats_it(project: Path, monkeypatch: pytest.
         assert SECRET not in repr(error)
         assert SECRET not in str(error)
         error = error.__cause__ or error.__context__
+
+
+def test_an_at_sign_in_a_password_does_not_show_the_rest_of_it_as_the_host(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APP_WAREHOUSE__URL", f"postgresql://app:pass@{SECRET}@db/prod")
+
+    with pytest.raises(SettingsError, match="%40") as caught:
+        load_settings(project)
+
+    assert SECRET not in str(caught.value)
+    monkeypatch.setenv("APP_WAREHOUSE__URL", f"postgresql://app:pass%40{SECRET}@db/prod")
+    assert load_settings(project).warehouse_url.password == f"pass@{SECRET}"
+
+
+def test_a_section_that_is_no_section_is_told_without_its_value(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APP_WAREHOUSE", SECRET)
+
+    with pytest.raises(SettingsError, match="warehouse") as caught:
+        load_settings(project)
+
+    assert SECRET not in str(caught.value)
+
+
+def test_a_file_that_is_no_text_is_named(project: Path) -> None:
+    (project / "settings.toml").write_bytes(b"[warehouse]\nurl = '\xff'")
+
+    with pytest.raises(SettingsError, match=r"settings\.toml"):
+        load_settings(project)
+
+
+def test_a_misspelt_section_in_the_environment_is_an_error_and_other_programs_variables_are_not(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APP_ENV", "production")
+    load_settings(project)
+
+    monkeypatch.setenv("APP_WAREHOSE__URL", f"postgresql://app:{SECRET}@db/prod")
+    monkeypatch.setenv("APP_ORCHESTRATOR__PAGE_SIZE", "0")
+    with pytest.raises(SettingsError) as caught:
+        load_settings(project)
+
+    message = str(caught.value)
+    assert "APP_WAREHOSE__URL: is not a setting; from the environment variable APP_WAREHOSE__URL" in message
+    assert "orchestrator.page_size" in message, "both at once"
+    assert SECRET not in message
