@@ -11,7 +11,8 @@ import inspect
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any, TypeAlias, cast
 
 from dependency_injector import providers
@@ -41,6 +42,7 @@ class Entered:
     value: object
     exit: Callable[..., Any] | None = None
     is_async: bool = False
+    at: float = field(default_factory=perf_counter)  # when it was entered
 
     def close(self, outcome: Outcome) -> None:
         """Close a blocking resource with the outcome of the body; whether it would swallow it makes no difference."""

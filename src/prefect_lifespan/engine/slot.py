@@ -9,6 +9,7 @@ order in which slots finished opening, which is what closing reverses.
 
 from __future__ import annotations
 
+import bisect
 import threading
 from concurrent.futures import Future
 from contextvars import Context, ContextVar
@@ -122,6 +123,7 @@ class Slot:
         self.value: object = None
         self.at_hand = False  # whether `value` is what the container's provider gives: open, and not overridden there
         self.entered: Entered | None = None
+        self.entered_at = 0.0  # by perf_counter
         self.lane: Lane | None = None
         self.context: Context | None = None  # None: the context of whoever opened the lifespan
         self.host: Host | None = None  # of an asynchronous resource
@@ -198,11 +200,12 @@ class Slot:
                 return False
             self.ledger.opening.discard(self)
             opening, self._opening = self._opening, None
-            self.entered, self.value = entered, entered.value
+            self.entered, self.value, self.entered_at = entered, entered.value, entered.at
             self.state = State.OPEN
             self.at_hand = overriding_of(self.provider) is None
             self.failure = self.loop = None
-            self.ledger.opened.append(self)
+            # By when it was entered, in its lane perhaps, not by when the one who waited for it came to tell.
+            bisect.insort(self.ledger.opened, self, key=lambda slot: slot.entered_at)
         if opening is not None:
             opening.set_result(None)
         return True

@@ -162,7 +162,10 @@ class Session:
                 self._tell_left_behind(grace)
         except BaseException as interruption:
             report.interrupted(interruption)
-            self._wait_again_for_the_running()
+            if grace is None:  # the first signal; with a second one there is no more waiting
+                self._wait_again_for_the_running()
+            else:
+                self._tell_left_behind(0)
         if not self._joined:
             report.merge(self._in_force.engine.close(self._told(outcome) or report.interruption))
         for engine in self._leave_process(outcome or report.interruption):
@@ -240,6 +243,8 @@ class Session:
             self._tell_left_behind(TERMINATION_GRACE_SECONDS)
 
     def _tell_left_behind(self, grace: float | None) -> None:
+        if not self.pending.names():
+            return
         flow_logger().warning(
             "Still running after a grace of %g s, their resources close now: %s",
             grace or 0.0,
