@@ -134,7 +134,7 @@ def test_a_pickled_marker_arrives_with_a_container_of_its_own() -> None:
 
 current: contextvars.ContextVar[str] = contextvars.ContextVar("current")
 lock = threading.Lock()
-registry: list[str] = []
+entries: list[str] = []
 
 
 class Importable:
@@ -143,7 +143,7 @@ class Importable:
     @classmethod
     def note(cls) -> None:
         with lock:
-            registry.append(current.get("unset"))
+            entries.append(current.get("unset"))
 
 
 def test_what_a_wrappers_body_names_is_pickled_with_it() -> None:
@@ -157,7 +157,7 @@ def test_what_a_wrappers_body_names_is_pickled_with_it() -> None:
             pass
 
     def names_a_registry() -> None:
-        registry.append("from the copy")
+        entries.append("from the copy")
 
     def names_a_class() -> None:
         Importable.note()
@@ -166,7 +166,7 @@ def test_what_a_wrappers_body_names_is_pickled_with_it() -> None:
         with pytest.raises(TypeError, match="cannot pickle"):
             cloudpickle.dumps(task(refused))
     cloudpickle.loads(cloudpickle.dumps(task(names_a_registry))).fn()
-    assert registry == [], "the copy appended to a copy of the registry"
+    assert entries == [], "the copy appended to a copy of the entries"
     cloudpickle.loads(cloudpickle.dumps(task(names_a_class))).fn()
-    assert registry == ["unset"]
-    registry.clear()
+    assert entries == ["unset"]
+    entries.clear()
