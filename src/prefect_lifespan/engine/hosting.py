@@ -211,7 +211,8 @@ class _Opening:
     async def _open_in_lane(self, slot: Slot) -> None:
         async with self._places:
             self._queued.discard(slot)
-            await self._open_claimed(slot, Attempts(slot), lambda: _in_lane(slot))
+            attempts = Attempts(slot)
+            await self._open_claimed(slot, attempts, lambda: _in_lane(slot, attempts))
 
     async def _open_claimed(self, slot: Slot, attempts: Attempts, enter: Callable[[], Awaitable[Entered]]) -> None:
         try:
@@ -280,10 +281,19 @@ async def _immediately(enter: Callable[[], Entered]) -> Entered:
     return enter()
 
 
-async def _in_lane(slot: Slot) -> Entered:
+async def _in_lane(slot: Slot, attempts: Attempts) -> Entered:
     entry = LaneEntry(slot, on_loop=True)
+    entering = asyncio.wrap_future(entry.entering)
     try:
-        return await asyncio.shield(asyncio.wrap_future(entry.entering))
+        return await asyncio.shield(entering)
     except asyncio.CancelledError:
+        # Nothing interrupts what runs in a lane. Unless its time is up it is waited for: what it opens needs what would
+        # close meanwhile, and closes in its turn.
+        limit = attempts.limit
+        left = slot.policy.close_timeout_seconds if limit is None else limit - attempts.seconds
+        if left is None or left > 0:
+            await uninterrupted(asyncio.wait([entering], timeout=left))
+        if entering.done() and entering.exception() is None:
+            return entering.result()
         entry.discard()
         raise

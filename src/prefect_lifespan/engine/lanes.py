@@ -46,15 +46,19 @@ class Lane:
     def _run(self) -> None:
         while (item := self._work.get()) is not None:
             future, function, context = item
+            error: BaseException | None = None
+            result: object = None
             try:
                 result = context.run(function)
-            except BaseException as error:
-                future.set_exception(error)
-            else:
-                future.set_result(result)
+            except BaseException as raised:
+                error = raised
             with self._lock:
-                self.load -= 1
-            del item, future, function, context  # a waiting lane keeps nothing of what it ran alive
+                self.load -= 1  # before anybody is told, who may be about to pick a lane that is free
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+            del item, future, function, context, result, error  # a waiting lane keeps nothing of what it ran alive
 
 
 class Lanes:
