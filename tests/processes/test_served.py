@@ -112,10 +112,11 @@ def test_a_run_that_is_suspended_from_outside_closes_and_opens_again_when_resume
     client.resume_flow_run(run)
     reaches_state(client, run, "Completed")
 
-    # Prefect stops it when its next task has run, whose result is kept.
-    assert of("held", serving.runner) == [
-        "open db", "open ledger", "stored 1, ledger open", "body", "stored 2, ledger open",
-        "close ledger none", "close db none",
+    # Prefect stops it at its next task: before that has run, or after, with its result kept.
+    lines = of("held", serving.runner)
+    assert lines.count("stored 2, ledger open") == 1
+    assert [line for line in lines if line != "stored 2, ledger open"] == [
+        "open db", "open ledger", "stored 1, ledger open", "body", "close ledger none", "close db none",
         "open db", "open ledger", "body", "goes on", "close ledger none", "close db none",
     ]  # fmt: skip
 
