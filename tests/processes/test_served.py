@@ -101,7 +101,7 @@ def test_a_run_that_suspends_itself_closes_and_opens_again_when_resumed(
     ]  # fmt: skip
 
 
-def test_a_run_that_is_suspended_from_outside_closes_and_opens_again_when_resumed(
+def test_a_run_that_is_suspended_from_outside_leaves_nothing_open_whenever_it_notices(
     client: SyncPrefectClient, serving: Serving
 ) -> None:
     run = serving.runs["held"]
@@ -112,13 +112,14 @@ def test_a_run_that_is_suspended_from_outside_closes_and_opens_again_when_resume
     client.resume_flow_run(run)
     reaches_state(client, run, "Completed")
 
-    # Prefect stops it at its next task: before that has run, or after, with its result kept.
+    # When the run notices is Prefect's affair: before its next task, after it, or too late. Whenever it is, what was
+    # open closes as after a success, and what goes on opens anew.
     lines = of("held", serving.runner)
-    assert lines.count("stored 2, ledger open") == 1
-    assert [line for line in lines if line != "stored 2, ledger open"] == [
-        "open db", "open ledger", "stored 1, ledger open", "body", "close ledger none", "close db none",
-        "open db", "open ledger", "body", "goes on", "close ledger none", "close db none",
-    ]  # fmt: skip
+    opened = [line for line in lines if line.startswith("open")]
+    assert opened in (["open db", "open ledger"], ["open db", "open ledger"] * 2)
+    closed = [line for line in lines if line.startswith("close")]
+    assert closed == ["close ledger none", "close db none"] * (len(opened) // 2)
+    assert lines.count("goes on") == 1
 
 
 def test_a_triggered_run_opens_and_closes_in_its_own_process(client: SyncPrefectClient, serving: Serving) -> None:
