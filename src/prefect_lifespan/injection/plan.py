@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from prefect_lifespan.engine import Engine, Options, Slot, logging_to
 from prefect_lifespan.engine.closing import CloseReport
+from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.engine.slot import ManagedResource
 from prefect_lifespan.errors import AsyncResourceError, UsageError
 from prefect_lifespan.graph.anchors import redeclared
@@ -132,14 +133,6 @@ class Plan:
             report.settle()
 
 
-def _on_a_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
-
-
 class Call:
     """The decisions of one call that found nothing prepared: which engine gives each parameter, and for how long."""
 
@@ -191,7 +184,7 @@ class Call:
 
     def _refuse_asynchronous_calls(self) -> None:
         """Refuse what coroutine functions make, where there is no event loop: it would fail with coroutines left over."""
-        if _on_a_loop():
+        if running_loop() is not None:
             return
         for given in self._given:
             paths = given.engine.graph.asynchronous_calls(given.keys) if not given.as_provider else ()
