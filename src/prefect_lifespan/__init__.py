@@ -19,8 +19,12 @@ from prefect_lifespan.lifetimes import ProcessResource, TaskResource, resource
 from prefect_lifespan.overriding import override
 from prefect_lifespan.scope import current_container
 from prefect_lifespan.wiring import wire
+from prefect_lifespan.workers import install, register
 
 __version__ = "0.1.0"
+
+install()
+register()
 
 __all__ = [
     "AsyncResourceError",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
@@ -15,17 +16,24 @@ from prefect_lifespan.graph.reader import ContainerClass
 
 
 class Layer:
-    """Overrides of one container class, in force while its owner is entered."""
+    """Overrides of one container class, in force while its owner is entered; the same one anywhere by its `id`."""
 
     def __init__(self, container: ContainerClass, overrides: Mapping[str, object], owner: object = None) -> None:
+        self.id = uuid.uuid4().hex
         self.container = container
         self.owner = owner
-        self._by_path = providers_for(graph_of(container), overrides)
+        self.by_path: Mapping[str, AnyProvider] = providers_for(graph_of(container), overrides)
 
     def by_key(self) -> Mapping[int, AnyProvider]:
         """The overriding providers by the identity of what they override."""
-        by_path = graph_of(self.container).by_path
-        return {by_path[path]: provider for path, provider in self._by_path.items()}
+        keys = graph_of(self.container).by_path
+        return {keys[path]: provider for path, provider in self.by_path.items()}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Layer) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
 
 
 def providers_for(graph: Graph, overrides: Mapping[str, object]) -> dict[str, AnyProvider]:

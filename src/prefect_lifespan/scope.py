@@ -7,16 +7,19 @@ threads that Prefect submits tasks to, asyncio tasks, subflows.
 from __future__ import annotations
 
 import asyncio
+import copy
 import functools
 import threading
+import uuid
 from collections.abc import AsyncGenerator, Callable, Generator, Hashable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar, Token
-from typing import Any
+from typing import Any, Protocol
 
 from dependency_injector import containers
 
 from prefect_lifespan.engine import CloseReport, Engine, Options
+from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.errors import LifespanError
 from prefect_lifespan.graph import Node
 from prefect_lifespan.graph.reader import ContainerClass, qualified_name
@@ -25,20 +28,52 @@ from prefect_lifespan.lifetimes import Lifetime
 from prefect_lifespan.surroundings import surroundings
 
 
-class InForce:
-    """An open lifespan as a scope holds it: its engine, and the overrides that it was opened with."""
+class Reached(Protocol):
+    """Other processes that a lifespan has reached: they hold resources of it, and close them with it."""
 
-    def __init__(self, engine: Engine, layers: tuple[Layer, ...], pending: object = None) -> None:
-        self.engine = engine
+    def close(self, outcome: Outcome, grace: float | None) -> CloseReport:
+        """Close there, and wait for it; tasks that still run there have `grace` seconds to end, None for no limit."""
+        ...
+
+
+class InForce:
+    """An open lifespan as a scope holds it: its engine, and the overrides that it was opened with.
+
+    `id` tells this opening from all others, in any process; `engine_here` gives what opens and closes in this one.
+    """
+
+    def __init__(
+        self, engine_here: Callable[[], Engine], layers: tuple[Layer, ...], pending: object = None, *, id: str = ""
+    ) -> None:
+        self.id = id or uuid.uuid4().hex
+        self._engine_here = engine_here
         self.layers = layers
         self.pending = pending  # what a lifespan waits for before it closes; whoever submits tells it
+        self.reached: dict[Hashable, Reached] = {}
         self._views: dict[tuple[Layer, ...], Engine] = {}
         self._lock = threading.Lock()
 
+    @property
+    def engine(self) -> Engine:
+        """Opens and closes its resources in this process."""
+        return self._engine_here()
+
+    def reach(self, key: Hashable, make: Callable[[], Reached]) -> Reached:
+        """The other processes that it has reached under `key`, from now on told of its end."""
+        with self._lock:
+            if key not in self.reached:
+                self.reached[key] = make()
+            return self.reached[key]
+
+    def elsewhere(self) -> list[Reached]:
+        """The other processes that it has reached so far, last reached first."""
+        with self._lock:
+            return list(reversed(self.reached.values()))
+
     def joined_by(self, pending: object) -> InForce:
-        """The same lifespan for one that joins it: with the same engine and views, and its own futures to wait for."""
-        joined = InForce(self.engine, self.layers, pending)
-        joined._views, joined._lock = self._views, self._lock
+        """The same lifespan for one that joins it: everything is shared, but for the futures to wait for."""
+        joined = copy.copy(self)
+        joined.pending = pending
         return joined
 
     def under(self, layers: tuple[Layer, ...]) -> Engine:
@@ -135,10 +170,11 @@ class Unit:
 class Scope:
     """The lifespans in force, innermost last, the override layers, and the unit of work; all as of one point.
 
-    `unit` holds what lives as long as a task run's attempt or an injected call; `prepared` is injection's cache.
+    `unit` holds what lives as long as a task run's attempt or an injected call; `prepared` is injection's cache, and
+    `references` what stands for this scope in other processes.
     """
 
-    __slots__ = ("layers", "lifespans", "prepared", "unit")
+    __slots__ = ("layers", "lifespans", "prepared", "references", "unit")
 
     def __init__(
         self, lifespans: tuple[InForce, ...] = (), layers: tuple[Layer, ...] = (), unit: Unit | None = None
@@ -147,6 +183,7 @@ class Scope:
         self.layers = layers
         self.unit = unit
         self.prepared: dict[object, Any] = {}
+        self.references: dict[object, Any] = {}
 
     def in_force(self) -> AbstractContextManager[None]:
         """Let this scope be in force for a body."""

@@ -6,6 +6,8 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any, cast
 
 from prefect.context import FlowRunContext
@@ -112,19 +114,25 @@ def futures_in(value: object) -> list[Future]:
 
 
 def watch_submissions() -> None:
-    """Let futures that this flow run's task runner submits be known to the lifespans in force where that happens.
+    """Let futures that this flow run's task runner submits be known to the lifespans in force where that happens."""
+    context = FlowRunContext.get()
+    if context is not None:
+        watch(context.task_runner)
+
+
+def watch(runner: TaskRunner[Any]) -> None:
+    """Let futures that a run's task runner submits be known to the lifespans in force where that happens.
 
     Prefect drops what is queued when a flow function returns, and has no hook for submissions; its runner is one
     object per run, whose `submit` is what `task.submit` and `map` go through, so it is replaced on that object.
     """
-    context = FlowRunContext.get()
-    runner: TaskRunner[Any] | None = context.task_runner if context is not None else None
-    if runner is None or "submit" in vars(runner):
+    if "submit" in vars(runner):
         return
     submit: Callable[..., Future] = runner.submit
 
     def submit_and_tell(*args: Any, **kwargs: Any) -> Future:
-        future = submit(*args, **kwargs)
+        with submissions.around(runner):
+            future = submit(*args, **kwargs)
         task = kwargs["task"] if "task" in kwargs else args[0]
         for lifespan in current_scope().lifespans:
             pending = lifespan.pending
@@ -133,3 +141,13 @@ def watch_submissions() -> None:
         return future
 
     runner.submit = submit_and_tell
+
+
+@dataclass
+class Submissions:
+    """What is done around each submission to a watched runner; whoever takes scopes to other processes sets it."""
+
+    around: Callable[[TaskRunner[Any]], AbstractContextManager[None]] = nullcontext
+
+
+submissions = Submissions()

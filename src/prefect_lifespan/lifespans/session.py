@@ -98,7 +98,7 @@ class Session:
                 overrides={**named, **outer.overrides_for(settings.container)},
                 loop=loop,
             )
-            in_force = InForce(engine, outer.layers, pending)
+            in_force = InForce(lambda: engine, outer.layers, pending)
         scope = Scope((*outer.lifespans, in_force), outer.layers, outer.unit)
         process_engines.enter(in_force.engine.process_keys)
         watch_submissions()
@@ -167,7 +167,13 @@ class Session:
             else:
                 self._tell_left_behind(0)
         if not self._joined:
-            report.merge(self._in_force.engine.close(self._told(outcome) or report.interruption))
+            told = self._told(outcome) or report.interruption
+            for reached in self._in_force.elsewhere():
+                try:
+                    report.merge(reached.close(told, grace))
+                except BaseException as interruption:  # a second signal: the others are tried all the same
+                    report.interrupted(interruption)
+            report.merge(self._in_force.engine.close(told))
         for engine in self._leave_process(outcome or report.interruption):
             report.merge(engine.close(self._told(outcome)))
         report.settle()
@@ -195,7 +201,11 @@ class Session:
         # Prefect's timeouts are anyio's, and cancel again at each turn of the event loop as long as one waits.
         with CancelScope(shield=True):
             if not self._joined:
-                report.merge(await self._in_force.engine.aclose(self._told(outcome) or report.interruption))
+                told = self._told(outcome) or report.interruption
+                for reached in self._in_force.elsewhere():
+                    closing = asyncio.to_thread(reached.close, told, grace)
+                    report.interrupted(await uninterrupted(closing, report.merge))
+                report.merge(await self._in_force.engine.aclose(told))
             for engine in self._leave_process(outcome or report.interruption):
                 closing = asyncio.to_thread(engine.close, self._told(outcome))
                 report.interrupted(await uninterrupted(closing, report.merge))

@@ -1,0 +1,132 @@
+"""How a scope gets from where a task is submitted to the process that it runs in.
+
+Whatever takes Prefect's context elsewhere calls `EngineContext.serialize` in the submitting thread: every task runner,
+`task.delay()`, `with_context`. Prefect offers nothing to add to it, so this one method is replaced, to send a copy of
+the flow whose task runner brings the scope along: on the other side, Prefect enters a duplicate of that runner around
+the whole task run, hooks and nested runs included (tests/contract/test_prefect_context_elsewhere.py).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Generator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, cast
+
+from prefect.context import EngineContext
+from prefect.flows import Flow
+
+from prefect_lifespan.engine import CloseReport
+from prefect_lifespan.engine.initialiser import Outcome
+from prefect_lifespan.lifespans.futures import submissions, watch
+from prefect_lifespan.scope import InForce, Scope, current_scope
+from prefect_lifespan.workers.openings import Opening, openings
+from prefect_lifespan.workers.reach import Reach, Runner, RunnerModule, cloudpickled, module_for
+from prefect_lifespan.workers.references import ScopeReference, key_of, layer_reference, lifespan_reference
+
+# Whether a task is being submitted to a runner that is watched: then its lifespans wait for it.
+_submitting: ContextVar[bool] = ContextVar("prefect_lifespan_submitting", default=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Bringer:
+    """Stands for the task runner of a flow that travels: whoever enters its duplicate gets the scope into force."""
+
+    runner: Runner
+    reference: ScopeReference
+
+    def duplicate(self) -> AbstractContextManager[Runner]:
+        """What Prefect enters around a task run in another process."""
+        return self._entered()
+
+    @contextmanager
+    def _entered(self) -> Generator[Runner]:
+        with openings.holding(self.reference) as scope, scope.in_force(), self.runner.duplicate() as runner:
+            watch(runner)
+            yield runner
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """This process, as one that a lifespan has reached: a runner may bring tasks back to it."""
+
+    opening: str
+
+    def close(self, outcome: Outcome, grace: float | None) -> CloseReport:
+        """Nothing to close, for the lifespan does that itself; tasks that come late are told."""
+        openings.forget(self.opening)
+        return CloseReport("", outcome)
+
+
+def install() -> None:
+    """Let scopes travel with Prefect's context."""
+    if getattr(EngineContext.serialize, "carries_scopes", False):
+        return
+    serialize = EngineContext.serialize
+
+    def serialize_with_scope(self: EngineContext, include_secrets: bool = True) -> dict[str, Any]:
+        serialized = serialize(self, include_secrets)
+        scope = current_scope()
+        flow = serialized.get("flow")
+        if flow is not None and (scope.lifespans or scope.layers):
+            serialized["flow"] = _bringing(flow, self.task_runner, scope)
+            watch(self.task_runner)
+        return serialized
+
+    cast("Any", serialize_with_scope).carries_scopes = True
+    EngineContext.serialize = serialize_with_scope
+    submissions.around = _around_submission
+
+
+@contextmanager
+def _around_submission(runner: Runner) -> Generator[None]:
+    module = module_for(runner)
+    if module is None:
+        yield
+        return
+    token = _submitting.set(True)
+    try:
+        with module.around_submit(runner, key_of(current_scope())):
+            yield
+    finally:
+        _submitting.reset(token)
+
+
+def _bringing(flow: Flow[..., Any], runner: Runner, scope: Scope) -> Flow[..., Any]:
+    """A copy of a flow that brings a scope along."""
+    brought = copy.copy(flow)
+    own = cast("Any", flow.task_runner)
+    template = own.runner if isinstance(own, Bringer) else own
+    brought.task_runner = cast("Any", Bringer(template, _reference(scope, runner)))
+    return brought
+
+
+def _reference(scope: Scope, runner: Runner) -> ScopeReference:
+    """What stands for a scope in the worker processes of a runner; made once for all that is submitted from it."""
+    module = module_for(runner)
+    reaches = [_reach(module, runner, lifespan) for lifespan in scope.lifespans]
+    known = (module, attached := _submitting.get())
+    if known not in scope.references:
+        dumps = cloudpickled if module is None else module.dumps
+        scope.references[known] = ScopeReference(
+            key=key_of(scope),
+            lifespans=tuple(
+                lifespan_reference(lifespan, None if reach is None else reach.link, dumps)
+                for lifespan, reach in zip(scope.lifespans, reaches, strict=True)
+            ),
+            layers=tuple(layer_reference(layer, dumps) for layer in scope.layers),
+            attached=attached,
+        )
+    return scope.references[known]
+
+
+def _reach(module: RunnerModule | None, runner: Runner, lifespan: InForce) -> Reach | None:
+    """How the runner's worker processes will hear of the end of a lifespan, which from now on tells them."""
+    if not isinstance(lifespan, Opening):
+        openings.remember(lifespan)
+        lifespan.reach("here", lambda: Here(lifespan.id))
+    if module is None:
+        return None
+    return cast("Reach", lifespan.reach(module.key(runner), lambda: module.reach(runner, lifespan.id)))

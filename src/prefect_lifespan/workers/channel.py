@@ -1,0 +1,174 @@
+"""A channel between a driver and worker processes on machines that can connect to it: who is there, and when it is over.
+
+A worker process connects when it opens something of a lifespan, and keeps the connection while that is open. So the
+driver knows whom to tell, the worker notices when its driver is gone, and the driver when a worker is.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Client, Connection, Listener, wait
+from time import monotonic
+from typing import Any, cast
+
+from prefect_lifespan.engine import CloseReport
+from prefect_lifespan.engine.initialiser import Outcome
+from prefect_lifespan.lifespans.prefect_run import flow_logger
+from prefect_lifespan.workers.messages import Closed, End, loaded
+from prefect_lifespan.workers.openings import Abandoned, openings
+from prefect_lifespan.workers.reach import Dumps, Farewell, HasEnded
+
+Address = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelLink:
+    """Leads to the channel of the process that a lifespan belongs to."""
+
+    address: Address
+    key: bytes = field(repr=False)
+
+    def join(self, opening: str) -> Farewell:
+        """Connect, and listen for the end in a thread."""
+        try:
+            connection = Client(self.address, authkey=self.key)
+            connection.send((opening, os.getpid()))
+            welcome = connection.recv()
+        except (OSError, EOFError):
+            raise HasEnded from None  # with its process
+        if not welcome:
+            connection.close()
+            raise HasEnded
+        threading.Thread(target=_listen, args=(connection, opening), name="lifespan-link", daemon=True).start()
+
+        def farewell(report: CloseReport) -> None:
+            with suppress(OSError):
+                connection.send_bytes(Closed.dumped(report))
+
+        return farewell
+
+
+def _listen(connection: Connection, opening: str) -> None:
+    """Wait for the end of an opening, and close it."""
+    outcome: Outcome
+    try:
+        end = loaded(connection.recv_bytes())
+        assert isinstance(end, End)
+        outcome, grace = end.outcome, end.grace
+    except (OSError, EOFError):
+        outcome, grace = Abandoned("the process that the lifespan belongs to has ended without closing it"), 0.0
+    openings.end(opening, outcome, grace)
+
+
+@dataclass(slots=True)
+class _Member:
+    connection: Connection
+    pid: int
+
+
+class Channel:
+    """Where the worker processes of this process's lifespans connect."""
+
+    def __init__(self, host: str) -> None:
+        self._key = secrets.token_bytes(32)
+        self._listener = Listener((host, 0), authkey=self._key, backlog=128)
+        self._members: dict[str, list[_Member]] = {}
+        self._lock = threading.Lock()
+        threading.Thread(target=self._accept, name="lifespan-channel", daemon=True).start()
+
+    def link(self, opening: str) -> ChannelLink:
+        """What lets a worker process connect for an opening, which is live from now on."""
+        with self._lock:
+            self._members.setdefault(opening, [])
+        return ChannelLink(cast("Address", self._listener.address), self._key)
+
+    def end(self, opening: str, end: bytes, seconds: float | None, report: CloseReport) -> None:
+        """Tell everybody who joined an opening that it has ended, and wait for what they say, `seconds` at most."""
+        with self._lock:
+            members = self._members.pop(opening, [])
+        for member in members:
+            with suppress(OSError):  # it has ended meanwhile, and has said goodbye or not
+                member.connection.send_bytes(end)
+        self._collect({id(member.connection): member for member in members}, seconds, report)
+
+    def _collect(self, members: dict[int, _Member], seconds: float | None, report: CloseReport) -> None:
+        deadline = None if seconds is None else monotonic() + seconds
+        while members:
+            left = None if deadline is None else max(0.0, deadline - monotonic())
+            ready = cast("Sequence[Connection]", wait([member.connection for member in members.values()], left))
+            if not ready:
+                flow_logger().error("Worker processes %s did not close their resources in time", _pids(members))
+                return
+            for connection in ready:
+                member = members.pop(id(connection))
+                try:
+                    closed = loaded(connection.recv_bytes())
+                    assert isinstance(closed, Closed)
+                    closed.into(report)
+                except (OSError, EOFError):
+                    flow_logger().error("Worker process %d ended without closing its resources", member.pid)
+                connection.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection = self._listener.accept()
+            except Exception:  # somebody who does not know the key, or who left again
+                continue
+            threading.Thread(target=self._welcome, args=(connection,), daemon=True).start()
+
+    def _welcome(self, connection: Any) -> None:
+        with suppress(OSError, EOFError):
+            opening, pid = connection.recv()
+            with self._lock:
+                live = opening in self._members
+                if live:
+                    self._members[opening].append(_Member(connection, pid))
+                connection.send(live)
+            if not live:
+                connection.close()
+
+
+def _pids(members: dict[int, _Member]) -> str:
+    return ", ".join(str(member.pid) for member in members.values())
+
+
+class Channels:
+    """This process's channels, by the address of the machine that they listen at; made when first asked for."""
+
+    def __init__(self) -> None:
+        self._channels: dict[tuple[str, int], Channel] = {}
+        self._lock = threading.Lock()
+
+    def at(self, host: str) -> Channel:
+        """The channel at one of this machine's addresses."""
+        with self._lock:
+            key = (host, os.getpid())
+            if key not in self._channels:
+                self._channels[key] = Channel(host)
+            return self._channels[key]
+
+
+channels = Channels()
+LOOPBACK = "127.0.0.1"
+
+
+class ChannelReach:
+    """Worker processes that are reached through a channel."""
+
+    def __init__(self, channel: Channel, opening: str, dumps: Dumps) -> None:
+        self._channel = channel
+        self._opening = opening
+        self._dumps = dumps
+        self.link = channel.link(opening)
+
+    def close(self, outcome: Outcome, grace: float | None) -> CloseReport:
+        """Close in all worker processes that joined the lifespan, side by side."""
+        report = CloseReport("", outcome)
+        self._channel.end(self._opening, End(outcome, grace).dumped(self._dumps), None, report)
+        return report

@@ -1,0 +1,79 @@
+"""Worker processes of prefect-dask's DaskTaskRunner: through the runner's own client, which reaches all of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator, Hashable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+from distributed import get_worker
+
+from prefect_lifespan.engine import CloseReport
+from prefect_lifespan.engine.initialiser import Outcome
+from prefect_lifespan.lifespans.prefect_run import flow_logger
+from prefect_lifespan.workers.messages import Closed, End, loaded
+from prefect_lifespan.workers.openings import openings
+from prefect_lifespan.workers.reach import Dumps, Farewell, Runner, cloudpickled
+
+dumps: Dumps = cloudpickled
+
+
+@dataclass(frozen=True, slots=True)
+class DaskLink:
+    """A worker of Dask will be told through its scheduler; any other process will not."""
+
+    def join(self, opening: str) -> Farewell | None:
+        """Whether this is such a worker."""
+        try:
+            get_worker()
+        except ValueError:
+            return None
+        return lambda report: None  # it is the answer to the call that closes
+
+
+class DaskReach:
+    """The workers of one Dask client."""
+
+    def __init__(self, client: Any, opening: str) -> None:
+        self._client = client
+        self._opening = opening
+        self.link = DaskLink()
+
+    def close(self, outcome: Outcome, grace: float | None) -> CloseReport:
+        """Close on all workers that the scheduler has, side by side."""
+        report = CloseReport("", outcome)
+        if self._client.status != "running":
+            return report  # the cluster ended with its runner, and its workers closed with it
+        end = End(outcome, grace).dumped(dumps)
+        answers = self._client.run(end_here, self._opening, end, on_error="return")
+        for worker, answer in cast("dict[str, object]", answers).items():
+            if isinstance(answer, bytes) and isinstance(closed := loaded(answer), Closed):
+                closed.into(report)
+            else:
+                flow_logger().error("Dask worker %s did not close its resources: %r", worker, answer)
+        return report
+
+
+async def end_here(opening: str, end: bytes) -> bytes:
+    """Close an opening in this worker, without holding up its event loop."""
+    message = loaded(end)
+    assert isinstance(message, End)
+    return Closed.dumped(await asyncio.to_thread(openings.end, opening, message.outcome, message.grace))
+
+
+def key(runner: Runner) -> Hashable:
+    """One for each client, which the submission that asks goes through."""
+    return (__name__, cast("Any", runner).client.id)
+
+
+def reach(runner: Runner, opening: str) -> DaskReach:
+    """The runner's client, for an opening."""
+    return DaskReach(cast("Any", runner).client, opening)
+
+
+@contextmanager
+def around_submit(runner: Runner, scope: str) -> Generator[None]:
+    """Nothing to do: Dask serialises the context for each submission."""
+    yield

@@ -1,0 +1,274 @@
+"""Lifespans of other processes, as this one has them: opened when first needed, held by tasks, closed once.
+
+An opening is closed by the first of these: its driver says that the lifespan has ended (with its outcome), the driver is
+lost, this process ends, or it stood unused for long while nobody was going to say anything.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager, suppress
+from time import monotonic
+
+from prefect_lifespan.engine import CloseReport, Engine, Event, Options, process_engines
+from prefect_lifespan.engine.initialiser import Outcome
+from prefect_lifespan.errors import LifespanError
+from prefect_lifespan.graph import graph_of
+from prefect_lifespan.lifespans.prefect_run import flow_logger
+from prefect_lifespan.scope import InForce, Scope
+from prefect_lifespan.workers.exits import at_exit
+from prefect_lifespan.workers.reach import Farewell, HasEnded
+from prefect_lifespan.workers.references import BroughtLayer, LayerReference, LifespanReference, Parts, ScopeReference
+
+# How long an opening may stand unused where nobody will say that its lifespan has ended.
+IDLE_SECONDS_VARIABLE = "PREFECT_LIFESPAN_WORKER_IDLE_SECONDS"
+IDLE_SECONDS = 300.0
+
+# Ended openings that are remembered, so that a late task is told by name.
+_REMEMBERED = 1000
+
+
+class Abandoned(LifespanError):
+    """The outcome of a lifespan whose driver is gone: nobody can say how it ended, so it is not a success."""
+
+
+class Opening(InForce):
+    """A lifespan of another process, in this one."""
+
+    def __init__(self, reference: LifespanReference, *, attached: bool, ended: bool = False) -> None:
+        layers = tuple(BroughtLayer(LayerReference(id, b"")) for id in reference.layers)
+        super().__init__(self._make_engine, layers, id=reference.id)
+        self.attached = attached
+        self.users = 0
+        self.scopes: dict[str, Scope] = {}
+        self.unused_since = monotonic()
+        self._farewell: Farewell | None = None
+        self.reference = reference
+        self._made: Engine | None = None
+        self._ended = ended
+        self._making = threading.Lock()
+        self._free = threading.Condition()
+
+    @property
+    def is_left_alone(self) -> bool:
+        """Whether something was opened here that no task uses, and of which nobody will say when to close it."""
+        return self.users == 0 and self._made is not None and self._farewell is None
+
+    def _make_engine(self) -> Engine:
+        with self._making:
+            if self._made is None:
+                self._made = self._new_engine()
+            return self._made
+
+    def _new_engine(self) -> Engine:
+        reference = self.reference
+        parts = Parts.loaded(reference.payload)
+        keys = graph_of(parts.container).by_path
+        logger, pid = flow_logger(), os.getpid()
+
+        def listener(event: Event) -> None:
+            logger.log(event.level, "%s in worker process %d", event.message, pid)
+
+        engine = Engine.of(
+            parts.container,
+            name=reference.run,
+            options=Options(parts.policy, listeners=(listener,)),
+            overrides={keys[path]: provider for path, provider in parts.overrides.items()},
+        )
+        engine.ledger.home_thread = None
+        if not self._ended and reference.link is not None:
+            try:
+                self._farewell = reference.link.join(reference.id)
+            except HasEnded:
+                self._ended = self.attached
+        if self._ended:
+            engine.close()  # what is asked of it says that its lifespan has ended, and names both
+        else:
+            process_engines.enter(engine.process_keys)
+            at_exit(openings.close_all)
+        return engine
+
+    def hold(self) -> None:
+        """A task begins that may use it."""
+        with self._free:
+            self.users += 1
+
+    def release(self) -> bool:
+        """A task that might use it has ended; whether it is left alone now."""
+        with self._free:
+            self.users -= 1
+            self.unused_since = monotonic()
+            self._free.notify_all()
+            return self.is_left_alone
+
+    def is_left_to_the_last_task(self) -> bool:
+        """Whether tasks use it that nobody waits for; the last of them closes it."""
+        with self._free:
+            if self.attached or not self.users:
+                return False
+            farewell, self._farewell = self._farewell, None
+        if farewell is not None:
+            farewell(CloseReport("", None))
+        return True
+
+    def wait_until_unused(self, seconds: float | None) -> bool:
+        """Wait for the last task; False when `seconds` ran out."""
+        with self._free:
+            return self._free.wait_for(lambda: self.users == 0, seconds)
+
+    def close(self, outcome: Outcome) -> CloseReport:
+        """Close what was opened here, and before it what was reached from here."""
+        with self._making:
+            self._ended = True
+            engine = self._made
+        report = CloseReport(self.reference.run, outcome)
+        if engine is None:
+            return report
+        for reached in self.elsewhere():
+            report.merge(reached.close(outcome, 0.0))
+        report.merge(engine.close(outcome))
+        process_engines.leave(engine.process_keys, closing=False)
+        if self._farewell is not None:
+            self._farewell(report)
+        return report
+
+
+class Openings:
+    """All lifespans of other processes that are in use in this one, and the scopes of its own that left it."""
+
+    def __init__(self) -> None:
+        self._openings: dict[str, Opening] = {}
+        self._ended: OrderedDict[str, None] = OrderedDict()
+        self._local: dict[str, InForce] = {}
+        self._lock = threading.Lock()
+        self._watching = False
+
+    # Lifespans of this process: a task runner may bring tasks back to a thread of it.
+
+    def remember(self, lifespan: InForce) -> None:
+        """Let a lifespan of this process be found here until it ends."""
+        with self._lock:
+            self._local.setdefault(lifespan.id, lifespan)
+
+    def forget(self, id: str) -> None:
+        """A lifespan of this process has ended: tasks that come late are told so."""
+        with self._lock:
+            self._end(id)
+            self._local.pop(id, None)
+
+    # Lifespans of other processes
+
+    @contextmanager
+    def holding(self, reference: ScopeReference) -> Generator[Scope]:
+        """The scope that a reference stands for, which stays open for the body."""
+        with self._lock:
+            held = [self._local.get(item.id) or self._take(item, reference) for item in reference.lifespans]
+        try:
+            yield self._scope(reference, held)
+        finally:
+            for lifespan in reversed(held):
+                if isinstance(lifespan, Opening):
+                    self._release(lifespan)
+
+    def end(self, id: str, outcome: Outcome, grace: float | None) -> CloseReport:
+        """Close an opening when the last task that holds it is done, or after `grace` seconds."""
+        with self._lock:
+            opening = self._openings.pop(id, None)
+            self._end(id)
+        if opening is None:
+            return CloseReport("", outcome)
+        if opening.is_left_to_the_last_task():
+            return CloseReport("", outcome)
+        if not opening.wait_until_unused(grace):
+            flow_logger().warning("Tasks still run after a grace of %g s; what they use closes now", grace or 0.0)
+        return opening.close(outcome)
+
+    def close_all(self, terminated: bool) -> None:
+        """Close everything: this process ends, in order or by a signal."""
+        outcome = Abandoned("the worker process was terminated") if terminated else None
+        with self._lock:
+            remaining = list(self._openings.values())
+            self._openings.clear()
+            for opening in remaining:
+                self._end(opening.id)
+        for opening in reversed(remaining):
+            with suppress(Exception):
+                opening.close(outcome)
+
+    def _take(self, reference: LifespanReference, scope: ScopeReference) -> Opening:
+        opening = self._openings.get(reference.id)
+        if opening is None:
+            ended = reference.id in self._ended
+            opening = Opening(reference, attached=scope.attached, ended=ended and scope.attached)
+            if not ended:
+                self._openings[reference.id] = opening
+        opening.attached = opening.attached or scope.attached
+        opening.hold()
+        return opening
+
+    def _release(self, opening: Opening) -> None:
+        if not opening.release():
+            return
+        if opening.attached:
+            self._watch_idle()
+            return
+        # Nobody waits for this task, and nobody will say that the lifespan has ended: its end is the last task's.
+        with self._lock:
+            if opening.users:
+                return
+            if self._openings.get(opening.id) is opening:
+                del self._openings[opening.id]
+        opening.close(None)
+
+    @staticmethod
+    def _scope(reference: ScopeReference, held: list[InForce]) -> Scope:
+        new = Scope(tuple(held), tuple(BroughtLayer(layer) for layer in reference.layers))
+        innermost = held[-1] if held else None
+        if not isinstance(innermost, Opening):
+            return new
+        # Kept with the innermost lifespan, so that what injection prepares for it serves all tasks.
+        kept = innermost.scopes.get(reference.key)
+        if kept is None or kept.lifespans != new.lifespans:
+            kept = innermost.scopes[reference.key] = new
+        return kept
+
+    def _end(self, id: str) -> None:
+        self._ended[id] = None
+        while len(self._ended) > _REMEMBERED:
+            self._ended.popitem(last=False)
+
+    # Openings that nobody will close
+
+    def _watch_idle(self) -> None:
+        with self._lock:
+            if self._watching:
+                return
+            self._watching = True
+        threading.Thread(target=self._close_idle, name="lifespan-idle", daemon=True).start()
+
+    def _close_idle(self) -> None:
+        limit = float(os.environ.get(IDLE_SECONDS_VARIABLE, IDLE_SECONDS))
+        pause = threading.Event()
+        while True:
+            with self._lock:
+                watched = [opening for opening in self._openings.values() if opening.is_left_alone]
+                if not watched:
+                    self._watching = False
+                    return
+                idle = [opening for opening in watched if opening.unused_since + limit <= monotonic()]
+                for opening in idle:
+                    del self._openings[opening.id]  # it may be asked for again: then it opens anew
+            _close_abandoned(idle, f"unused for {limit:g} s, and nobody said that its lifespan has ended")
+            pause.wait(limit / 4)
+
+
+def _close_abandoned(abandoned: Iterable[Opening], why: str) -> None:
+    for opening in abandoned:
+        with suppress(Exception):
+            opening.close(Abandoned(why))
+
+
+openings = Openings()

@@ -1,0 +1,35 @@
+"""Worker processes of prefect-ray's RayTaskRunner: through a channel, as no hook of theirs runs when a driver leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Hashable
+from contextlib import contextmanager
+from typing import Any, cast
+
+import ray
+import ray.cloudpickle
+from ray.util import get_node_ip_address
+
+from prefect_lifespan.workers.channel import LOOPBACK, ChannelReach, channels
+from prefect_lifespan.workers.reach import Dumps, Runner
+
+# Ray's own copy of cloudpickle knows classes of `__main__` that came by it, and takes the same from another for new.
+dumps: Dumps = cast("Any", ray.cloudpickle).dumps
+
+
+def key(runner: Runner) -> Hashable:
+    """A process is connected to one Ray cluster."""
+    return __name__
+
+
+def reach(runner: Runner, opening: str) -> ChannelReach:
+    """The channel, for an opening; where the cluster has other machines, at an address that they see."""
+    nodes = cast("list[dict[str, Any]]", ray.nodes())
+    host = LOOPBACK if sum(bool(node["Alive"]) for node in nodes) == 1 else get_node_ip_address()
+    return ChannelReach(channels.at(host), opening, dumps)
+
+
+@contextmanager
+def around_submit(runner: Runner, scope: str) -> Generator[None]:
+    """Nothing to do: the runner serialises the context for each submission."""
+    yield

@@ -1,0 +1,91 @@
+"""How a lifespan's end is told in other processes: the protocol, and which module answers for which task runner.
+
+Each kind of runner has a module of its own beside this one, imported when such a runner is met.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, cast
+
+import cloudpickle
+from prefect.task_runners import TaskRunner
+
+from prefect_lifespan.engine import CloseReport
+from prefect_lifespan.scope import Reached
+
+Runner = TaskRunner[Any]
+Dumps = Callable[[object], bytes]
+
+cloudpickled: Dumps = cast("Any", cloudpickle).dumps
+
+
+Farewell = Callable[[CloseReport], None]
+
+
+class Link(Protocol):
+    """Travels with a lifespan, and lets the process that it arrives in hear of its end."""
+
+    def join(self, opening: str) -> Farewell | None:
+        """Let this process be told when the opening ends; gives how to say that it has closed here, on its own or not.
+
+        None where nobody will tell.
+
+        Raises:
+            HasEnded: it has ended already.
+        """
+        ...
+
+
+class HasEnded(Exception):
+    """A lifespan that is asked for in another process has ended meanwhile."""
+
+
+class Reach(Reached, Protocol):
+    """The worker processes of one task runner, for one lifespan."""
+
+    @property
+    def link(self) -> Link:
+        """What travels with the lifespan to them."""
+        ...
+
+
+class RunnerModule(Protocol):
+    """What a module for a kind of task runner offers."""
+
+    dumps: Dumps  # how what its worker processes are to understand is pickled
+
+    def key(self, runner: Runner) -> Hashable:
+        """What tells its worker processes from those of other runners; the same for runners that share them."""
+        ...
+
+    def reach(self, runner: Runner, opening: str) -> Reach:
+        """How they are reached for an opening."""
+        ...
+
+    def around_submit(self, runner: Runner, scope: str) -> AbstractContextManager[None]:
+        """What has to be done around a submission, so that the scope of this key is what travels with it."""
+        ...
+
+
+# By the qualified name of the runner's class, so that nothing is imported that is not in use.
+_MODULES = {
+    "prefect.task_runners.ProcessPoolTaskRunner": "process_pool",
+    "prefect_dask.task_runners.DaskTaskRunner": "dask",
+    "prefect_ray.task_runners.RayTaskRunner": "ray",
+}
+# Their tasks run in this process, or in processes that end on their own terms: task workers.
+_NONE = {"prefect.task_runners.ThreadPoolTaskRunner", "prefect.task_runners.PrefectTaskRunner"}
+
+
+def module_for(runner: Runner) -> RunnerModule | None:
+    """The module that knows a task runner; None for one without worker processes that a lifespan could reach."""
+    for base in type(runner).__mro__:
+        name = f"{base.__module__}.{base.__qualname__}"
+        if name in _NONE:
+            return None
+        if name in _MODULES:
+            return cast("RunnerModule", importlib.import_module(f"{__package__}.{_MODULES[name]}"))
+    return cast("RunnerModule", importlib.import_module(f"{__package__}.unforeseen"))

@@ -1,0 +1,157 @@
+"""What stands for a scope in another process: which openings it holds, how to hear of their end, what to make them of.
+
+Never a live object. The container goes by its import path, or by value where it stands in `__main__` or a notebook;
+overrides go as they are.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from prefect_lifespan.errors import UsageError
+from prefect_lifespan.graph.edges import AnyProvider
+from prefect_lifespan.graph.reader import ContainerClass, qualified_name
+from prefect_lifespan.layers import Layer
+from prefect_lifespan.lifetimes import Policy
+from prefect_lifespan.scope import InForce, Scope
+from prefect_lifespan.workers.reach import Dumps, Link
+
+
+@dataclass(frozen=True, slots=True)
+class LayerReference:
+    """An override that is in force."""
+
+    id: str
+    payload: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class LifespanReference:
+    """An open lifespan; `layers` are the overrides that were in force around it when it opened."""
+
+    id: str
+    run: str
+    link: Link | None
+    layers: tuple[str, ...]
+    payload: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeReference:
+    """A scope. An `attached` one belongs to a task that its lifespans wait for, so that it ends before they do."""
+
+    key: str
+    lifespans: tuple[LifespanReference, ...]
+    layers: tuple[LayerReference, ...]
+    attached: bool
+
+
+class BroughtLayer(Layer):
+    """An override that came from another process; what it holds is unpickled when it is first asked for."""
+
+    def __init__(self, reference: LayerReference) -> None:
+        self.id = reference.id
+        self.owner = None
+        self.reference = reference
+
+    @cached_property
+    def _parts(self) -> tuple[ContainerClass, Mapping[str, AnyProvider]]:
+        return pickle.loads(self.reference.payload)  # noqa: S301 - made by the run that this process works for
+
+    @property
+    def container(self) -> ContainerClass:
+        return self._parts[0]
+
+    @property
+    def by_path(self) -> Mapping[str, AnyProvider]:
+        return self._parts[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What an opening in another process is made of; the overrides include those that were in force around it."""
+
+    container: ContainerClass
+    policy: Policy
+    overrides: Mapping[str, AnyProvider]
+
+    @classmethod
+    def of(cls, in_force: InForce) -> Parts:
+        """Those of an open lifespan."""
+        engine = in_force.engine
+        # As the class declares them: the engine's own graph leaves out what a selector has not chosen.
+        overrides = {path: engine.overrides[key] for path, key in engine.graph.by_path.items() if key in engine.overrides}
+        return cls(engine.container_class, engine.options.defaults, overrides)
+
+    @staticmethod
+    def loaded(payload: bytes) -> Parts:
+        """The parts from bytes."""
+        return pickle.loads(payload)  # noqa: S301 - made by the run that this process works for
+
+
+def lifespan_reference(lifespan: InForce, link: Link | None, dumps: Dumps) -> LifespanReference:
+    """What stands for a lifespan; one that came from another process goes on as it came, with a link to this one.
+
+    Raises:
+        UsageError: what it is made of cannot be pickled.
+    """
+    came_as = getattr(lifespan, "reference", None)
+    if isinstance(came_as, LifespanReference):
+        return replace(came_as, link=link)
+    parts = Parts.of(lifespan)
+    return LifespanReference(
+        id=lifespan.id,
+        run=lifespan.engine.ledger.name,
+        link=link,
+        layers=tuple(layer.id for layer in lifespan.layers),
+        payload=_dumped(parts, parts.container, parts.overrides, dumps),
+    )
+
+
+def layer_reference(layer: Layer, dumps: Dumps) -> LayerReference:
+    """What stands for an override.
+
+    Raises:
+        UsageError: it cannot be pickled.
+    """
+    if isinstance(layer, BroughtLayer):
+        return layer.reference
+    parts = (layer.container, dict(layer.by_path))
+    return LayerReference(layer.id, _dumped(parts, layer.container, layer.by_path, dumps))
+
+
+def key_of(scope: Scope) -> str:
+    """What tells a scope from all others, in any process."""
+    return "/".join([*(lifespan.id for lifespan in scope.lifespans), *(layer.id for layer in scope.layers)])
+
+
+def _dumped(parts: object, container: ContainerClass, overrides: Mapping[str, AnyProvider], dumps: Dumps) -> bytes:
+    try:
+        return dumps(parts)
+    except Exception as error:
+        name = qualified_name(container)
+        for path, provider in overrides.items():
+            failure = _failure(provider, dumps)
+            if failure is not None:
+                raise UsageError(
+                    f"the override of {name}.{path} cannot be pickled for the worker processes of this run's task "
+                    f"runner ({failure}); give something that pickles, or a provider that makes it there, "
+                    f"`{path}=providers.Resource(open_it)`"
+                ) from error
+        raise UsageError(
+            f"{name} cannot be pickled for the worker processes of this run's task runner "
+            f"({type(error).__name__}: {error}); declare it in a module that they can import, or keep what does not "
+            "pickle out of its arguments"
+        ) from error
+
+
+def _failure(value: Any, dumps: Dumps) -> str | None:
+    try:
+        dumps(value)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return None

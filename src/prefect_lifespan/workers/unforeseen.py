@@ -1,0 +1,54 @@
+"""Task runners that nobody foresaw: their worker processes are not told when a lifespan ends.
+
+They close what they opened when they end, or when it stood unused for long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Hashable
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from prefect_lifespan.engine import CloseReport
+from prefect_lifespan.engine.initialiser import Outcome
+from prefect_lifespan.lifespans.prefect_run import flow_logger
+from prefect_lifespan.workers.reach import Dumps, Runner, cloudpickled
+
+dumps: Dumps = cloudpickled
+
+
+@dataclass(frozen=True, slots=True)
+class Untold:
+    """Leads nowhere, and reaches nobody."""
+
+    @property
+    def link(self) -> Untold:
+        return self
+
+    def join(self, opening: str) -> None:
+        """Nobody will tell this process."""
+
+    def close(self, outcome: Outcome, grace: float | None) -> CloseReport:
+        """Nothing can be closed from here."""
+        return CloseReport("", outcome)
+
+
+def key(runner: Runner) -> Hashable:
+    """One for each kind of runner: the log says once in a lifespan what it means."""
+    return (__name__, type(runner))
+
+
+def reach(runner: Runner, opening: str) -> Untold:
+    """Say that the runner's workers will not be told."""
+    flow_logger().warning(
+        "Nothing is known of how to reach the workers of %s: what they open closes when they end, or when it stood "
+        "unused for long, instead of with this lifespan",
+        type(runner).__qualname__,
+    )
+    return Untold()
+
+
+@contextmanager
+def around_submit(runner: Runner, scope: str) -> Generator[None]:
+    """Nothing to do."""
+    yield
