@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import uuid
 from collections.abc import AsyncGenerator, Callable, Generator, Hashable, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -70,10 +71,12 @@ class Plan:
     def __init__(self, function: Function, markers: Mapping[str, Marker]) -> None:
         self.where = f"{function.__module__}.{function.__qualname__}"
         self.markers = markers
+        # Under it, scopes keep what was prepared: one plan arrives in another process with each task, as a new object.
+        self.key = uuid.uuid4().hex
 
     def ready(self, explicit: Mapping[str, Any], *, on_loop: bool) -> dict[str, Any] | None:
         """Values of all injected parameters where they are at hand; None where `injected` has to see to it."""
-        prepared: Prepared | None = current_scope().prepared.get(self)
+        prepared: Prepared | None = current_scope().prepared.get(self.key)
         if prepared is None or (explicit and not self.markers.keys().isdisjoint(explicit)):
             return None
         if (prepared.per_attempt or prepared.loop is not None) and not prepared.holds(on_loop=on_loop):
@@ -220,7 +223,7 @@ class Call:
         )
         names = {name for name, _ in direct}
         bound = (s for g in self._given for s in g.slots if s.asynchronous and s.policy.loop_bound)
-        self.scope.prepared[self._plan] = Prepared(
+        self.scope.prepared[self._plan.key] = Prepared(
             direct=direct,
             called=tuple((given.name, given.value) for given in self._given if given.name not in names),
             loop=next((slot.ledger.loop for slot in bound), None),
