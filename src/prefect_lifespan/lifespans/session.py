@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeVar
 
+import cloudpickle
 from anyio import CancelScope
 from anyio.lowlevel import checkpoint_if_cancelled
 
@@ -14,6 +15,7 @@ from prefect_lifespan.engine import CloseReport, Engine, Options, logging_to, pr
 from prefect_lifespan.engine.hosting import uninterrupted
 from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.engine.signals import held_signals
+from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph import graph_of
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.layers import providers_for
@@ -40,6 +42,40 @@ class Settings:
     max_workers: int
     policy: Policy
     pending: Literal["wait", "cancel"]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A flow's function is pickled with every task that goes to another process, where nobody may ever call it."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return _arrived, ({**values, "overrides": _portable(self.overrides)},)
+
+
+def _arrived(values: dict[str, Any]) -> Settings:
+    return Settings(**values)
+
+
+def _portable(overrides: Overrides) -> Overrides:
+    """Overrides as they travel: ones that cannot be pickled are left behind, and missed where they are asked for."""
+    if overrides is None or callable(overrides):
+        return overrides
+    try:
+        cloudpickle.dumps(overrides)
+    except Exception as error:
+        return LeftBehind(sorted(overrides), f"{type(error).__name__}: {error}")
+    return overrides
+
+
+@dataclass(frozen=True, slots=True)
+class LeftBehind:
+    """Overrides that did not arrive in this process."""
+
+    paths: list[str]
+    why: str
+
+    def __call__(self, **parameters: object) -> Mapping[str, object]:
+        raise UsageError(
+            f"this flow's lifespan overrides {', '.join(self.paths)} with what cannot be pickled, so it cannot run in "
+            f"another process ({self.why}); give providers that make it there, or a function that returns them"
+        )
 
 
 class Session:

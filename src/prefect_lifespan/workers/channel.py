@@ -32,6 +32,7 @@ class ChannelLink:
 
     address: Address
     key: bytes = field(repr=False)
+    is_last_word: bool = False
 
     def join(self, opening: str) -> Farewell:
         """Connect, and listen for the end in a thread."""
@@ -81,11 +82,11 @@ class Channel:
         self._lock = threading.Lock()
         threading.Thread(target=self._accept, name="lifespan-channel", daemon=True).start()
 
-    def link(self, opening: str) -> ChannelLink:
+    def link(self, opening: str, *, is_last_word: bool) -> ChannelLink:
         """What lets a worker process connect for an opening, which is live from now on."""
         with self._lock:
             self._members.setdefault(opening, [])
-        return ChannelLink(cast("Address", self._listener.address), self._key)
+        return ChannelLink(cast("Address", self._listener.address), self._key, is_last_word)
 
     def end(self, opening: str, end: bytes, seconds: float | None, report: CloseReport) -> None:
         """Tell everybody who joined an opening that it has ended, and wait for what they say, `seconds` at most."""
@@ -161,11 +162,11 @@ LOOPBACK = "127.0.0.1"
 class ChannelReach:
     """Worker processes that are reached through a channel."""
 
-    def __init__(self, channel: Channel, opening: str, dumps: Dumps) -> None:
+    def __init__(self, channel: Channel, opening: str, dumps: Dumps, *, is_last_word: bool = False) -> None:
         self._channel = channel
         self._opening = opening
         self._dumps = dumps
-        self.link = channel.link(opening)
+        self.link = channel.link(opening, is_last_word=is_last_word)
 
     def close(self, outcome: Outcome, grace: float | None) -> CloseReport:
         """Close in all worker processes that joined the lifespan, side by side."""

@@ -24,6 +24,8 @@ dumps: Dumps = cloudpickled
 class DaskLink:
     """A worker of Dask will be told through its scheduler; any other process will not."""
 
+    is_last_word: bool = False
+
     def join(self, opening: str) -> Farewell | None:
         """Whether this is such a worker."""
         try:

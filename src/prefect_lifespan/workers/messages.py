@@ -54,7 +54,9 @@ def loaded(message: bytes) -> End | Closed:
 
 
 def _all_portable(errors: list[Exception]) -> list[Exception]:
-    return [error if (sent := _portable(error, cloudpickled)) is error else FailedElsewhere(str(sent)) for error in errors]
+    return [
+        error if (sent := _portable(error, cloudpickled)) is error else FailedElsewhere(str(sent)) for error in errors
+    ]
 
 
 def _portable(error: BaseException, dumps: Dumps) -> BaseException:

@@ -130,7 +130,9 @@ class Opening(InForce):
         for reached in self.elsewhere():
             report.merge(reached.close(outcome, 0.0))
         report.merge(engine.close(outcome))
-        process_engines.leave(engine.process_keys, closing=False)
+        link = self.reference.link
+        for ended in process_engines.leave(engine.process_keys, closing=link is not None and link.is_last_word):
+            report.merge(ended.close(outcome))
         if self._farewell is not None:
             self._farewell(report)
         return report

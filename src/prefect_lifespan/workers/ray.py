@@ -26,7 +26,8 @@ def reach(runner: Runner, opening: str) -> ChannelReach:
     """The channel, for an opening; where the cluster has other machines, at an address that they see."""
     nodes = cast("list[dict[str, Any]]", ray.nodes())
     host = LOOPBACK if sum(bool(node["Alive"]) for node in nodes) == 1 else get_node_ip_address()
-    return ChannelReach(channels.at(host), opening, dumps)
+    # Ray ends its workers without a signal: what lives as long as the process closes with the last lifespan in it.
+    return ChannelReach(channels.at(host), opening, dumps, is_last_word=True)
 
 
 @contextmanager

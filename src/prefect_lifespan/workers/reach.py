@@ -28,6 +28,11 @@ Farewell = Callable[[CloseReport], None]
 class Link(Protocol):
     """Travels with a lifespan, and lets the process that it arrives in hear of its end."""
 
+    @property
+    def is_last_word(self) -> bool:
+        """Whether the process hears of nothing after that, its own end included, so that it has to close everything."""
+        ...
+
     def join(self, opening: str) -> Farewell | None:
         """Let this process be told when the opening ends; gives how to say that it has closed here, on its own or not.
 

@@ -84,7 +84,9 @@ class Parts:
         """Those of an open lifespan."""
         engine = in_force.engine
         # As the class declares them: the engine's own graph leaves out what a selector has not chosen.
-        overrides = {path: engine.overrides[key] for path, key in engine.graph.by_path.items() if key in engine.overrides}
+        overrides = {
+            path: engine.overrides[key] for path, key in engine.graph.by_path.items() if key in engine.overrides
+        }
         return cls(engine.container_class, engine.options.defaults, overrides)
 
     @staticmethod

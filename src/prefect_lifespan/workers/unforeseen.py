@@ -21,6 +21,8 @@ dumps: Dumps = cloudpickled
 class Untold:
     """Leads nowhere, and reaches nobody."""
 
+    is_last_word: bool = False
+
     @property
     def link(self) -> Untold:
         return self
