@@ -20,9 +20,19 @@ class Layer:
 
     def __init__(self, container: ContainerClass, overrides: Mapping[str, object], owner: object = None) -> None:
         self.id = uuid.uuid4().hex
-        self.container = container
+        self._container = container
         self.owner = owner
-        self.by_path: Mapping[str, AnyProvider] = providers_for(graph_of(container), overrides)
+        self._by_path = providers_for(graph_of(container), overrides)
+
+    @property
+    def by_path(self) -> Mapping[str, AnyProvider]:
+        """The overriding providers by the path of what they override."""
+        return self._by_path
+
+    @property
+    def container(self) -> ContainerClass:
+        """The container class whose providers are overridden."""
+        return self._container
 
     def by_key(self) -> Mapping[int, AnyProvider]:
         """The overriding providers by the identity of what they override."""

@@ -43,9 +43,9 @@ class InForce:
     """
 
     def __init__(
-        self, engine_here: Callable[[], Engine], layers: tuple[Layer, ...], pending: object = None, *, id: str = ""
+        self, engine_here: Callable[[], Engine], layers: tuple[Layer, ...], pending: object = None, *, opening: str = ""
     ) -> None:
-        self.id = id or uuid.uuid4().hex
+        self.id = opening or uuid.uuid4().hex
         self._engine_here = engine_here
         self.layers = layers
         self.pending = pending  # what a lifespan waits for before it closes; whoever submits tells it

@@ -42,7 +42,7 @@ def key_of_path(graph: Graph, path: str) -> int | None:
 def owner_of(provider: AnyProvider) -> ContainerClass | None:
     """The container class that declares a provider: the most basic one, where others inherit it."""
     anchor = anchor_of(provider)
-    for container in _container_classes(containers.DeclarativeContainer):
+    for container in container_classes(containers.DeclarativeContainer):
         if container.__self__ is anchor or id(anchor) in graph_of(container).nodes:
             return container
     return None
@@ -62,8 +62,8 @@ def redeclared(
     return None if key is None else providers.deepcopy(provider, {id(anchor): graph.nodes[key].provider})
 
 
-def _container_classes(base: type) -> Iterator[Any]:
+def container_classes(base: type) -> Iterator[Any]:
     """All container classes, each before those that derive from it."""
     for container in type.__subclasses__(base):
         yield container
-        yield from _container_classes(container)
+        yield from container_classes(container)

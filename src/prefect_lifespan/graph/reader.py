@@ -71,16 +71,16 @@ def _stamp(container: ContainerClass) -> tuple[int, ...]:
     """
     return tuple(
         identity
-        for _, provider in _walk(container.providers, "")
+        for _, provider in declared_in(container.providers)
         for identity in (id(provider), *map(id, related_to(provider)))
     )
 
 
-def _walk(declared: Mapping[Any, AnyProvider], prefix: str) -> Iterator[tuple[str, AnyProvider]]:
+def declared_in(declared: Mapping[Any, AnyProvider], prefix: str = "") -> Iterator[tuple[str, AnyProvider]]:
     """Dotted path and provider of everything declared by name, sub-containers included, in declaration order."""
     for name, provider in named(declared):
         yield prefix + name, provider
-        yield from _walk(children_of(provider), f"{prefix}{name}.")
+        yield from declared_in(children_of(provider), f"{prefix}{name}.")
 
 
 def _needs_as_declared(provider: AnyProvider) -> Iterator[Need]:
@@ -107,7 +107,7 @@ class _Reader:
     foreign: set[int] = field(default_factory=set[int])
 
     def read(self) -> Graph:
-        declared = list(_walk(self.container.providers, ""))
+        declared = list(declared_in(self.container.providers))
         by_path = {path: id(provider) for path, provider in declared}
         for path, provider in declared:
             self.paths.setdefault(id(provider), path)

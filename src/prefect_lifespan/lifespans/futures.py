@@ -147,7 +147,7 @@ def watch(runner: TaskRunner[Any]) -> None:
 class Submissions:
     """What is done around each submission to a watched runner; whoever takes scopes to other processes sets it."""
 
-    around: Callable[[TaskRunner[Any]], AbstractContextManager[None]] = nullcontext
+    around: Callable[[TaskRunner[Any]], AbstractContextManager[object]] = nullcontext
 
 
 submissions = Submissions()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
-import cloudpickle
+import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
 from anyio import CancelScope
 from anyio.lowlevel import checkpoint_if_cancelled
 
@@ -58,7 +58,7 @@ def _portable(overrides: Overrides) -> Overrides:
     if overrides is None or callable(overrides):
         return overrides
     try:
-        cloudpickle.dumps(overrides)
+        cast("Any", cloudpickle).dumps(overrides)
     except Exception as error:
         return LeftBehind(sorted(overrides), f"{type(error).__name__}: {error}")
     return overrides
@@ -71,7 +71,7 @@ class LeftBehind:
     paths: list[str]
     why: str
 
-    def __call__(self, **parameters: object) -> Mapping[str, object]:
+    def __call__(self, **_: object) -> Mapping[str, object]:
         raise UsageError(
             f"this flow's lifespan overrides {', '.join(self.paths)} with what cannot be pickled, so it cannot run in "
             f"another process ({self.why}); give providers that make it there, or a function that returns them"

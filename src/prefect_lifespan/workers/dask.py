@@ -32,7 +32,7 @@ class DaskLink:
             get_worker()
         except ValueError:
             return None
-        return lambda report: None  # it is the answer to the call that closes
+        return lambda _: None  # it is the answer to the call that closes
 
 
 class DaskReach:

@@ -44,7 +44,7 @@ class _Exits:
         if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, self._exit)
 
-    def _exit(self, signum: int, frame: FrameType | None) -> None:
+    def _exit(self, signum: int, _: FrameType | None) -> None:
         self._terminated = True
         sys.exit(128 + signum)
 

@@ -6,6 +6,7 @@ Exceptions go as they are where they can be pickled; otherwise their type's name
 from __future__ import annotations
 
 import pickle
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from prefect_lifespan.engine import CloseReport
@@ -61,11 +62,9 @@ def _all_portable(errors: list[Exception]) -> list[Exception]:
 
 def _portable(error: BaseException, dumps: Dumps) -> BaseException:
     """The error itself where it survives the way; many exceptions pickle, and cannot be unpickled."""
-    try:
+    with suppress(Exception):
         if type(pickle.loads(dumps(error))) is type(error):  # noqa: S301 - what was dumped just now
             return error
-    except Exception:
-        pass
     stand_in = FailedElsewhere(f"{type(error).__module__}.{type(error).__qualname__}, which cannot be pickled")
     for note in getattr(error, "__notes__", ()):
         stand_in.add_note(note)

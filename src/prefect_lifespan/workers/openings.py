@@ -39,8 +39,8 @@ class Opening(InForce):
     """A lifespan of another process, in this one."""
 
     def __init__(self, reference: LifespanReference, *, attached: bool, ended: bool = False) -> None:
-        layers = tuple(BroughtLayer(LayerReference(id, b"")) for id in reference.layers)
-        super().__init__(self._make_engine, layers, id=reference.id)
+        layers = tuple(BroughtLayer(LayerReference(layer, b"")) for layer in reference.layers)
+        super().__init__(self._make_engine, layers, opening=reference.id)
         self.attached = attached
         self.users = 0
         self.scopes: dict[str, Scope] = {}
@@ -155,11 +155,11 @@ class Openings:
         with self._lock:
             self._local.setdefault(lifespan.id, lifespan)
 
-    def forget(self, id: str) -> None:
+    def forget(self, key: str) -> None:
         """A lifespan of this process has ended: tasks that come late are told so."""
         with self._lock:
-            self._end(id)
-            self._local.pop(id, None)
+            self._end(key)
+            self._local.pop(key, None)
 
     # Lifespans of other processes
 
@@ -175,11 +175,11 @@ class Openings:
                 if isinstance(lifespan, Opening):
                     self._release(lifespan)
 
-    def end(self, id: str, outcome: Outcome, grace: float | None) -> CloseReport:
+    def end(self, key: str, outcome: Outcome, grace: float | None) -> CloseReport:
         """Close an opening when the last task that holds it is done, or after `grace` seconds."""
         with self._lock:
-            opening = self._openings.pop(id, None)
-            self._end(id)
+            opening = self._openings.pop(key, None)
+            self._end(key)
         if opening is None:
             return CloseReport("", outcome)
         if opening.is_left_to_the_last_task():
@@ -237,8 +237,8 @@ class Openings:
             kept = innermost.scopes[reference.key] = new
         return kept
 
-    def _end(self, id: str) -> None:
-        self._ended[id] = None
+    def _end(self, key: str) -> None:
+        self._ended[key] = None
         while len(self._ended) > _REMEMBERED:
             self._ended.popitem(last=False)
 

@@ -34,7 +34,7 @@ def around_submit(runner: Runner, scope: str) -> Generator[None]:
     """
     with _lock:
         private = cast("Any", runner)
-        if vars(private).get(_SCOPE) != scope:
-            private._cached_context = None
+        if getattr(private, _SCOPE, None) != scope:
+            private._cached_context = None  # noqa: SLF001
             setattr(private, _SCOPE, scope)
         yield

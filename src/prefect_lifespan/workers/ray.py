@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import ray
 import ray.cloudpickle
-from ray.util import get_node_ip_address
+import ray.util
 
 from prefect_lifespan.workers.channel import LOOPBACK, ChannelReach, channels
 from prefect_lifespan.workers.reach import Dumps, Runner
@@ -25,7 +25,7 @@ def key(runner: Runner) -> Hashable:
 def reach(runner: Runner, opening: str) -> ChannelReach:
     """The channel, for an opening; where the cluster has other machines, at an address that they see."""
     nodes = cast("list[dict[str, Any]]", ray.nodes())
-    host = LOOPBACK if sum(bool(node["Alive"]) for node in nodes) == 1 else get_node_ip_address()
+    host = LOOPBACK if sum(bool(node["Alive"]) for node in nodes) == 1 else cast("Any", ray.util).get_node_ip_address()
     # Ray ends its workers without a signal: what lives as long as the process closes with the last lifespan in it.
     return ChannelReach(channels.at(host), opening, dumps, is_last_word=True)
 

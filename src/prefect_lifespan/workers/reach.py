@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, cast
 
-import cloudpickle
+import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
 from prefect.task_runners import TaskRunner
 
 from prefect_lifespan.engine import CloseReport

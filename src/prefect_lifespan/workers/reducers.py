@@ -1,0 +1,144 @@
+"""Makes dependency-injector's providers picklable, so that whatever refers to a container can travel.
+
+A provider that an importable container class declares by name travels as a reference: the class and the path. What
+arrives is the one that the other process declares, without overrides that were set on the class here: they belong to
+what is sent along for one opening. Any other provider travels by value; one that a class in `__main__` or in a function
+declares brings its class along, and where a process has that class already, its own provider is what arrives.
+
+Chains of any length travel in the order in which a container declares them. Written in place, without names, they nest,
+and pickle gives up where Python's stack ends.
+"""
+
+from __future__ import annotations
+
+import copy
+import copyreg
+from collections.abc import Iterable, Iterator
+from typing import Any, NoReturn, TypeAlias
+
+from dependency_injector import providers
+
+from prefect_lifespan.engine.slot import ManagedResource
+from prefect_lifespan.errors import LifespanError, UsageError
+from prefect_lifespan.graph.edges import AnyProvider, is_kind, root_of
+from prefect_lifespan.graph.reader import ContainerClass, qualified_name
+from prefect_lifespan.workers import makings
+from prefect_lifespan.workers.places import is_importable, place_of, provider_at
+
+Reduced: TypeAlias = tuple[Any, ...]
+
+# Private, and the only way: `copy.copy` asks the reducers too, a reference would be no copy, and it knows no reducer
+# that sets the state by a function.
+_copiers: dict[type, Any] = copy._copy_dispatch  # type: ignore[attr-defined] # noqa: SLF001
+
+
+def register() -> None:
+    """Register a reducer for every provider class that there is by now; those that have one keep it.
+
+    pickle looks reducers up by the exact class, so this is to be called again when classes may have been added. A
+    class of the user's own that says itself how it is pickled is left alone.
+    """
+    for provider_class in _classes(providers.Provider):
+        if provider_class not in copyreg.dispatch_table and not _says_itself(provider_class):
+            copyreg.pickle(provider_class, _reducer_for(provider_class))
+            if not issubclass(provider_class, ManagedResource):
+                _copiers[provider_class] = _copied
+
+
+def _classes(base: type) -> Iterator[type]:
+    yield base
+    for derived in type.__subclasses__(base):
+        yield from _classes(derived)
+
+
+def _says_itself(provider_class: type) -> bool:
+    own = (c for c in provider_class.__mro__ if c.__module__ != providers.__name__ and c is not object)
+    return any("__reduce__" in vars(c) or "__reduce_ex__" in vars(c) for c in own)
+
+
+def _reducer_for(provider_class: type) -> Any:
+    if issubclass(provider_class, ManagedResource):
+        return _refuse
+    return _reduce_option if issubclass(provider_class, providers.ConfigurationOption) else _reduce
+
+
+def _refuse(resource: ManagedResource) -> NoReturn:
+    slot = getattr(resource, "slot", None)
+    name = "a resource of a lifespan" if slot is None else f"{slot.path} of the lifespan of {slot.ledger.name}"
+    raise UsageError(
+        f"{name} is live and cannot be pickled for another process; do not hand the container or its providers to a "
+        "task, inject what it needs by marker instead: `db: Db = Provide[Container.db]`"
+    )
+
+
+def _reduce(provider: Any) -> Reduced:
+    place = place_of(provider)
+    if place is not None and is_importable(place.container):
+        return _referred_to, tuple(place)
+    container, path = (None, "") if place is None else place
+    made_of, overridden, attributes = makings.read(provider)
+    _register_kinds_of((*provider.related, *made_of.get("declared", ())))
+    state = (container, path, made_of, overridden, attributes)
+    # Made empty, remembered by pickle, then filled: providers may refer to each other in circles.
+    return _arriving, (type(provider), container, path), state, None, None, _fill
+
+
+def _register_kinds_of(others: Iterable[AnyProvider]) -> None:
+    """Register once more where a provider that is pickled next is of a class which is not known yet."""
+    if any(type(other) not in copyreg.dispatch_table for other in others):
+        register()
+
+
+def _referred_to(container: ContainerClass, path: str) -> AnyProvider:
+    found = provider_at(container, path)
+    if found is None:
+        raise LifespanError(
+            f"{qualified_name(container)} declares no {path!r} in this process, but did where it was pickled; both must "
+            "run the same code"
+        )
+    return found
+
+
+def _arriving(provider_class: type, container: ContainerClass | None, path: str) -> AnyProvider:
+    """The provider that this process has already, where it has the class; an empty one otherwise.
+
+    cloudpickle recreates a class once in a process, and sets its attributes each time it arrives: were they other
+    providers each time, markers and open lifespans would stand on ones that the class no longer has.
+    """
+    known = None if container is None else provider_at(container, path)
+    return known if known is not None and type(known) is provider_class else makings.empty(provider_class)
+
+
+def _fill(provider: Any, state: tuple[Any, ...]) -> None:
+    container, path, made_of, overridden, attributes = state
+    if container is None or provider_at(container, path) is not provider:
+        makings.write(provider, made_of, overridden, attributes)
+    elif is_kind(provider, providers.Self):  # made with the class, and knows the class alone
+        provider.set_alt_names(made_of["alt_names"])
+
+
+def _reduce_option(option: Any) -> Reduced:
+    place = place_of(option)
+    if place is not None and is_importable(place.container):
+        return _referred_to, tuple(place)
+    return _option, (root_of(option), option.get_name_segments(), option.is_required())
+
+
+def _option(root: Any, segments: tuple[Any, ...], required: bool) -> Any:
+    first, *others = segments
+    option = getattr(root, first)  # `root[first]` raises TypeError for one that nobody has asked for yet
+    for segment in others:
+        option = option[segment]
+    return option.required() if required else option
+
+
+def _copied(provider: Any) -> Any:
+    """A shallow copy: of what it is made of, like what arrives elsewhere, and referring to the same providers."""
+    if is_kind(provider, providers.ConfigurationOption):
+        return type(provider)(provider.get_name_segments(), root_of(provider), required=provider.is_required())
+    copied = makings.empty(type(provider))
+    makings.write(copied, *makings.read(provider))
+    return copied
+
+
+register()
