@@ -19,12 +19,11 @@ from prefect_lifespan.lifetimes import ProcessResource, TaskResource, resource
 from prefect_lifespan.overriding import override
 from prefect_lifespan.scope import current_container
 from prefect_lifespan.wiring import wire
-from prefect_lifespan.workers import install, register
+from prefect_lifespan.workers import install as _install
 
 __version__ = "0.1.0"
 
-install()
-register()
+_install()
 
 __all__ = [
     "AsyncResourceError",

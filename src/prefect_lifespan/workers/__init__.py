@@ -1,6 +1,11 @@
 """Beyond one process: what of a lifespan travels to worker processes, where it opens there, and when it closes."""
 
-from prefect_lifespan.workers.carrying import install
-from prefect_lifespan.workers.reducers import register
+from prefect_lifespan.workers import carrying, reducers
 
-__all__ = ["install", "register"]
+__all__ = ["install"]
+
+
+def install() -> None:
+    """Let containers be pickled, and scopes travel with Prefect's context; doing it twice does nothing."""
+    reducers.register()
+    carrying.install()
