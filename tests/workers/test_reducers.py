@@ -547,15 +547,15 @@ def test_sub_containers_and_dependencies_of_a_local_container_arrive_connected(s
 
 
 def test_a_long_chain_of_declared_providers_arrives() -> None:
-    names: dict[str, Any] = {"p0": providers.Resource(open_db)}
+    names: dict[str, Any] = {"a0": providers.Resource(open_db)}
     for depth in range(1, 1001):
-        names[f"p{depth}"] = providers.Factory(dict, given=names[f"p{depth - 1}"])
+        names[f"a{depth}"] = providers.Factory(dict, given=names[f"a{depth - 1}"])
     chain: Any = types.new_class("Chain", (containers.DeclarativeContainer,), exec_body=lambda body: body.update(names))
 
-    for sent in (chain, Provide[chain.p1000], chain.p1000):
+    for sent in (chain, Provide[chain.a1000], chain.a1000):
         assert travelled(sent) is not None
     copied = travelled(chain())
-    assert copied.p1000.kwargs["given"] is copied.p999
+    assert copied.a1000.kwargs["given"] is copied.a999
 
 
 def test_a_chain_of_nameless_providers_is_refused_where_the_stack_ends() -> None:
