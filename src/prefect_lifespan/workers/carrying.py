@@ -22,6 +22,7 @@ from prefect_lifespan.engine import CloseReport
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.lifespans.futures import submissions, watch
 from prefect_lifespan.scope import InForce, Scope, current_scope
+from prefect_lifespan.workers import reducers
 from prefect_lifespan.workers.openings import Opening, openings
 from prefect_lifespan.workers.reach import Reach, Runner, RunnerModule, cloudpickled, module_for
 from prefect_lifespan.workers.references import ScopeReference, key_of, layer_reference, lifespan_reference
@@ -109,6 +110,7 @@ def _reference(scope: Scope, runner: Runner) -> ScopeReference:
     reaches = [_reach(module, runner, lifespan) for lifespan in scope.lifespans]
     known = (module, attached := _submitting.get())
     if known not in scope.references:
+        reducers.register()  # classes of providers may have come since
         dumps = cloudpickled if module is None else module.dumps
         scope.references[known] = ScopeReference(
             key=key_of(scope),

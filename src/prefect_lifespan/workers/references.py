@@ -12,8 +12,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from dependency_injector import providers
+
+from prefect_lifespan.engine import Engine
 from prefect_lifespan.errors import UsageError
-from prefect_lifespan.graph.edges import AnyProvider
+from prefect_lifespan.graph.edges import SUB_CONTAINERS, AnyProvider, overriding_of
 from prefect_lifespan.graph.reader import ContainerClass, qualified_name
 from prefect_lifespan.layers import Layer
 from prefect_lifespan.lifetimes import Policy
@@ -83,9 +86,8 @@ class Parts:
     def of(cls, in_force: InForce) -> Parts:
         """Those of an open lifespan."""
         engine = in_force.engine
-        # As the class declares them: the engine's own graph leaves out what a selector has not chosen.
         overrides = {
-            path: engine.overrides[key] for path, key in engine.graph.by_path.items() if key in engine.overrides
+            path: overriding for path, key in engine.graph.by_path.items() if (overriding := _overriding(engine, key))
         }
         return cls(engine.container_class, engine.options.defaults, overrides)
 
@@ -93,6 +95,14 @@ class Parts:
     def loaded(payload: bytes) -> Parts:
         """The parts from bytes."""
         return pickle.loads(payload)  # noqa: S301 - made by the run that this process works for
+
+
+def _overriding(engine: Engine, key: int) -> AnyProvider | None:
+    """What overrides a provider for an opening, or on its class: a class that goes by its import path goes without."""
+    declared = engine.graph.nodes[key].provider
+    if key in engine.overrides or isinstance(declared, (*SUB_CONTAINERS, providers.Dependency)):
+        return engine.overrides.get(key)  # sub-containers and what they are given are overridden by declaring them
+    return overriding_of(declared)
 
 
 def lifespan_reference(lifespan: InForce, link: Link | None, dumps: Dumps) -> LifespanReference:
