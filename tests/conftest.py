@@ -29,6 +29,21 @@ def pytest_unconfigure() -> None:
     _HOME.cleanup()
 
 
+# Tests that wait for real processes, and share what is expensive to start.
+_SLOW = ("workers", "processes")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With several workers, a file stays on one of them, as do all that share clusters; what takes longest goes first."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    for item in items:
+        folder = item.path.parent.name
+        item.add_marker(pytest.mark.xdist_group(folder if folder == "workers" else item.path.as_posix()))
+    items.sort(key=lambda item: item.path.parent.name not in _SLOW)
+
+
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[str]:
     """One embedded Prefect server for the whole session, on loopback; its API's address.
