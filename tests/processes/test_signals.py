@@ -123,6 +123,13 @@ def test_a_running_thread_task_keeps_its_resource_within_the_grace(
             "CancelledError",
             id="after that of an async flow",
         ),
+        pytest.param(
+            "asynchronous_fails_beside_a_task",
+            "raised",
+            "store_async",
+            "ValueError",
+            id="after that of an async flow failed",
+        ),
     ],
 )
 def test_a_thread_task_that_outlasts_the_grace_loses_its_resource_and_the_log_names_it(
