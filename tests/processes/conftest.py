@@ -7,15 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
 
-from tests.processes.running import Programs, Zygote
+from tests.processes.running import ROOT, Programs, Zygote
 
 
 @pytest.fixture(scope="session")
 def zygote(prefect_server: str) -> Iterator[Zygote]:
     """What programs are forked from."""
     environment = {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if not name.startswith("APP_")},
+        "PWD": str(ROOT),
         "PREFECT_API_URL": prefect_server,
         "PREFECT_LOGGING_LEVEL": "INFO",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -23,6 +25,13 @@ def zygote(prefect_server: str) -> Iterator[Zygote]:
     }
     with Zygote.running(environment) as zygote:
         yield zygote
+
+
+@pytest.fixture
+def client(prefect_server: str) -> Iterator[SyncPrefectClient]:
+    """A client of that API."""
+    with get_client(sync_client=True) as client:
+        yield client
 
 
 @pytest.fixture

@@ -13,6 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import UUID
+
+import psycopg
+from prefect.client.orchestration import SyncPrefectClient
+from sqlalchemy import URL
 
 T = TypeVar("T")
 
@@ -27,6 +32,28 @@ def eventually(condition: Callable[[], T], description: str, tell: Callable[[], 
         assert time.monotonic() < deadline, f"never came true: {description}\n{tell()}"
         time.sleep(0.02)
     return result
+
+
+def reaches_state(client: SyncPrefectClient, run: UUID, name: str) -> None:
+    """Wait until a run is in a state."""
+
+    def state() -> str:
+        found = client.read_flow_run(run).state
+        return str(found.name) if found is not None else "none"
+
+    eventually(lambda: state() == name, f"the run is {name}", state)
+
+
+def conninfo(url: URL) -> str:
+    """A database's address as psycopg takes it."""
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def connections(database: psycopg.Connection, name: str) -> int:
+    """How many connections of an application PostgreSQL has."""
+    found = database.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = %s", [name]).fetchone()
+    assert found is not None
+    return int(found[0])
 
 
 @dataclass

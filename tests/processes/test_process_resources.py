@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from signal import SIGINT, SIGTERM
+from signal import SIGINT, SIGKILL, SIGTERM
 
 import pytest
 
@@ -41,14 +41,45 @@ def test_it_closes_at_ctrl_c(programs: Programs) -> None:
     assert script.marks()[-2:] == ["close model none", "close vocabulary none"]
 
 
-def test_sigterm_to_a_script_without_a_handler_closes_nothing(programs: Programs) -> None:
-    """Python runs nothing then: docs/limits.md says what to do."""
-    script = programs.start("process", "wait_for_a_signal")
+@pytest.mark.parametrize("which", ["wait_for_a_signal", "wait_in_a_block", "wait_in_a_flow_in_a_block"])
+def test_sigterm_to_a_script_without_a_handler_closes_nothing_of_its_own(programs: Programs, which: str) -> None:
+    """Python runs nothing then, and Prefect ends a flow's process so: docs/limits.md says what to do."""
+    script = programs.start("process", which)
     script.reaches("body")
     script.send(SIGTERM)
 
     assert script.ends() == -SIGTERM
-    assert script.marks() == ["open vocabulary", "open model", "body"]
+    assert script.marks()[-1] == "body"
+
+
+@pytest.mark.parametrize("which", ["wait_in_a_block", "wait_in_a_flow_in_a_block"])
+def test_with_the_handler_that_the_limits_advise_sigterm_closes_a_block_and_what_is_of_the_process(
+    programs: Programs, which: str
+) -> None:
+    script = programs.start("process", which, "handler")
+    script.reaches("body")
+    script.send(SIGTERM)
+
+    assert script.ends() == 143
+    assert script.marks()[-3:] == ["close db SystemExit", "close model SystemExit", "close vocabulary SystemExit"]
+
+
+def test_with_that_handler_sigterm_closes_what_is_of_the_process_outside_any_block(programs: Programs) -> None:
+    script = programs.start("process", "wait_for_a_signal", "handler")
+    script.reaches("body")
+    script.send(SIGTERM)
+
+    assert script.ends() == 143
+    assert script.marks()[-2:] == ["close model none", "close vocabulary none"]
+
+
+def test_sigkill_closes_nothing(programs: Programs) -> None:
+    script = programs.start("process", "wait_in_a_block")
+    script.reaches("body")
+    script.send(SIGKILL)
+
+    assert script.ends() == -SIGKILL
+    assert script.marks() == ["open vocabulary", "open model", "open db", "body"]
 
 
 def test_many_runs_and_threads_share_one(programs: Programs) -> None:
@@ -92,3 +123,13 @@ def test_sigterm_in_a_flow_closes_it_with_the_last_lifespan(programs: Programs) 
     assert script.marks()[-3:] == [
         "close db TerminationSignal", "close model TerminationSignal", "close vocabulary TerminationSignal",
     ]  # fmt: skip
+
+
+def test_sigterm_in_an_async_flow_closes_it_at_the_end_of_the_process(programs: Programs) -> None:
+    """What Prefect raises ends the event loop and then the script, as any exception does."""
+    script = programs.start("process", "wait_in_an_asynchronous_flow")
+    script.reaches("body")
+    script.send(SIGTERM)
+
+    assert script.ends() == 1
+    assert script.marks()[-3:] == ["close db CancelledError", "close model none", "close vocabulary none"]

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectNotFound
 from prefect.flow_runs import suspend_flow_run
 from prefect.states import Cancelling
+from sqlalchemy import URL
 
-from tests.processes.running import Program, Programs, Zygote, eventually
-
-
-@pytest.fixture
-def client(prefect_server: str) -> Iterator[SyncPrefectClient]:
-    with get_client(sync_client=True) as client:
-        yield client
+from tests.processes.running import Program, Programs, Zygote, connections, conninfo, eventually, reaches_state
 
 
 @dataclass
@@ -31,28 +29,59 @@ class Serving:
     runner: Program
     worker: Program
     runs: dict[str, UUID]
+    warehouse: Path  # where the application's settings tell the worker's runs to keep their history,
+    reports: Path  # and to report on it
+
+
+@pytest.fixture(scope="session")
+def database(request: pytest.FixtureRequest) -> Iterator[psycopg.Connection | None]:
+    """A PostgreSQL that sees whether a run holds a connection; None where none can be started."""
+    try:
+        url: URL = request.getfixturevalue("postgres_url")
+    except pytest.skip.Exception:
+        yield None
+        return
+    with psycopg.connect(conninfo(url), autocommit=True) as connection:
+        yield connection
 
 
 @pytest.fixture(scope="module")
-def serving(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    """All flows of `programs.served`, served by a runner; one of them also deployed to a worker by a prefect.yaml."""
-    programs = Programs(zygote, tmp_path_factory.mktemp("serving"))
-    polling = {"PREFECT_RUNNER_POLL_FREQUENCY": "1", "PREFECT_WORKER_QUERY_SECONDS": "1"}
-    runner = programs.start("served", **polling)
+def serving(
+    request: pytest.FixtureRequest,
+    zygote: Zygote,
+    tmp_path_factory: pytest.TempPathFactory,
+    database: psycopg.Connection | None,
+) -> Iterator[Serving]:
+    """The flows of `programs.served` and the application's own, served by a runner or deployed to a worker."""
+    folder = tmp_path_factory.mktemp("serving")
+    warehouse, reports = folder / "warehouse.db", folder / "reports"
+    programs = Programs(zygote, folder)
+    environment = {
+        "PREFECT_RUNNER_POLL_FREQUENCY": "1",
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "DATABASE_URL": conninfo(request.getfixturevalue("postgres_url")) if database is not None else "",
+        "APP_WAREHOUSE__URL": f"sqlite:///{warehouse}",
+        "APP_REPORTS__FOLDER": str(reports),
+    }
+    runner = programs.start("served", **environment)
     with get_client(sync_client=True) as client:
         client.create_work_pool(WorkPoolCreate(name="processes", type="process"), overwrite=True)
         file = str(Path(__file__).parent / "programs" / "prefect.yaml")
-        deploying = programs.start("prefect.__main__", "--no-prompt", "deploy", "--all", "--prefect-file", file)
+        deploy = ("prefect.__main__", "--no-prompt", "deploy", "--all")
+        deploying = [programs.start(*deploy, "--prefect-file", file), programs.start(*deploy)]
         runs = {
             "triggered": trigger(client, "stores/served", label="triggered"),
             "patient": trigger(client, "suspends/served", label="patient"),
             "held": trigger(client, "is-suspended/served", label="held"),
             "unwanted": trigger(client, "stores/served", label="unwanted", wait=True),
         }
-        assert deploying.ends() == 0, deploying.log()
-        worker = programs.start("prefect.__main__", "worker", "start", "--pool", "processes", **polling)
+        for each in deploying:
+            assert each.ends() == 0, each.log()
+        worker = programs.start("prefect.__main__", "worker", "start", "--pool", "processes", **environment)
         runs["refused"] = trigger(client, "stores/deployed", label="refused", wait=True)
-    yield Serving(runner, worker, runs)
+        runs["recalled"] = trigger(client, "waits-on-a-loop/deployed", label="recalled")
+        runs["history"] = trigger(client, "run-history/run-history")
+    yield Serving(runner, worker, runs, warehouse, reports)
     runner.kill()
     worker.kill()
 
@@ -68,16 +97,6 @@ def trigger(client: SyncPrefectClient, name: str, **parameters: object) -> UUID:
 
     found = eventually(deployment, f"{name} is deployed")
     return client.create_flow_run_from_deployment(found.id, parameters=parameters).id
-
-
-def reaches_state(client: SyncPrefectClient, run: UUID, name: str) -> None:
-    """Wait until a run is in a state."""
-
-    def state() -> str:
-        found = client.read_flow_run(run).state
-        return str(found.name) if found is not None else "none"
-
-    eventually(lambda: state() == name, f"the run is {name}", state)
 
 
 def of(label: str, program: Program) -> list[str]:
@@ -132,39 +151,80 @@ def test_a_triggered_run_opens_and_closes_in_its_own_process(client: SyncPrefect
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("label", ["unwanted", "refused"], ids=["by a runner", "by a worker"])
+@pytest.mark.parametrize(
+    ("label", "reached", "closed"),
+    [
+        pytest.param(
+            "unwanted",
+            ["body, db open", "stored 3, ledger open"],
+            ["close ledger TerminationSignal", "close db TerminationSignal"],
+            id="by a runner",
+        ),
+        pytest.param(
+            "refused",
+            ["body, db open", "stored 3, ledger open"],
+            ["close ledger TerminationSignal", "close db TerminationSignal"],
+            id="by a worker",
+        ),
+        pytest.param(
+            "recalled",
+            ["body, feed open"],
+            ["close feed CancelledError", "close ledger CancelledError", "close db CancelledError"],
+            id="by a worker, asynchronous",
+        ),
+    ],
+)
 def test_a_run_cancelled_through_the_api_closes_and_its_hooks_fire(
-    client: SyncPrefectClient, serving: Serving, label: str
+    client: SyncPrefectClient,
+    serving: Serving,
+    database: psycopg.Connection | None,
+    label: str,
+    reached: list[str],
+    closed: list[str],
 ) -> None:
     program = serving.runner if label == "unwanted" else serving.worker
-    program.reaches(f"{label} body, db open", f"{label} stored 3, ledger open")
+    program.reaches(*(f"{label} {line}" for line in reached))
+    lost = 0
+    if database is not None:
+        lost = abandoned(database)
+        assert connections(database, label) == 1
     client.set_flow_run_state(serving.runs[label], Cancelling())
     reaches_state(client, serving.runs[label], "Cancelled")
     program.reaches(f"{label} hook Cancelling")
 
-    closes = [line for line in of(label, program) if line.startswith("close")]
-    assert closes == ["close ledger TerminationSignal", "close db TerminationSignal"]
+    assert [line for line in of(label, program) if line.startswith("close")] == closed
+    if database is not None:
+        eventually(lambda: connections(database, label) == 0, "the database has no connection of the run")
+        assert abandoned(database) == lost
 
 
-def test_a_deployments_form_shows_no_injected_name(client: SyncPrefectClient, serving: Serving) -> None:
-    deployment = client.read_deployment_by_name("stores/deployed")
+def abandoned(database: psycopg.Connection) -> int:
+    """How many connections PostgreSQL has lost: their process ended without closing them."""
+    query = "SELECT sessions_abandoned FROM pg_stat_database WHERE datname = current_database()"
+    found = database.execute(query).fetchone()
+    assert found is not None
+    return int(found[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [("stores/deployed", ["label", "wait"]), ("run-history/run-history", ["since", "full", "report"])],
+)
+def test_a_deployments_form_shows_no_injected_name(
+    client: SyncPrefectClient, serving: Serving, name: str, parameters: list[str]
+) -> None:
+    deployment = client.read_deployment_by_name(name)
 
     form = deployment.parameter_openapi_schema
     assert form is not None
-    assert list(form["properties"]) == ["label", "wait"]
+    assert list(form["properties"]) == parameters
 
 
-def test_a_paused_run_keeps_its_resources_open(client: SyncPrefectClient, programs: Programs) -> None:
-    program = programs.start("runs", "pausing")
-    program.reaches("open cache")
-    found = eventually(lambda: [line for line in program.marks() if line.startswith("run ")], "the run tells its id")
-    run = UUID(found[0].split()[1])
-    reaches_state(client, run, "Paused")
-    assert not any(line.startswith("close") for line in program.marks())
-    client.resume_flow_run(run)
+def test_the_application_as_its_own_prefect_yaml_deploys_it_runs_with_the_workers_settings(
+    client: SyncPrefectClient, serving: Serving
+) -> None:
+    reaches_state(client, serving.runs["history"], "Completed")
 
-    assert program.ends() == 0
-    marks = [line for line in program.marks() if not line.startswith("run ")]
-    assert marks == [
-        "open db", "open ledger", "open cache", "resumed", "close cache none", "close ledger none", "close db none",
-    ]  # fmt: skip
+    with closing(sqlite3.connect(serving.warehouse)) as warehouse:
+        assert warehouse.execute("SELECT count(*) FROM watermarks").fetchone() == (1,)
+    assert [report.suffix for report in serving.reports.iterdir()] == [".html"]

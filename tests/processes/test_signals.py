@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from signal import SIGINT, SIGTERM, Signals
+from uuid import UUID
 
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 
-from tests.processes.running import Programs
+from tests.processes.running import Program, Programs
 
 NAMES = {SIGTERM: "TerminationSignal", SIGINT: "KeyboardInterrupt"}
 
@@ -78,39 +81,81 @@ def test_a_signal_in_a_task_closes_its_resource_then_the_runs(programs: Programs
 
 
 @pytest.mark.parametrize(
-    ("which", "signal"),
-    [("threads", SIGTERM), ("threads", SIGINT), ("threads_of_an_asynchronous_flow", SIGTERM)],
+    ("which", "where", "signal"),
+    [
+        pytest.param("threads", "body", SIGTERM, id="in the body"),
+        pytest.param("threads", "body", SIGINT, id="in the body, by Ctrl-C"),
+        pytest.param("threads_of_an_asynchronous_flow", "body", SIGTERM, id="in the body of an async flow"),
+        pytest.param("waits_for_a_task", "returned", SIGTERM, id="after it returned"),
+        pytest.param("asynchronous_waits_for_a_task", "returned", SIGTERM, id="after that of an async flow returned"),
+        pytest.param("fails_beside_a_task", "raised", SIGTERM, id="after it failed"),
+        pytest.param("asynchronous_fails_beside_a_task", "raised", SIGTERM, id="after that of an async flow failed"),
+    ],
 )
 def test_a_running_thread_task_keeps_its_resource_within_the_grace(
-    programs: Programs, which: str, signal: Signals
+    programs: Programs, which: str, where: str, signal: Signals
 ) -> None:
     run = programs.start("runs", which)
     run.tell("interrupt me")
-    run.reaches("body", "task began")
+    run.reaches(where, "task began")
     run.send(signal)
     run.tell("finish")
 
     assert run.ends() != 0
     marks = run.marks()
-    assert "task found db open" in marks
-    assert marks.index("task found db open") < next(i for i, line in enumerate(marks) if line.startswith("close"))
+    found = f"task found {'feed' if 'async' in which else 'db'} open"
+    assert found in marks
+    assert marks.index(found) < next(i for i, line in enumerate(marks) if line.startswith("close"))
 
 
-@pytest.mark.parametrize("which", ["threads", "threads_of_an_asynchronous_flow"])
+@pytest.mark.parametrize(
+    ("which", "where", "task", "outcome"),
+    [
+        pytest.param("threads", "body", "store", "TerminationSignal", id="in the body"),
+        pytest.param(
+            "threads_of_an_asynchronous_flow", "body", "store_async", "CancelledError", id="in that of an async flow"
+        ),
+        pytest.param("waits_for_a_task", "returned", "store", "TerminationSignal", id="after it"),
+        pytest.param(
+            "asynchronous_waits_for_a_task",
+            "returned",
+            "store_async",
+            "CancelledError",
+            id="after that of an async flow",
+        ),
+        pytest.param(
+            "asynchronous_fails_beside_a_task",
+            "raised",
+            "store_async",
+            "ValueError",
+            id="after that of an async flow failed",
+        ),
+    ],
+)
 def test_a_thread_task_that_outlasts_the_grace_loses_its_resource_and_the_log_names_it(
-    programs: Programs, which: str
+    programs: Programs, which: str, where: str, task: str, outcome: str
 ) -> None:
     run = programs.start("runs", which)
     run.tell("interrupt me")
-    run.reaches("body", "task began")
+    run.reaches(where, "task began")
     run.send(SIGTERM)
-    run.reaches("close db TerminationSignal" if which == "threads" else "close db CancelledError")
-    assert "task found db open" not in run.marks()
+    run.reaches(f"close db {outcome}")
+    assert not any(line.startswith("task found") for line in run.marks())
     run.tell("finish")
 
     assert run.ends() != 0
-    told = next(line for line in run.log().splitlines() if "Still running after a grace of 2 s" in line)
-    assert re.search(r"'%s' \(task run [0-9a-f-]{36}\)" % ("store" if which == "threads" else "store_async"), told)
+    told = next(line for line in sent_by(run) if line.startswith("Still running after a grace of 2 s"))
+    assert re.search(rf"'{task}' \(task run [0-9a-f-]{{36}}\)", told)
+    assert told in run.log()
+
+
+def sent_by(run: Program) -> list[str]:
+    """What the API has of the log of a program's flow run."""
+    found = re.search("runs/flow-run/([0-9a-f-]{36})", run.log())
+    assert found is not None
+    of_the_run = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[UUID(found[1])]))
+    with get_client(sync_client=True) as client:
+        return [log.message for log in client.read_logs(of_the_run)]
 
 
 @pytest.mark.parametrize("signal", [SIGTERM, SIGINT])

@@ -13,7 +13,11 @@ import signal
 import sys
 from typing import Any
 
-import prefect.main  # noqa: F401 - what every program imports
+import prefect.flow_engine  # what every run of a flow imports
+import prefect.main
+import prefect.task_engine  # noqa: F401
+from prefect.context import refresh_global_settings_context
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 import prefect_lifespan  # noqa: F401 - the same
 
@@ -49,6 +53,8 @@ def become(command: Command) -> None:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
     os.environ.update(command["environment"])
+    if any(name.startswith("PREFECT_") for name in command["environment"]):
+        refresh_global_settings_context()  # Prefect has read the environment when it was imported
     sys.argv = [command["module"], *command["arguments"]]
 
 
@@ -56,4 +62,6 @@ if __name__ == "__main__":
     to_run = serve()
     if to_run is not None:
         become(to_run)
-        runpy.run_module(to_run["module"], run_name="__main__", alter_sys=True)
+        # Heartbeats hold up the end of each run for a second; no environment variable can say that there are none.
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+            runpy.run_module(to_run["module"], run_name="__main__", alter_sys=True)

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import MissingContextError, Pause, TerminationSignal
-from prefect.logging.loggers import flow_run_logger, get_run_logger
+from prefect.logging.loggers import flow_run_logger, get_logger, get_run_logger
 from prefect.utilities.visualization import get_task_viz_tracker
 
 from prefect_lifespan.engine import library_logger
@@ -35,6 +35,12 @@ def flow_logger() -> Logger:
     if context is None or context.flow_run is None:
         return library_logger
     return flow_run_logger(context.flow_run, context.flow)
+
+
+def send_log() -> None:
+    """Send what flow runs have logged: Prefect does so every other second, and a process that is terminated dies before."""
+    for handler in get_logger("flow_runs").handlers:
+        handler.flush()
 
 
 def run_logger() -> Logger:

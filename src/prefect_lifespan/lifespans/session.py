@@ -20,7 +20,7 @@ from prefect_lifespan.graph import graph_of
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.layers import providers_for
 from prefect_lifespan.lifespans.futures import Future, PendingFutures, futures_in, watch_submissions
-from prefect_lifespan.lifespans.prefect_run import flow_logger, is_suspension, is_termination, run_name
+from prefect_lifespan.lifespans.prefect_run import flow_logger, is_suspension, is_termination, run_name, send_log
 from prefect_lifespan.lifetimes import Policy
 from prefect_lifespan.scope import InForce, Scope, current_scope
 
@@ -210,46 +210,51 @@ class Session:
                 except BaseException as interruption:  # a second signal: the others are tried all the same
                     report.interrupted(interruption)
             report.merge(self._in_force.engine.close(told))
-        for engine in self._leave_process(outcome or report.interruption):
+        for engine in self._leave_process(report.interruption or outcome):
             report.merge(engine.close(self._told(outcome)))
+        if is_termination(report.interruption or outcome) and not self._joined:
+            try:
+                send_log()
+            except BaseException as interruption:  # a second signal
+                report.interrupted(interruption)
         report.settle()
 
     async def aclose(self, outcome: BaseException | None) -> None:
         """The same on the running event loop, whatever cancels the caller meanwhile."""
+        report = CloseReport(self._settings.container.__qualname__, outcome)
+        if self._grace(outcome) is None:
+            # Signals are not held back yet: nothing else ends a waiting that has no limit.
+            try:
+                await self.pending.wait_async(only=self._returned)
+                self._cancel_queued(outcome)
+                await self.pending.wait_async()
+            except BaseException as interruption:
+                report.interrupted(interruption)
         with held_signals.back():
-            report = await self._close_on_loop(outcome)
+            await self._close_on_loop(report)
         report.settle()
 
-    async def _close_on_loop(self, outcome: BaseException | None) -> CloseReport:
-        report = CloseReport(self._settings.container.__qualname__, outcome)
-        grace = self._grace(outcome)
-        try:
-            await self.pending.wait_async(grace, self._returned)
-            self._cancel_queued(outcome)
-            if not await self.pending.wait_async(grace):
-                self._tell_left_behind(grace)
-        except BaseException as interruption:
-            report.interrupted(interruption)
-            self.pending.cancel_queued()
-            with CancelScope(shield=True):
-                waiting = self.pending.wait_async(TERMINATION_GRACE_SECONDS)
-                report.interrupted(await uninterrupted(waiting, self._tell_unless))
+    async def _close_on_loop(self, report: CloseReport) -> None:
+        outcome, ending = report.outcome, report.interruption or report.outcome
         # Prefect's timeouts are anyio's, and cancel again at each turn of the event loop as long as one waits.
         with CancelScope(shield=True):
+            if (grace := self._grace(ending)) is not None:
+                self.pending.cancel_queued()
+                waiting = self.pending.wait_async(grace)
+                report.interrupted(await uninterrupted(waiting, self._tell_unless))
             if not self._joined:
                 told = self._told(outcome) or report.interruption
                 for reached in self._in_force.elsewhere():
                     closing = asyncio.to_thread(reached.close, told, grace)
                     report.interrupted(await uninterrupted(closing, report.merge))
                 report.merge(await self._in_force.engine.aclose(told))
-            for engine in self._leave_process(outcome or report.interruption):
+            for engine in self._leave_process(ending):
                 closing = asyncio.to_thread(engine.close, self._told(outcome))
                 report.interrupted(await uninterrupted(closing, report.merge))
         try:
             await checkpoint_if_cancelled()
         except asyncio.CancelledError as cancelled:
             report.interrupted(cancelled)
-        return report
 
     def _wanted(self, engine: Engine) -> Sequence[Any]:
         eager = self._settings.eager

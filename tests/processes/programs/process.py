@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
+import signal
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -64,6 +66,27 @@ def wait_for_a_signal_in_a_flow() -> None:
     flow(lifespan(App)(wait_for_a_signal))()
 
 
+def wait_in_a_block() -> None:
+    with lifespan(App):
+        wait_for_a_signal()
+
+
+def wait_in_a_flow_in_a_block() -> None:
+    with lifespan(App):
+        wait_for_a_signal_in_a_flow()
+
+
+def wait_in_an_asynchronous_flow() -> None:
+    @flow
+    @lifespan(App)
+    async def waiting() -> None:
+        use()
+        mark("body")
+        await asyncio.Event().wait()
+
+    asyncio.run(waiting())
+
+
 def many() -> None:
     with ThreadPoolExecutor(3) as pool:
         runs = [pool.submit(contextvars.copy_context().run, run) for _ in range(3)]
@@ -103,4 +126,6 @@ def overridden() -> None:
 
 
 if __name__ == "__main__":
+    if "handler" in sys.argv:  # as docs/limits.md advises
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     globals()[sys.argv[1]]()

@@ -9,12 +9,14 @@ import threading
 from dependency_injector import containers, providers
 from prefect import flow, pause_flow_run, task
 from prefect.context import FlowRunContext
+from prefect.flow_runs import apause_flow_run, asuspend_flow_run
 
 from prefect_lifespan import Provide, TaskResource, inject, lifespan
 from prefect_lifespan.lifespans import session
 from tests.processes.programs.marks import (
     Handle,
     asynchronous,
+    await_order,
     blocking,
     mark,
     slow,
@@ -138,10 +140,40 @@ async def threads_of_an_asynchronous_flow() -> None:
 
 @task
 @inject
-def store_async(db: Handle = Provide[Asynchronous.db]) -> None:
+def store_async(feed: Handle = Provide[Asynchronous.feed]) -> None:
     mark("task began")
     wait_for_order("finish")
-    mark(f"task found db {db.state}")
+    mark(f"task found feed {feed.state}")
+
+
+@flow
+@lifespan(Blocking)
+def waits_for_a_task() -> None:
+    store.submit()
+    mark("returned")
+
+
+@flow
+@lifespan(Blocking)
+def fails_beside_a_task() -> None:
+    store.submit()
+    mark("raised")
+    raise ValueError("of the body")
+
+
+@flow
+@lifespan(Asynchronous)
+async def asynchronous_waits_for_a_task() -> None:
+    store_async.submit()
+    mark("returned")
+
+
+@flow
+@lifespan(Asynchronous)
+async def asynchronous_fails_beside_a_task() -> None:
+    store_async.submit()
+    mark("raised")
+    raise ValueError("of the body")
 
 
 @flow
@@ -207,15 +239,53 @@ def with_a_late_submitted_task() -> None:
     late_task_of_a_thread.submit().result()
 
 
-@flow
-@lifespan(Blocking)
-def pausing() -> None:
+def tell_the_runs_id() -> None:
     context = FlowRunContext.get()
     assert context is not None
     assert context.flow_run is not None
     mark(f"run {context.flow_run.id}")
+
+
+@flow
+@lifespan(Blocking)
+def pausing() -> None:
+    tell_the_runs_id()
     pause_flow_run(timeout=120, poll_interval=1)
     mark("resumed")
+
+
+@flow
+@lifespan(Asynchronous)
+async def asynchronous_pausing() -> None:
+    tell_the_runs_id()
+    await apause_flow_run(timeout=120, poll_interval=1)
+    mark("resumed")
+
+
+@task(persist_result=True)
+@inject
+async def keep(rows: int, feed: Handle = Provide[Asynchronous.feed]) -> int:
+    mark(f"kept {rows}, feed {feed.state}")
+    return rows
+
+
+@flow(persist_result=True)
+@lifespan(Asynchronous)
+async def suspending() -> None:
+    await keep(1)
+    mark("suspends")
+    await asuspend_flow_run(timeout=300, key="once")
+    mark("goes on")
+
+
+@flow(persist_result=True)
+@lifespan(Asynchronous)
+async def suspended_from_outside() -> None:
+    await keep(1)
+    mark("body")
+    await await_order("go on")
+    await keep(2)
+    mark("goes on")
 
 
 @task(timeout_seconds=1)

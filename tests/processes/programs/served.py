@@ -5,15 +5,17 @@ Lines are marked with the label that a run is given; its resources get it from t
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
+import psycopg
 from dependency_injector import containers, providers
 from prefect import flow, serve, suspend_flow_run, task
 
 from prefect_lifespan import Provide, inject, lifespan
 from tests.processes.programs import marks
-from tests.processes.programs.marks import Handle, mark, wait_for_order
+from tests.processes.programs.marks import Handle, await_order, mark, wait_for_order
 
 
 def open_db(label: str) -> Iterator[Handle]:
@@ -24,13 +26,31 @@ def open_ledger(label: str, db: Handle) -> Iterator[Handle]:
     yield from marks.blocking(f"{label} ledger", db)
 
 
+def open_witness(label: str) -> Iterator[None]:
+    """A connection that a real database sees, where the test has one."""
+    if url := os.environ.get("DATABASE_URL"):
+        with psycopg.connect(url, application_name=label):
+            yield
+    else:
+        yield
+
+
 class App(containers.DeclarativeContainer):
     label = providers.Object("no")
+    witness = providers.Resource(open_witness, label)
     db = providers.Resource(open_db, label)
     ledger = providers.Resource(open_ledger, label, db)
 
 
-for_label = lifespan(App, overrides=lambda label, **_: {"label": label})
+class Asynchronous(App):
+    feed = providers.Resource(marks.asynchronous, providers.Callable("{} feed".format, App.label), App.ledger)
+
+
+def of_the_run(label: str, **_: object) -> dict[str, object]:
+    return {"label": label}
+
+
+for_label = lifespan(App, overrides=of_the_run)
 
 
 def cancelled(flow: Any, flow_run: Any, state: Any) -> None:
@@ -71,6 +91,13 @@ def is_suspended(label: str) -> None:
     wait_for_order(f"{label} go on")
     store(label, 2)
     mark(f"{label} goes on")
+
+
+@flow(on_cancellation=[cancelled])
+@lifespan(Asynchronous, overrides=of_the_run)
+async def waits_on_a_loop(label: str, feed: Handle = Provide[Asynchronous.feed]) -> None:
+    mark(f"{label} body, feed {feed.state}")
+    await await_order(f"{label} go on")
 
 
 if __name__ == "__main__":
