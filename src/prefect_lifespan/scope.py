@@ -12,7 +12,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Hashable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar, Token
-from typing import Any
+from typing import Any, cast
 
 from dependency_injector import containers
 
@@ -288,6 +288,9 @@ def current_container(container: ContainerClass | None = None) -> containers.Dyn
         ...     current_container(App).greeting()
         'hello'
     """
+    stand_in = surroundings.stand_in()
+    if stand_in is not None:
+        return cast("containers.DynamicContainer", stand_in)
     scope = current_scope()
     found = scope.innermost(container)
     if found is None:

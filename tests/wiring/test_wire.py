@@ -121,3 +121,11 @@ def test_wiring_again_after_unwiring_works() -> None:
 def test_what_is_no_container_class_is_refused() -> None:
     with pytest.raises(TypeError, match="expected a container class"):
         wire(Services(), modules=[wired_services])  # pyright: ignore[reportArgumentType]
+
+
+def test_a_wired_function_in_a_flow_that_is_drawn_opens_nothing(wired: None) -> None:
+    from prefect.utilities.visualization import TaskVizTracker
+
+    with lifespan(Services, eager=False), TaskVizTracker():
+        wired_services.query("orders")
+    assert events == []
