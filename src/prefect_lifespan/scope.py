@@ -171,6 +171,12 @@ class Scope:
         """Every engine in force, innermost first, as the overrides in force see it."""
         return (lifespan.under(self.layers) for lifespan in reversed(self.lifespans))
 
+    def view(self, engine: Engine) -> Engine:
+        """An engine in force as the unit of work sees it, whose task resources are its own."""
+        if self.unit is None or self.unit.attempt != surroundings.attempt():
+            return engine
+        return self.unit.view_of(engine)
+
     def overrides_for(self, container: ContainerClass) -> Mapping[int, Any]:
         """Providers of `container` that are overridden here, by identity; inner layers win."""
         return {
@@ -300,7 +306,4 @@ def current_container(container: ContainerClass | None = None) -> containers.Dyn
             f"{wanted} is open here (open: {open_here}). Call this inside a flow decorated with @lifespan, in a task "
             "it calls, or inside `with lifespan(...)`."
         )
-    engine = found.under(scope.layers)
-    if scope.unit is not None and scope.unit.attempt == surroundings.attempt():
-        engine = scope.unit.view_of(engine)
-    return engine.instance
+    return scope.view(found.under(scope.layers)).instance
