@@ -57,9 +57,9 @@ class InForce:
             if view is None:
                 overrides = {key: provider for layer in newer for key, provider in layer.by_key().items()}
                 ledger = self.engine.ledger
-                view = self.engine.derive(lambda _: False, name=ledger.name, overrides=overrides, loop=ledger.loop)
-                self._views[newer] = view
-                self.engine.children.append(view)
+                view = self._views[newer] = self.engine.derive(
+                    lambda _: False, name=ledger.name, lasts=True, overrides=overrides, loop=ledger.loop
+                )
             return view
 
 
