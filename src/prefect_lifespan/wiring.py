@@ -46,7 +46,8 @@ def wire(
 
     Raises:
         TypeError: `container` is not a container class.
-        LifespanError: when such a function is called and no lifespan of the container is in force there.
+        LifespanError: when such a function is called and no lifespan of the container is in force there; or when it
+            asks for a `TaskResource` and is not called by a task or function with this library's `inject`.
 
     Example:
         >>> import sys

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from dependency_injector import containers, providers
 
-from prefect_lifespan import Closing, Provide, TaskResource, current_container, inject, lifespan
+from prefect_lifespan import Closing, Provide, Provider, TaskResource, current_container, inject, lifespan
 
 RECORD: list[str] = []
 NUMBERS = count(1)
@@ -164,6 +164,18 @@ def test_a_task_resource_is_shared_by_the_helpers_of_a_call_and_fresh_for_the_ne
         *("open session 2", "commit session 2", "open session 3", "commit session 3"),
         *("end of the body", "commit engine 1"),
     ] == RECORD
+
+
+def test_closing_of_a_provider_of_a_task_resource_opens_it_when_it_is_called():
+    @inject
+    def use(
+        session: str = Provide[App.session], provider: providers.Provider[str] = Closing[Provider[App.session]]
+    ) -> tuple[str, str, str]:
+        return session, provider(), provider()
+
+    with lifespan(App, eager=False):
+        assert use() == ("session 1", "session 2", "session 2")
+    assert RECORD == ["open session 1", "open session 2", "commit session 2", "commit session 1"]
 
 
 def test_a_task_resource_rolls_back_where_the_call_failed():

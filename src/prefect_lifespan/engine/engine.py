@@ -29,6 +29,7 @@ from prefect_lifespan.engine.instance import (
     copy_providers,
     instantiate,
     override_all,
+    own_keys,
     with_choices,
     withhold_singletons,
 )
@@ -123,7 +124,7 @@ class Engine:
         sources = {key: node.provider for key, node in graph.nodes.items()}
         shared = engine._of_the_process() if of_a_run else {}
         try:
-            engine.instances, memo = copy_providers(graph, sources, _bound(graph), engine._manage, shared)
+            engine.instances, memo = copy_providers(graph, sources, own_keys(graph), engine._manage, shared)
             instance = engine._instance = instantiate(container, memo)
         except (errors.Error, TypeError) as error:
             # A lock or a client among the arguments; dependency-injector names some of these places, and not others.
@@ -157,7 +158,7 @@ class Engine:
         child = Engine(
             self.container_class, graph, name=name, options=self.options, overrides=combined, loop=loop, parent=self
         )
-        bound = _bound(graph)
+        bound = own_keys(graph)
         copied = graph.reaching(lambda node: node.key in new or affected(node))
         copied |= {key for key in graph.nodes if key not in self.instances}
         sources = {key: self.instances.get(key, node.provider) for key, node in graph.nodes.items()}
@@ -166,6 +167,7 @@ class Engine:
         )
         override_all(child.instances, new)
         child.graph = with_choices(graph, child.instances)
+        child.serves_tasks = self.serves_tasks
         self.dependents.add(child, lasts=lasts)
         return child
 
@@ -249,6 +251,7 @@ class Engine:
             LifespanClosedError: the lifespan has ended.
             Exception: an initialiser's own, with a note of what it opened for whom.
         """
+        self._refuse_task_resources(slots)
         asynchronous = [slot.path for slot in slots if slot.node.is_async and slot.state is State.PENDING]
         if asynchronous and not self.ledger.ended:
             raise AsyncResourceError(asynchronous, where)
@@ -267,6 +270,7 @@ class Engine:
         Cancelling the caller does not cancel an opening that others may wait for, unless it is the one that opens the
         lifespan (`in_callers_context`).
         """
+        self._refuse_task_resources(slots)
         inherited = [slot for slot in slots if slot.ledger is not self.ledger and slot.state is not State.OPEN]
         if inherited and self.parent is not None:
             await self.parent.aopen(inherited, where)
@@ -286,13 +290,17 @@ class Engine:
             self._annotate(error, own)
             raise
 
+    def _refuse_task_resources(self, slots: Iterable[Slot]) -> None:
+        """Here they would live as long as a run, and be shared by its tasks."""
+        for slot in slots:
+            if slot.node.lifetime is Lifetime.TASK and not self.serves_tasks:
+                raise LifespanError(
+                    f"{slot.path} is a TaskResource: it lives as long as a task run or an injected call, and the "
+                    "container of a whole run cannot hand it out; take it as a parameter under prefect_lifespan's @inject"
+                )
+
     def demand(self, slot: Slot) -> None:
         """Open what was asked for by calling its provider, and what it needs."""
-        if slot.node.lifetime is Lifetime.TASK and not self.serves_tasks:
-            raise LifespanError(
-                f"{slot.path} is a TaskResource: it lives as long as a task run or an injected call, and the container "
-                "of a whole run cannot hand it out; take it as an injected parameter"
-            )
         self.open(self.needed([slot.node.key]), f"a call of {slot.path}")
 
     def needs(self, slot: Slot) -> list[Slot]:
@@ -383,14 +391,6 @@ class Engine:
 
 
 process_engines: ProcessEngines[Engine] = ProcessEngines()
-
-
-def _bound(graph: Graph) -> set[int]:
-    """What an engine makes its own: all that the container declares, and what of an override refers to it.
-
-    Other providers that an override brings are used as they are.
-    """
-    return graph.reaching(lambda node: not node.foreign or node.lifetime is not None)
 
 
 def _owner(loop: asyncio.AbstractEventLoop | None, parent: Engine | None) -> asyncio.Task[Any] | None:
