@@ -14,7 +14,7 @@ import uuid
 from collections.abc import AsyncGenerator, Callable, Generator, Hashable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar, Token
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from dependency_injector import containers
 
@@ -92,9 +92,9 @@ class InForce:
             if view is None:
                 overrides = {key: provider for layer in newer for key, provider in layer.by_key().items()}
                 ledger = self.engine.ledger
-                view = self.engine.derive(lambda _: False, name=ledger.name, overrides=overrides, loop=ledger.loop)
-                self._views[newer] = view
-                self.engine.children.append(view)
+                view = self._views[newer] = self.engine.derive(
+                    lambda _: False, name=ledger.name, lasts=True, overrides=overrides, loop=ledger.loop
+                )
             return view
 
 
@@ -207,6 +207,12 @@ class Scope:
     def engines(self) -> Iterator[Engine]:
         """Every engine in force, innermost first, as the overrides in force see it."""
         return (lifespan.under(self.layers) for lifespan in reversed(self.lifespans))
+
+    def view(self, engine: Engine) -> Engine:
+        """An engine in force as the unit of work sees it, whose task resources are its own."""
+        if self.unit is None or self.unit.attempt != surroundings.attempt():
+            return engine
+        return self.unit.view_of(engine)
 
     def overrides_for(self, container: ContainerClass) -> Mapping[int, Any]:
         """Providers of `container` that are overridden here, by identity; inner layers win."""
@@ -325,6 +331,9 @@ def current_container(container: ContainerClass | None = None) -> containers.Dyn
         ...     current_container(App).greeting()
         'hello'
     """
+    stand_in = surroundings.stand_in()
+    if stand_in is not None:
+        return cast("containers.DynamicContainer", stand_in)
     scope = current_scope()
     found = scope.innermost(container)
     if found is None:
@@ -334,7 +343,4 @@ def current_container(container: ContainerClass | None = None) -> containers.Dyn
             f"{wanted} is open here (open: {open_here}). Call this inside a flow decorated with @lifespan, in a task "
             "it calls, or inside `with lifespan(...)`."
         )
-    engine = found.under(scope.layers)
-    if scope.unit is not None and scope.unit.attempt == surroundings.attempt():
-        engine = scope.unit.view_of(engine)
-    return engine.instance
+    return scope.view(found.under(scope.layers)).instance

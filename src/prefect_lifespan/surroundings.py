@@ -1,4 +1,4 @@
-"""What runs around a call, as the layers below Prefect ask for it: the attempt of a task run, and where to log.
+"""What runs around a call, as the layers below Prefect ask for it: a task run's attempt, where to log, what is drawn.
 
 Nothing down here imports prefect; the layer that does installs its answers.
 """
@@ -14,10 +14,15 @@ from prefect_lifespan.engine.events import Logger
 
 @dataclass
 class Surroundings:
-    """`attempt` identifies the attempt of the task run that the caller is in, None outside one."""
+    """What the caller is in.
+
+    `attempt` identifies the attempt of a task run, None outside one. `stand_in` gives what is to be provided where a flow
+    is only drawn and nothing may open, None elsewhere.
+    """
 
     attempt: Callable[[], Hashable | None] = lambda: None
     logger: Callable[[], Logger] = lambda: library_logger
+    stand_in: Callable[[], object | None] = lambda: None
 
 
 surroundings = Surroundings()

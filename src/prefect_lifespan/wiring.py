@@ -46,7 +46,8 @@ def wire(
 
     Raises:
         TypeError: `container` is not a container class.
-        LifespanError: when such a function is called and no lifespan of the container is in force there.
+        LifespanError: when such a function is called and no lifespan of the container is in force there; or when it
+            asks for a `TaskResource` and is not called by a task or function with this library's `inject`.
 
     Example:
         >>> import sys
@@ -99,6 +100,9 @@ class Relay(providers.Provider[Any]):
         self.disable_async_mode()  # it would be settled by the first call, and an awaitable may come with any
 
     def _provide(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        stand_in = surroundings.stand_in()
+        if stand_in is not None:
+            return stand_in
         engine = self._engine()
         key = engine.graph.by_path.get(self._path)
         provider: Any = engine.resolve(self._path or ProvidersMap.CONTAINER_STRING_ID)

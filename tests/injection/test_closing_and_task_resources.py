@@ -1,7 +1,9 @@
 """What lives as long as a call: `Closing` for that call alone, `TaskResource` shared by the helpers it calls."""
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import pytest
 from dependency_injector import containers, providers
 
-from prefect_lifespan import Closing, Provide, TaskResource, current_container, inject, lifespan
+from prefect_lifespan import Closing, Provide, Provider, TaskResource, current_container, inject, lifespan
 
 RECORD: list[str] = []
 NUMBERS = count(1)
@@ -164,6 +166,18 @@ def test_a_task_resource_is_shared_by_the_helpers_of_a_call_and_fresh_for_the_ne
     ] == RECORD
 
 
+def test_closing_of_a_provider_of_a_task_resource_opens_it_when_it_is_called():
+    @inject
+    def use(
+        session: str = Provide[App.session], provider: providers.Provider[str] = Closing[Provider[App.session]]
+    ) -> tuple[str, str, str]:
+        return session, provider(), provider()
+
+    with lifespan(App, eager=False):
+        assert use() == ("session 1", "session 2", "session 2")
+    assert RECORD == ["open session 1", "open session 2", "commit session 2", "commit session 1"]
+
+
 def test_a_task_resource_rolls_back_where_the_call_failed():
     with lifespan(App, eager=[App.engine]):
         with pytest.raises(ValueError, match="no"):
@@ -186,3 +200,83 @@ def test_the_container_that_a_call_sees_gives_its_own_task_resource():
     with lifespan(App, eager=[]):
         assert use() == {"session 1"}
     assert RECORD == ["open session 1", "commit session 1"]
+
+
+def test_a_generator_left_unfinished_is_closed_before_what_the_lifespan_has_open():
+    @inject
+    def rows(session: str = Provide[App.session]) -> Iterator[str]:
+        yield session
+        yield session
+
+    with lifespan(App, eager=[App.engine]):
+        left = rows()
+        next(left)
+
+    assert RECORD == [
+        "open engine 1",
+        "open session 2",
+        "roll back session 2: GeneratorExit",
+        "commit engine 1",
+    ]
+    left = None
+    assert len(RECORD) == 4, "it has closed, and does not close again"
+
+
+def test_a_failed_body_is_told_to_generators_that_it_left_unfinished():
+    @inject
+    def rows(closing: str = Closing[Provide[Plain.cursor]]) -> Iterator[str]:
+        yield closing
+
+    with pytest.raises(ValueError, match="the body"), lifespan(Plain, eager=[Plain.engine]):
+        left = rows()
+        next(left)
+        raise ValueError("the body")
+
+    assert RECORD[-2:] == ["roll back cursor of engine 1 2: ValueError", "roll back engine 1: ValueError"]
+    left = None
+
+
+def test_an_asynchronous_generator_left_unfinished_is_closed_before_what_the_lifespan_has_open():
+    async def asynchronous(name: str, *_: object) -> AsyncIterator[str]:
+        RECORD.append(f"open {name}")
+        try:
+            yield name
+        finally:
+            await asyncio.sleep(0)
+            RECORD.append(f"close {name}")
+
+    class Async(containers.DeclarativeContainer):
+        engine = providers.Resource(asynchronous, "engine")
+        session = TaskResource(asynchronous, "session", engine)
+        blocking = TaskResource(numbered, "blocking")
+
+    @inject
+    async def rows(session: str = Provide[Async.session], other: str = Provide[Async.blocking]) -> AsyncIterator[str]:
+        yield session
+        yield session
+
+    async def main() -> None:
+        async with lifespan(Async):
+            async for _ in rows():
+                break
+
+    asyncio.run(main())
+    assert RECORD == [
+        "open engine",
+        "open session",
+        "open blocking 1",
+        "roll back blocking 1: GeneratorExit",
+        "close session",
+        "close engine",
+    ]
+
+
+def test_a_call_that_has_returned_is_not_remembered_by_its_lifespan():
+    @inject
+    def use(session: str = Provide[App.session], engine: str = Closing[Provide[App.engine]]) -> Any:
+        return weakref.ref(current_container(App))
+
+    with lifespan(App, eager=False):
+        used = use()
+        gc.collect()
+        assert used() is None

@@ -17,6 +17,7 @@ from prefect_lifespan import (
     InvalidContainerError,
     Provide,
     ResourceTimeoutError,
+    current_container,
     inject,
     lifespan,
     override,
@@ -268,3 +269,54 @@ def test_drawing_a_flow_opens_nothing(witness: Witness) -> None:
 
     assert [each.name for each in tracker.tasks] == ["work-0", "work-1", "work-2", "work-3"]
     assert witness.record == []
+
+
+def test_whatever_a_drawn_flow_does_itself_opens_nothing(witness: Witness) -> None:
+    from prefect.utilities.visualization import TaskVizTracker
+
+    class App(containers.DeclarativeContainer):
+        db = providers.Resource(witness.blocking, "db")
+        api = providers.Resource(witness.asynchronous, "api")
+
+    @inject
+    def helper(number: int, db: Handle = Provide[App.db]) -> object:
+        return db.use() or number
+
+    @inject
+    async def async_helper(api: Handle = Provide[App.api]) -> object:
+        async with api.session() as session:  # type: ignore[attr-defined]
+            rows = [row async for row in session.rows]
+        return await api.fetch()["rows"] or rows  # type: ignore[attr-defined]
+
+    @flow
+    @inject
+    def injected(number: int, db: Handle = Provide[App.db]) -> None:
+        helper(number)
+        db.use()
+
+    @flow
+    def block(number: int) -> None:
+        with shared as container:
+            container.db().use()
+            current_container(App).db().use()
+            helper(number)
+
+    @flow
+    async def async_block(number: int) -> None:
+        async with lifespan(App) as container:
+            container.api().use()
+            await async_helper()
+            assert isinstance(helper(number, db=Handle("its own", number)), int)
+
+    shared = lifespan(App)
+    with TaskVizTracker():
+        injected.fn(1)
+        block.fn(1)
+        asyncio.run(async_block.fn(1))
+    assert witness.record == []
+
+    with override(App, api="none"), shared:
+        with TaskVizTracker():
+            block.fn(1)
+        witness.tell("drawn")
+    assert witness.record == ["open db", "drawn", "close db"]

@@ -178,6 +178,25 @@ def test_a_task_called_by_a_task_has_its_own(witness: Witness) -> None:
     assert witness.record[-1] == "close session"
 
 
+def test_a_block_in_a_task_hands_out_the_one_of_the_task(witness: Witness) -> None:
+    class App(containers.DeclarativeContainer):
+        session = TaskResource(witness.blocking, "session")
+
+    @task
+    @inject
+    def store(session: Handle = Provide[App.session]) -> bool:
+        with lifespan(App) as container:
+            return container.session() is session
+
+    @flow
+    @lifespan(App)
+    def run() -> bool:
+        return store()
+
+    assert run()
+    assert witness.record == ["open session", "close session"]
+
+
 def test_a_task_whose_resource_does_not_close_fails(witness: Witness) -> None:
     def not_closing() -> object:
         yield "session"

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from prefect_lifespan import LifespanError, lifespan, override, wire
+import prefect_lifespan
+from prefect_lifespan import LifespanError, Provide, lifespan, override, wire
 from tests.wiring import wired_services
-from tests.wiring.wired_services import Services, events
+from tests.wiring.wired_services import Jobs, Services, events
 
 
 @pytest.fixture(autouse=True)
@@ -121,3 +122,32 @@ def test_wiring_again_after_unwiring_works() -> None:
 def test_what_is_no_container_class_is_refused() -> None:
     with pytest.raises(TypeError, match="expected a container class"):
         wire(Services(), modules=[wired_services])  # pyright: ignore[reportArgumentType]
+
+
+def test_a_wired_function_in_a_flow_that_is_drawn_opens_nothing(wired: None) -> None:
+    from prefect.utilities.visualization import TaskVizTracker
+
+    with lifespan(Services, eager=False), TaskVizTracker():
+        wired_services.query("orders")
+    assert events == []
+
+
+def test_a_wired_function_gets_the_task_resource_of_the_call_it_is_in() -> None:
+    @prefect_lifespan.inject
+    def call(session: str = Provide[Jobs.session]) -> bool:
+        return wired_services.save() is session
+
+    with wire(Jobs, modules=[wired_services]), lifespan(Jobs):
+        assert call()
+        assert call()
+    assert events == ["open session", "close session"] * 2
+
+
+def test_a_wired_function_in_no_such_call_is_given_no_task_resource_that_all_tasks_would_share() -> None:
+    with (
+        wire(Jobs, modules=[wired_services]),
+        lifespan(Jobs),
+        pytest.raises(LifespanError, match="TaskResource: it lives as long as a task run or an injected call"),
+    ):
+        wired_services.save()
+    assert events == []

@@ -8,6 +8,8 @@ from typing import Any
 from dependency_injector import containers, providers
 from dependency_injector.wiring import Closing, Provide, Provider, inject
 
+from prefect_lifespan import TaskResource
+
 events: list[str] = []
 
 
@@ -34,6 +36,16 @@ class Services(containers.DeclarativeContainer):
     api = providers.Resource(open_api)
     repository = providers.Singleton(dict, db=db)
     gateways = providers.Container(Gateways, url="mail")
+
+
+class Jobs(containers.DeclarativeContainer):
+    session = TaskResource(open_db, "session")
+    repository = providers.Factory(dict, session=session)
+
+
+@inject
+def save(repository: dict[str, str] = Provide[Jobs.repository]) -> str:
+    return repository["session"]
 
 
 @inject

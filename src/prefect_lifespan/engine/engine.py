@@ -20,6 +20,7 @@ from prefect_lifespan.engine import blocking
 from prefect_lifespan.engine.aclosing import aclose_all
 from prefect_lifespan.engine.calls import ContainerCalls
 from prefect_lifespan.engine.closing import CloseReport
+from prefect_lifespan.engine.dependents import Dependents
 from prefect_lifespan.engine.events import Listener, library_logger, logging_to
 from prefect_lifespan.engine.hosting import open_async, uninterrupted
 from prefect_lifespan.engine.initialiser import Outcome
@@ -28,9 +29,11 @@ from prefect_lifespan.engine.instance import (
     copy_providers,
     instantiate,
     override_all,
+    own_keys,
     with_choices,
     withhold_singletons,
 )
+from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.engine.opening import annotate
 from prefect_lifespan.engine.process import ProcessEngines
 from prefect_lifespan.engine.signals import held_signals
@@ -76,7 +79,7 @@ class Engine:
         self.slots: dict[int, Slot] = {} if parent is None else dict(parent.slots)
         self.instances: Instances = {}
         self._instance: containers.DynamicContainer | None = None
-        self.children: list[Engine] = []
+        self.dependents: Dependents[Engine] = Dependents()
         self.process_keys: set[Hashable] = set()
         self.serves_tasks = False  # whether what lives as long as a task may be opened here
         self.ledger = Ledger(
@@ -121,7 +124,7 @@ class Engine:
         sources = {key: node.provider for key, node in graph.nodes.items()}
         shared = engine._of_the_process() if of_a_run else {}
         try:
-            engine.instances, memo = copy_providers(graph, sources, _bound(graph), engine._manage, shared)
+            engine.instances, memo = copy_providers(graph, sources, own_keys(graph), engine._manage, shared)
             instance = engine._instance = instantiate(container, memo)
         except (errors.Error, TypeError) as error:
             # A lock or a client among the arguments; dependency-injector names some of these places, and not others.
@@ -139,10 +142,14 @@ class Engine:
         affected: Callable[[Node], bool],
         *,
         name: str,
+        lasts: bool = False,
         overrides: Overrides | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> Engine:
-        """An engine with copies of its own of every provider that reaches an `affected` or a newly overridden one."""
+        """An engine with copies of its own of every provider that reaches an `affected` or a newly overridden one.
+
+        It closes with this one if it `lasts`, and before that by its maker otherwise.
+        """
         new = overrides or {}
         combined = {**self.overrides, **new}
         graph = read(self.container_class, combined) if new else self.graph
@@ -151,7 +158,7 @@ class Engine:
         child = Engine(
             self.container_class, graph, name=name, options=self.options, overrides=combined, loop=loop, parent=self
         )
-        bound = _bound(graph)
+        bound = own_keys(graph)
         copied = graph.reaching(lambda node: node.key in new or affected(node))
         copied |= {key for key in graph.nodes if key not in self.instances}
         sources = {key: self.instances.get(key, node.provider) for key, node in graph.nodes.items()}
@@ -160,6 +167,8 @@ class Engine:
         )
         override_all(child.instances, new)
         child.graph = with_choices(graph, child.instances)
+        child.serves_tasks = self.serves_tasks
+        self.dependents.add(child, lasts=lasts)
         return child
 
     # Markers
@@ -242,6 +251,7 @@ class Engine:
             LifespanClosedError: the lifespan has ended.
             Exception: an initialiser's own, with a note of what it opened for whom.
         """
+        self._refuse_task_resources(slots)
         asynchronous = [slot.path for slot in slots if slot.node.is_async and slot.state is State.PENDING]
         if asynchronous and not self.ledger.ended:
             raise AsyncResourceError(asynchronous, where)
@@ -260,6 +270,7 @@ class Engine:
         Cancelling the caller does not cancel an opening that others may wait for, unless it is the one that opens the
         lifespan (`in_callers_context`).
         """
+        self._refuse_task_resources(slots)
         inherited = [slot for slot in slots if slot.ledger is not self.ledger and slot.state is not State.OPEN]
         if inherited and self.parent is not None:
             await self.parent.aopen(inherited, where)
@@ -279,13 +290,17 @@ class Engine:
             self._annotate(error, own)
             raise
 
+    def _refuse_task_resources(self, slots: Iterable[Slot]) -> None:
+        """Here they would live as long as a run, and be shared by its tasks."""
+        for slot in slots:
+            if slot.node.lifetime is Lifetime.TASK and not self.serves_tasks:
+                raise LifespanError(
+                    f"{slot.path} is a TaskResource: it lives as long as a task run or an injected call, and the "
+                    "container of a whole run cannot hand it out; take it as a parameter under prefect_lifespan's @inject"
+                )
+
     def demand(self, slot: Slot) -> None:
         """Open what was asked for by calling its provider, and what it needs."""
-        if slot.node.lifetime is Lifetime.TASK and not self.serves_tasks:
-            raise LifespanError(
-                f"{slot.path} is a TaskResource: it lives as long as a task run or an injected call, and the container "
-                "of a whole run cannot hand it out; take it as an injected parameter"
-            )
         self.open(self.needed([slot.node.key]), f"a call of {slot.path}")
 
     def needs(self, slot: Slot) -> list[Slot]:
@@ -300,33 +315,34 @@ class Engine:
         Never raises: the report holds what failed, and `settle` says what of it the caller is to see.
         """
         report = CloseReport(self.graph.container, outcome)
-        for child in reversed(self.children):
-            report.merge(child.close(outcome))
+        for engine, told in self.dependents.to_close(outcome):
+            report.merge(engine.close(told))
         report.merge(blocking.close_all(self.ledger, outcome))
-        self._withhold_singletons()
+        self._end()
         return report
 
     async def aclose(self, outcome: Outcome = None) -> CloseReport:
         """Close from a coroutine on the engine's event loop; a cancellation of the caller waits until all is done."""
         report = CloseReport(self.graph.container, outcome)
         with held_signals.back():
-            for child in reversed(self.children):
-                report.merge(await child.aclose(outcome))
+            for engine, told in self.dependents.to_close(outcome):
+                report.merge(await engine.aclose(told))
             for task in self._tasks:
                 task.cancel()
             if self._tasks:
                 report.interrupted(await uninterrupted(asyncio.wait(self._tasks)))
             report.merge(await aclose_all(self.ledger, self.needs, outcome))
-            self._withhold_singletons()
+            self._end()
             return report
 
-    def _withhold_singletons(self) -> None:
-        others = self.parent.instances if self.parent is not None else {}
-        own = {
-            key: instance
-            for key, instance in self.instances.items()
-            if instance is not self.graph.nodes[key].provider and instance is not others.get(key)
-        }
+    def _end(self) -> None:
+        """Nothing is open any more: its singletons are not given again, and what it stands on forgets it."""
+        others: Instances = {}
+        if self.parent is not None:
+            self.parent.dependents.closed(self)
+            others = self.parent.instances
+        nodes = self.graph.nodes
+        own = {k: i for k, i in self.instances.items() if i is not nodes[k].provider and i is not others.get(k)}
         withhold_singletons(self.graph, own, self.slots)
 
     def _manage(self, node: Node) -> ManagedResource:
@@ -338,8 +354,7 @@ class Engine:
     def _of_the_process(self) -> dict[int, AnyProvider]:
         """The managed resources of the process's engines for what the container declares to live as long.
 
-        Not for what an override reaches, which is this run's alone; nor for asynchronous ones, which belong to the
-        run's event loop.
+        Not for what an override reaches, which is this run's alone, nor for asynchronous ones: they are its loop's.
         """
         reached = self.graph.reaching(lambda node: node.key in self.overrides)
         shared: dict[int, AnyProvider] = {}
@@ -378,19 +393,8 @@ class Engine:
 process_engines: ProcessEngines[Engine] = ProcessEngines()
 
 
-def _bound(graph: Graph) -> set[int]:
-    """What an engine makes its own: all that the container declares, and what of an override refers to it.
-
-    Other providers that an override brings are used as they are.
-    """
-    return graph.reaching(lambda node: not node.foreign or node.lifetime is not None)
-
-
 def _owner(loop: asyncio.AbstractEventLoop | None, parent: Engine | None) -> asyncio.Task[Any] | None:
     """The task whose end is the lifespan's: the one that opened it, also for an engine that stands on it."""
     if parent is not None and parent.ledger.loop is loop:
         return parent.ledger.owner
-    try:
-        return asyncio.current_task() if loop is not None else None
-    except RuntimeError:
-        return None  # no event loop runs in this thread
+    return asyncio.current_task() if loop is not None and running_loop() is not None else None

@@ -21,6 +21,14 @@ Instances = dict[int, AnyProvider]
 Manage = Callable[[Node], ManagedResource]
 
 
+def own_keys(graph: Graph) -> set[int]:
+    """What an engine makes its own: all that the container declares, and what of an override refers to it.
+
+    Other providers that an override brings are used as they are.
+    """
+    return graph.reaching(lambda node: not node.foreign or node.lifetime is not None)
+
+
 def copy_providers(
     graph: Graph,
     sources: Mapping[int, AnyProvider],

@@ -99,6 +99,10 @@ class Plan:
 
         Gives the values, without those given explicitly, and the scope that the call is to run in.
         """
+        stand_in = surroundings.stand_in()
+        if stand_in is not None:
+            yield dict.fromkeys(self.markers, stand_in), current_scope()
+            return
         call = Call(self, explicit, loop=None)
         outcome: BaseException | None = None
         try:
@@ -116,6 +120,10 @@ class Plan:
     @asynccontextmanager
     async def ainjected(self, explicit: Mapping[str, Any]) -> AsyncGenerator[tuple[dict[str, Any], Scope]]:
         """The same for a coroutine or an asynchronous generator."""
+        stand_in = surroundings.stand_in()
+        if stand_in is not None:
+            yield dict.fromkeys(self.markers, stand_in), current_scope()
+            return
         call = Call(self, explicit, loop=asyncio.get_running_loop())
         outcome: BaseException | None = None
         try:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import copy
 import inspect
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any, Self, cast
+from typing import Any, cast
 
 from prefect.flows import Flow
 from prefect.tasks import Task
@@ -19,9 +19,9 @@ from prefect_lifespan.graph import graph_of
 from prefect_lifespan.injection.markers import check_string_ids, markers_of, without
 from prefect_lifespan.injection.plan import Plan
 from prefect_lifespan.injection.wrappers import Binding, Steps, asynchronous_generator, dress
-from prefect_lifespan.lifespans.prefect_run import is_being_drawn
-from prefect_lifespan.lifespans.session import Session, Settings
-from prefect_lifespan.scope import Scope, current_scope
+from prefect_lifespan.lifespans.drawing import begin
+from prefect_lifespan.lifespans.session import Settings
+from prefect_lifespan.scope import Scope
 
 Function = Callable[..., Any]
 
@@ -77,10 +77,7 @@ class FlowLifespan:
     @contextmanager
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Generator[Run]:
         """Open for one run, give its arguments and scope, and close with the outcome of the body."""
-        if is_being_drawn():
-            yield self._drawn(args, kwargs)
-            return
-        session = Session.begin(self._settings, self._parameters(args, kwargs), name=self.plan.where, loop=None)
+        session = begin(self._settings, self._parameters(args, kwargs), name=self.plan.where, loop=None)
         session.open()
         outcome: BaseException | None = None
         try:
@@ -97,11 +94,8 @@ class FlowLifespan:
     @asynccontextmanager
     async def arun(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncGenerator[Run]:
         """The same for a flow that is a coroutine or an asynchronous generator."""
-        if is_being_drawn():
-            yield self._drawn(args, kwargs)
-            return
         parameters, loop = self._parameters(args, kwargs), asyncio.get_running_loop()
-        session = Session.begin(self._settings, parameters, name=self.plan.where, loop=loop)
+        session = begin(self._settings, parameters, name=self.plan.where, loop=loop)
         await session.aopen()
         outcome: BaseException | None = None
         try:
@@ -125,31 +119,6 @@ class FlowLifespan:
         rest = next((p.name for p in self._visible.parameters.values() if p.kind is p.VAR_KEYWORD), None)
         parameters = dict(bound.arguments)
         return {**parameters, **parameters.pop(rest)} if rest is not None else parameters
-
-    def _drawn(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Run:
-        stand_ins = dict.fromkeys(self.plan.markers, StandIn())
-        return Run(*self._binding.arguments(args, kwargs, stand_ins), current_scope(), lambda value: value)
-
-
-class StandIn:
-    """What a flow function is given in a resource's place while it is only drawn: it takes everything, does nothing."""
-
-    def __getattr__(self, name: str) -> StandIn:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return self
-
-    def __call__(self, *_: Any, **__: Any) -> StandIn:
-        return self
-
-    def __iter__(self) -> Iterator[StandIn]:
-        return iter(())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        return None
 
 
 # The bodies of wrappers name nothing but their closure: Prefect pickles them by value, with the globals they name.

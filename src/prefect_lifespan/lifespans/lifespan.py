@@ -17,6 +17,7 @@ from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.graph.findings import require_container
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.layers import did_you_mean, providers_for
+from prefect_lifespan.lifespans.drawing import DrawnSession, begin
 from prefect_lifespan.lifespans.flows import wrap_flow
 from prefect_lifespan.lifespans.session import Overrides, Session, Settings
 from prefect_lifespan.lifetimes import OnCloseError, Policy
@@ -118,13 +119,13 @@ class lifespan:  # noqa: N801 - used as a decorator and a context manager, named
             pending=pending,
         )
         # Entered and not left yet; the same object may be entered by several threads or tasks at once.
-        self._entered: list[tuple[Session, Token[Scope]]] = []
+        self._entered: list[tuple[Session | DrawnSession, Token[Scope]]] = []
 
     def __call__(self, function: F) -> F:
         return cast("F", wrap_flow(function, self._settings))
 
     def __enter__(self) -> containers.DynamicContainer:
-        session = Session.begin(self._settings, None, name=self._name("with"), loop=None)
+        session = begin(self._settings, None, name=self._name("with"), loop=None)
         session.open()
         return self._enter(session)
 
@@ -134,7 +135,7 @@ class lifespan:  # noqa: N801 - used as a decorator and a context manager, named
         self._leave().close(error)
 
     async def __aenter__(self) -> containers.DynamicContainer:
-        session = Session.begin(self._settings, None, name=self._name("async with"), loop=asyncio.get_running_loop())
+        session = begin(self._settings, None, name=self._name("async with"), loop=asyncio.get_running_loop())
         await session.aopen()
         return self._enter(session)
 
@@ -146,11 +147,11 @@ class lifespan:  # noqa: N801 - used as a decorator and a context manager, named
     def _name(self, statement: str) -> str:
         return f"`{statement} lifespan({self._settings.container.__qualname__})`"
 
-    def _enter(self, session: Session) -> containers.DynamicContainer:
+    def _enter(self, session: Session | DrawnSession) -> containers.DynamicContainer:
         self._entered.append((session, enter(session.scope)))
         return session.container
 
-    def _leave(self) -> Session:
+    def _leave(self) -> Session | DrawnSession:
         """The session to close: the last one entered in this context, or simply the last one.
 
         A test fixture may be left in another context than it was entered in.

@@ -1,0 +1,46 @@
+"""The engines that stand on another one, as that one closes them: before its own resources, which theirs may need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from prefect_lifespan.engine.loops import running_loop
+
+if TYPE_CHECKING:
+    from prefect_lifespan.engine.engine import Engine
+    from prefect_lifespan.engine.initialiser import Outcome
+
+E = TypeVar("E", bound="Engine")
+
+
+class Dependents(Generic[E]):
+    """Those that last as long as the one they stand on, and guests, whose task or call closes them."""
+
+    def __init__(self) -> None:
+        self._lasting: list[E] = []
+        self._guests: dict[E, None] = {}
+
+    def add(self, engine: E, *, lasts: bool) -> None:
+        """An engine has been derived."""
+        if lasts:
+            self._lasting.append(engine)
+        else:
+            self._guests[engine] = None
+
+    def closed(self, engine: E) -> None:
+        """A guest has closed, as it should."""
+        self._guests.pop(engine, None)
+
+    def to_close(self, outcome: Outcome) -> Iterator[tuple[E, Outcome]]:
+        """What is to be closed now, last made first, and what it is told.
+
+        Guests are still there where a generator holds them that was neither exhausted nor closed; they are told what
+        Python tells it. Those of another thread or event loop are in use there, and cannot be closed from here.
+        """
+        loop = running_loop()
+        for guest in reversed(list(self._guests)):
+            if guest.ledger.at_home and guest.ledger.loop in (None, loop):
+                yield guest, outcome or GeneratorExit()
+        for engine in reversed(self._lasting):
+            yield engine, outcome

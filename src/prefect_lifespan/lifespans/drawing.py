@@ -1,0 +1,91 @@
+"""A flow that is only drawn: `flow.visualize()` runs its function and calls no task, so nothing is opened for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from typing import Any, Self, TypeVar
+
+from prefect_lifespan.lifespans.prefect_run import is_being_drawn
+from prefect_lifespan.lifespans.session import Session, Settings
+from prefect_lifespan.scope import Scope, current_scope
+from prefect_lifespan.surroundings import surroundings
+
+T = TypeVar("T")
+
+
+class StandIn:
+    """What stands in the place of everything that a container provides: it takes everything, does nothing."""
+
+    def __getattr__(self, name: str) -> StandIn:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self
+
+    def __call__(self, *_: Any, **__: Any) -> StandIn:
+        return self
+
+    def __getitem__(self, _: Any) -> StandIn:
+        return self
+
+    def __iter__(self) -> Iterator[StandIn]:
+        return iter(())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+    def __await__(self) -> Generator[Any, Any, Self]:
+        return self
+        yield
+
+    async def __aiter__(self) -> AsyncIterator[StandIn]:
+        for nothing in ():
+            yield nothing
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        return None
+
+
+class DrawnSession:
+    """A lifespan that is entered while a flow is drawn."""
+
+    def __init__(self) -> None:
+        scope = current_scope()
+        self.scope = Scope(scope.lifespans, scope.layers, scope.unit)
+        self.container: Any = StandIn()
+
+    def is_in_force(self) -> bool:
+        """Whether this is the innermost lifespan here."""
+        return current_scope() is self.scope
+
+    def returns(self, value: T) -> T:
+        """The value of the body, as it is."""
+        return value
+
+    def open(self) -> None:
+        """Nothing opens."""
+
+    async def aopen(self) -> None:
+        """Nothing opens."""
+
+    def close(self, outcome: BaseException | None) -> None:
+        """Nothing closes."""
+
+    async def aclose(self, outcome: BaseException | None) -> None:
+        """Nothing closes."""
+
+
+def begin(
+    settings: Settings, parameters: Mapping[str, Any] | None, *, name: str, loop: asyncio.AbstractEventLoop | None
+) -> Session | DrawnSession:
+    """A session of what a lifespan was asked for, see `Session.begin`; one that opens nothing where a flow is drawn."""
+    return DrawnSession() if is_being_drawn() else Session.begin(settings, parameters, name=name, loop=loop)
+
+
+surroundings.stand_in = lambda: StandIn() if is_being_drawn() else None
