@@ -280,3 +280,31 @@ def test_a_call_that_has_returned_is_not_remembered_by_its_lifespan():
         used = use()
         gc.collect()
         assert used() is None
+
+
+def test_a_session_of_a_run_that_is_suspended_commits() -> None:
+    from prefect.exceptions import Pause
+
+    @inject
+    def waits_for_a_person(session: str = Provide[App.session]) -> None:
+        raise Pause
+
+    with lifespan(App, eager=False), pytest.raises(Pause):
+        waits_for_a_person()
+    assert RECORD == ["open session 1", "commit session 1"]
+
+
+def test_a_session_of_an_asynchronous_run_that_is_suspended_commits() -> None:
+    from prefect.exceptions import Pause
+
+    @inject
+    async def waits_for_a_person(session: str = Provide[App.session]) -> None:
+        raise Pause
+
+    async def run() -> None:
+        async with lifespan(App, eager=False):
+            await waits_for_a_person()
+
+    with pytest.raises(Pause):
+        asyncio.run(run())
+    assert RECORD == ["open session 1", "commit session 1"]

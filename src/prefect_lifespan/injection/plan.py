@@ -114,7 +114,7 @@ class Plan:
         finally:
             report = CloseReport(self.where, outcome)
             for opened in call.own():
-                report.merge(opened.close(outcome))
+                report.merge(opened.close(surroundings.told(outcome)))
             report.settle()
 
     @asynccontextmanager
@@ -140,7 +140,7 @@ class Plan:
         finally:
             report = CloseReport(self.where, outcome)
             for opened in call.own():
-                report.merge(await opened.aclose(outcome))
+                report.merge(await opened.aclose(surroundings.told(outcome)))
             report.settle()
 
 

@@ -70,6 +70,11 @@ def is_suspension(error: BaseException | None) -> bool:
     return isinstance(error, Pause)
 
 
+def told(outcome: BaseException | None) -> BaseException | None:
+    """How resources are told that a body ended."""
+    return None if is_suspension(outcome) else outcome
+
+
 def is_termination(error: BaseException | None) -> bool:
     """Whether a body ended by SIGTERM, which Prefect sends on: by default that ends the process, and runs no atexit."""
     return isinstance(error, TerminationSignal)
@@ -77,3 +82,4 @@ def is_termination(error: BaseException | None) -> bool:
 
 surroundings.attempt = attempt
 surroundings.logger = run_logger
+surroundings.told = told

@@ -23,6 +23,7 @@ from prefect_lifespan.lifespans.futures import Future, PendingFutures, futures_i
 from prefect_lifespan.lifespans.prefect_run import flow_logger, is_suspension, is_termination, run_name, send_log
 from prefect_lifespan.lifetimes import Policy
 from prefect_lifespan.scope import InForce, Scope, current_scope
+from prefect_lifespan.surroundings import surroundings
 
 # How long tasks that run when their run is terminated may go on using its resources.
 TERMINATION_GRACE_SECONDS = 10.0
@@ -203,7 +204,7 @@ class Session:
             else:
                 self._tell_left_behind(0)
         if not self._joined:
-            told = self._told(outcome) or report.interruption
+            told = surroundings.told(outcome) or report.interruption
             for reached in self._in_force.elsewhere():
                 try:
                     report.merge(reached.close(told, grace))
@@ -211,7 +212,7 @@ class Session:
                     report.interrupted(interruption)
             report.merge(self._in_force.engine.close(told))
         for engine in self._leave_process(report.interruption or outcome):
-            report.merge(engine.close(self._told(outcome)))
+            report.merge(engine.close(surroundings.told(outcome)))
         if is_termination(report.interruption or outcome) and not self._joined:
             try:
                 send_log()
@@ -243,13 +244,13 @@ class Session:
                 waiting = self.pending.wait_async(grace)
                 report.interrupted(await uninterrupted(waiting, self._tell_unless))
             if not self._joined:
-                told = self._told(outcome) or report.interruption
+                told = surroundings.told(outcome) or report.interruption
                 for reached in self._in_force.elsewhere():
                     closing = asyncio.to_thread(reached.close, told, grace)
                     report.interrupted(await uninterrupted(closing, report.merge))
                 report.merge(await self._in_force.engine.aclose(told))
             for engine in self._leave_process(ending):
-                closing = asyncio.to_thread(engine.close, self._told(outcome))
+                closing = asyncio.to_thread(engine.close, surroundings.told(outcome))
                 report.interrupted(await uninterrupted(closing, report.merge))
         try:
             await checkpoint_if_cancelled()
@@ -301,8 +302,3 @@ class Session:
             grace or 0.0,
             ", ".join(self.pending.names()),
         )
-
-    @staticmethod
-    def _told(outcome: BaseException | None) -> BaseException | None:
-        """The outcome as resources are told it: a suspended run has not failed."""
-        return None if is_suspension(outcome) else outcome
