@@ -54,7 +54,8 @@ class DaskReach:
             if isinstance(answer, bytes) and isinstance(closed := loaded(answer), Closed):
                 closed.into(report)
             else:
-                flow_logger().error("Dask worker %s did not close its resources: %r", worker, answer)
+                kind = type(answer).__name__
+                flow_logger().error("Dask worker %s did not say that it closed its resources: %s", worker, kind)
         return report
 
 

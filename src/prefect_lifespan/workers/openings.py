@@ -65,7 +65,14 @@ class Opening(InForce):
 
     def _new_engine(self) -> Engine:
         reference = self.reference
-        parts = Parts.loaded(reference.payload)
+        try:
+            parts = Parts.loaded(reference.payload)
+        except Exception as error:
+            error.add_note(
+                f"while the container of {reference.run} was unpickled in worker process {os.getpid()}, which has to be "
+                "able to import whatever the run's own process imports"
+            )
+            raise
         keys = graph_of(parts.container).by_path
         logger, pid = flow_logger(), os.getpid()
 
@@ -144,7 +151,8 @@ class Openings:
     def __init__(self) -> None:
         self._openings: dict[str, Opening] = {}
         self._ended: OrderedDict[str, None] = OrderedDict()
-        self._local: dict[str, InForce] = {}
+        # With the process, as a forked child inherits the table, and must not use what is open in its parent.
+        self._local: dict[tuple[int, str], InForce] = {}
         self._lock = threading.Lock()
         self._watching = False
 
@@ -153,13 +161,13 @@ class Openings:
     def remember(self, lifespan: InForce) -> None:
         """Let a lifespan of this process be found here until it ends."""
         with self._lock:
-            self._local.setdefault(lifespan.id, lifespan)
+            self._local.setdefault((os.getpid(), lifespan.id), lifespan)
 
     def forget(self, key: str) -> None:
         """A lifespan of this process has ended: tasks that come late are told so."""
         with self._lock:
             self._end(key)
-            self._local.pop(key, None)
+            self._local.pop((os.getpid(), key), None)
 
     # Lifespans of other processes
 
@@ -167,7 +175,9 @@ class Openings:
     def holding(self, reference: ScopeReference) -> Generator[Scope]:
         """The scope that a reference stands for, which stays open for the body."""
         with self._lock:
-            held = [self._local.get(item.id) or self._take(item, reference) for item in reference.lifespans]
+            held = [
+                self._local.get((os.getpid(), item.id)) or self._take(item, reference) for item in reference.lifespans
+            ]
         try:
             yield self._scope(reference, held)
         finally:
