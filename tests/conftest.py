@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import signal
 import tempfile
 import warnings
@@ -13,9 +15,10 @@ import pytest
 from sqlalchemy import URL, make_url
 
 # Before Prefect is imported anywhere: a person's own ~/.prefect is neither read nor written by a test.
-_HOME = tempfile.TemporaryDirectory(prefix="prefect-lifespan-tests-")
-os.environ["PREFECT_HOME"] = _HOME.name
-os.environ["PREFECT_LOCAL_STORAGE_PATH"] = str(Path(_HOME.name) / "storage")
+_HOME = tempfile.mkdtemp(prefix="prefect-lifespan-tests-")
+atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
+os.environ["PREFECT_HOME"] = _HOME
+os.environ["PREFECT_LOCAL_STORAGE_PATH"] = str(Path(_HOME) / "storage")
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 os.environ["DO_NOT_TRACK"] = "1"  # nothing is reported to anybody
 os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "120"
@@ -24,11 +27,6 @@ for name in ("PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_PROFILE"):
 
 # Started in the background of a script, the suite would ignore Ctrl-C, and with it every program that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def pytest_unconfigure() -> None:
-    """Removes the tests' Prefect home."""
-    _HOME.cleanup()
 
 
 # Tests that wait for real processes, and share what is expensive to start.
