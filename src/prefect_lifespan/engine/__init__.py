@@ -2,7 +2,7 @@
 
 from prefect_lifespan.engine.closing import CloseReport
 from prefect_lifespan.engine.engine import Engine, Options, Overrides, process_engines
-from prefect_lifespan.engine.events import Event, Listener, library_logger, logging_to
+from prefect_lifespan.engine.events import Event, Listener, library_logger, logging_to, observers
 from prefect_lifespan.engine.slot import Slot, State
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
     "State",
     "library_logger",
     "logging_to",
+    "observers",
     "process_engines",
 ]
