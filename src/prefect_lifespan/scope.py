@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Generator, Hashable, Itera
 from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar, Token
 from typing import Any
+from weakref import WeakSet
 
 from dependency_injector import containers
 
@@ -20,7 +21,7 @@ from prefect_lifespan.engine import CloseReport, Engine, Options
 from prefect_lifespan.errors import LifespanError
 from prefect_lifespan.graph import Node
 from prefect_lifespan.graph.reader import ContainerClass, qualified_name
-from prefect_lifespan.layers import Layer
+from prefect_lifespan.layers import Layer, stacked
 from prefect_lifespan.lifetimes import Lifetime
 from prefect_lifespan.surroundings import surroundings
 
@@ -55,7 +56,7 @@ class InForce:
         with self._lock:
             view = self._views.get(newer)
             if view is None:
-                overrides = {key: provider for layer in newer for key, provider in layer.by_key().items()}
+                overrides = stacked(layer.by_key(self.engine.container_class) for layer in newer)
                 ledger = self.engine.ledger
                 view = self.engine.derive(lambda _: False, name=ledger.name, overrides=overrides, loop=ledger.loop)
                 self._views[newer] = view
@@ -138,15 +139,30 @@ class Scope:
     `unit` holds what lives as long as a task run's attempt or an injected call; `prepared` is injection's cache.
     """
 
-    __slots__ = ("layers", "lifespans", "prepared", "unit")
+    __slots__ = ("__weakref__", "_layers", "lifespans", "prepared", "unit")
 
     def __init__(
         self, lifespans: tuple[InForce, ...] = (), layers: tuple[Layer, ...] = (), unit: Unit | None = None
     ) -> None:
         self.lifespans = lifespans
-        self.layers = layers
+        self._layers = tuple(layer for layer in layers if not layer.everywhere)
         self.unit = unit
         self.prepared: dict[object, Any] = {}
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The overrides in force, the one that was entered last in the end: of this context, and of all."""
+        everywhere = _everywhere.layers
+        if not everywhere:
+            return self._layers
+        return tuple(sorted((*everywhere, *self._layers), key=lambda layer: layer.number))
+
+    def keep(self, plan: object, prepared: object, layers: tuple[Layer, ...]) -> None:
+        """Keep what was prepared for a function under some overrides, as long as these are in force."""
+        with _everywhere.lock:
+            if layers == self.layers:
+                self.prepared[plan] = prepared
+                _everywhere.prepared_in.add(self)
 
     def in_force(self) -> AbstractContextManager[None]:
         """Let this scope be in force for a body."""
@@ -173,14 +189,35 @@ class Scope:
 
     def overrides_for(self, container: ContainerClass) -> Mapping[int, Any]:
         """Providers of `container` that are overridden here, by identity; inner layers win."""
-        return {
-            key: provider
-            for layer in self.layers
-            if issubclass(container, layer.container)
-            for key, provider in layer.by_key().items()
-        }
+        return stacked(layer.by_key(container) for layer in self.layers if issubclass(container, layer.container))
 
 
+class Everywhere:
+    """Overrides that every context of the process sees: a test's fixtures and threads may have contexts of their own."""
+
+    def __init__(self) -> None:
+        self.layers: tuple[Layer, ...] = ()
+        self.prepared_in: WeakSet[Scope] = WeakSet()
+        self.lock = threading.Lock()
+
+    def add(self, layer: Layer) -> None:
+        """Let an override be in force everywhere."""
+        with self.lock:
+            self._become((*self.layers, layer))
+
+    def remove(self, layer: Layer) -> None:
+        """Take it back."""
+        with self.lock:
+            self._become(tuple(other for other in self.layers if other is not layer))
+
+    def _become(self, layers: tuple[Layer, ...]) -> None:
+        self.layers = layers
+        for scope in list(self.prepared_in):
+            scope.prepared.clear()
+        self.prepared_in.clear()
+
+
+_everywhere = Everywhere()
 _scope: ContextVar[Scope] = ContextVar("prefect_lifespan_scope", default=Scope())  # noqa: B039 - immutable, but for its cache
 
 current_scope: Callable[[], Scope] = _scope.get
@@ -268,6 +305,10 @@ def remove_layer(owner: object) -> None:
             layers = tuple(other for other in scope.layers if other is not layer)
             _scope.set(Scope(scope.lifespans, layers, scope.unit))
             return
+
+
+add_everywhere: Callable[[Layer], None] = _everywhere.add
+remove_everywhere: Callable[[Layer], None] = _everywhere.remove
 
 
 def current_container(container: ContainerClass | None = None) -> containers.DynamicContainer:
