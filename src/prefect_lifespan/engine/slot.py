@@ -48,7 +48,7 @@ class State(Enum):
 _OPEN = State.OPEN  # looked up on every call otherwise, which takes longer than the call
 
 
-_numbers = itertools.count(1)
+lifespan_numbers = itertools.count(1)
 _DONE: Future[None] = Future()
 _DONE.set_result(None)
 
@@ -78,7 +78,7 @@ class Ledger:
         self.container = container
         self.name = name
         # Counts lifespans; what stands on one, as a task's view does, has the number of that.
-        self.number = next(_numbers) if number is None else number
+        self.number = next(lifespan_numbers) if number is None else number
         self.defaults = defaults
         self.max_workers = max_workers
         self.lock = threading.Lock()
