@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,19 +25,9 @@ def pytest_unconfigure() -> None:
 
 
 @pytest.fixture(scope="session")
-def prefect_server() -> Iterator[str]:
-    """One embedded Prefect server for the whole session, on loopback; its API's address.
-
-    Flows send no heartbeats: the thread that does would hold up the end of each run for a second.
-    """
-    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-    from prefect.testing.utilities import prefect_test_harness
-
-    with (
-        prefect_test_harness(server_startup_timeout=180),
-        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
-    ):
-        yield str(PREFECT_API_URL.value())
+def prefect_server(prefect_harness: str) -> str:
+    """One embedded Prefect server for the whole session, on loopback; its API's address. The plugin's own fixture."""
+    return prefect_harness
 
 
 @pytest.fixture

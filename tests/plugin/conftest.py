@@ -11,6 +11,7 @@ import pytest
 import prefect_lifespan  # noqa: F401 - kept from one inner run to the next, which takes seconds otherwise
 
 APP = """
+from contextlib import contextmanager
 from dependency_injector import containers, providers
 from prefect_lifespan import ProcessResource, Provide, inject
 
@@ -27,8 +28,8 @@ def opened(name):
         LOG.append(f"close {name}")
 
 async def opened_on_a_loop(name):
-    for step in opened(name):
-        yield step
+    with contextmanager(opened)(name) as value:
+        yield value
 
 class App(containers.DeclarativeContainer):
     db = providers.Resource(opened, "db")
