@@ -39,10 +39,7 @@ class Event:
     @property
     def path(self) -> str:
         """The resource's path as it is declared, also where another resource stands in for it."""
-        path = self.resource
-        while path.endswith("(override)"):
-            path = path.removesuffix("(override)")
-        return path
+        return declared_path(self.resource)
 
     @property
     def message(self) -> str:
@@ -73,6 +70,13 @@ Logger: TypeAlias = "logging.Logger | logging.LoggerAdapter[logging.Logger]"
 Listener: TypeAlias = Callable[[Event], None]
 
 library_logger = logging.getLogger("prefect_lifespan")
+
+
+def declared_path(path: str) -> str:
+    """The path of what a provider stands in for; its own where it stands in for nothing."""
+    while path.endswith("(override)"):
+        path = path.removesuffix("(override)")
+    return path
 
 
 class Observers:
