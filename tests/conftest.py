@@ -10,9 +10,12 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import URL, make_url
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
 
 # Before Prefect is imported anywhere: a person's own ~/.prefect is neither read nor written by a test.
 _HOME = tempfile.mkdtemp(prefix="prefect-lifespan-tests-")
@@ -45,19 +48,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def prefect_server() -> Iterator[str]:
-    """One embedded Prefect server for the whole session, on loopback; its API's address.
+def prefect_server(prefect_harness: str) -> str:
+    """One embedded Prefect server for the whole session, on loopback; its API's address. The plugin's own fixture."""
+    return prefect_harness
 
-    Flows send no heartbeats: the thread that does would hold up the end of each run for a second.
-    """
-    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-    from prefect.testing.utilities import prefect_test_harness
 
-    with (
-        prefect_test_harness(server_startup_timeout=180),
-        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
-    ):
-        yield str(PREFECT_API_URL.value())
+@pytest.fixture
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No APP_ variable of the person who runs the tests."""
+    for variable in [key for key in os.environ if key.upper().startswith("APP_")]:
+        monkeypatch.delenv(variable)
+
+
+@pytest.fixture
+def project(tmp_path: Path, clean_environment: None) -> Path:
+    """An empty project folder."""
+    return tmp_path
+
+
+# Real databases for the warehouse: SQLite always, PostgreSQL where one can be started without root or packages.
 
 
 @pytest.fixture(scope="session")
@@ -74,20 +83,25 @@ def postgres_url() -> Iterator[URL]:
     except Exception as problem:
         pytest.skip(f"no PostgreSQL can be started here: {problem}")
     try:
+        from sqlalchemy import make_url
+
         yield make_url(server.get_uri()).set(drivername="postgresql+psycopg")
     finally:
         server.cleanup()
         folder.cleanup()
 
 
-@pytest.fixture
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No APP_ variable of the person who runs the tests."""
-    for variable in [key for key in os.environ if key.upper().startswith("APP_")]:
-        monkeypatch.delenv(variable)
+@pytest.fixture(params=["sqlite", "postgresql"])
+def warehouse_url(request: pytest.FixtureRequest, tmp_path: Path) -> URL:
+    """Each of the two databases, empty."""
+    from sqlalchemy import URL, text
 
+    if request.param == "sqlite":
+        return URL.create("sqlite+pysqlite", database=str(tmp_path / "data" / "warehouse.db"))
+    url: URL = request.getfixturevalue("postgres_url")
+    from containers.resources import open_warehouse
 
-@pytest.fixture
-def project(tmp_path: Path, clean_environment: None) -> Path:
-    """An empty project folder."""
-    return tmp_path
+    with open_warehouse(url) as engine, engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+    return url

@@ -1,28 +1,47 @@
-"""Overrides: providers or plain objects that stand in for a container's own, checked by name, and `override` itself."""
+"""Overrides: providers or plain objects that stand in for a container's own, checked by name, and how they add up."""
 
 from __future__ import annotations
 
 import difflib
+import itertools
 import uuid
-from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar, cast
 
 from dependency_injector import providers
 
+from prefect_lifespan.engine.configuration import OptionValues
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph import Graph, graph_of
-from prefect_lifespan.graph.edges import AnyProvider, children_of, named
+from prefect_lifespan.graph.anchors import key_of_path
+from prefect_lifespan.graph.edges import SUB_CONTAINERS, AnyProvider, is_kind, named
 from prefect_lifespan.graph.reader import ContainerClass
+
+Overrides = Mapping[str, object] | ContainerClass
+K = TypeVar("K")
+next_number = itertools.count().__next__
 
 
 class Layer:
-    """Overrides of one container class, in force while its owner is entered; the same one anywhere by its `id`."""
+    """Overrides of one container class, in force while its owner is entered.
 
-    def __init__(self, container: ContainerClass, overrides: Mapping[str, object], owner: object = None) -> None:
+    The same one in any process by its `id`; `number` tells which came later in this one.
+    """
+
+    def __init__(
+        self,
+        container: ContainerClass,
+        overrides: Mapping[str, AnyProvider],
+        owner: object = None,
+        *,
+        everywhere: bool = False,
+    ) -> None:
         self.id = uuid.uuid4().hex
         self._container = container
         self.owner = owner
-        self._by_path = providers_for(graph_of(container), overrides)
+        self.everywhere = everywhere  # not only in the context that it was entered in
+        self.number = next_number()
+        self._by_path = overrides
 
     @property
     def by_path(self) -> Mapping[str, AnyProvider]:
@@ -34,10 +53,18 @@ class Layer:
         """The container class whose providers are overridden."""
         return self._container
 
-    def by_key(self) -> Mapping[int, AnyProvider]:
-        """The overriding providers by the identity of what they override."""
-        keys = graph_of(self.container).by_path
-        return {keys[path]: provider for path, provider in self.by_path.items()}
+    def by_key(self, container: ContainerClass) -> Mapping[int, AnyProvider]:
+        """The overriding providers by the identity of what they override in a container that is, or derives from, ours.
+
+        One that derives may declare a provider anew, and still reach the one that it has inherited.
+        """
+        graphs = dict.fromkeys((graph_of(self.container), graph_of(container)))
+        return {
+            graph.by_path[path]: provider
+            for graph in graphs
+            for path, provider in self.by_path.items()
+            if path in graph.by_path
+        }
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Layer) and other.id == self.id
@@ -46,41 +73,103 @@ class Layer:
         return hash(self.id)
 
 
-def providers_for(graph: Graph, overrides: Mapping[str, object]) -> dict[str, AnyProvider]:
+def overrides_of(
+    container: ContainerClass, overrides: Overrides | None, by_name: Mapping[str, object]
+) -> dict[str, AnyProvider]:
+    """Overriding providers by dotted path, those given by keyword over the others.
+
+    Raises:
+        UsageError: a name that the container does not declare.
+    """
+    graph = graph_of(container)
+    found = providers_for(graph, {} if overrides is None else overrides)
+    return _added(found, providers_for(graph, by_name).items())
+
+
+def stacked(mappings: Iterable[Mapping[int, AnyProvider]]) -> dict[int, AnyProvider]:
+    """Overrides by identity, the later over the earlier ones; of a configuration's options each by itself."""
+    result: dict[int, AnyProvider] = {}
+    for mapping in mappings:
+        _added(result, mapping.items())
+    return result
+
+
+def _added(result: dict[K, AnyProvider], items: Iterable[tuple[K, AnyProvider]]) -> dict[K, AnyProvider]:
+    for key, provider in items:
+        result[key] = provider.over(result.get(key)) if isinstance(provider, OptionValues) else provider
+    return result
+
+
+def providers_for(graph: Graph, overrides: Overrides) -> dict[str, AnyProvider]:
     """Overriding providers by dotted path; a plain object becomes a provider of just that object.
 
     Raises:
         UsageError: a name that the container does not declare, with the ones that it may have meant; no mapping.
     """
+    declared = getattr(overrides, "providers", None)
+    if isinstance(overrides, type) and isinstance(declared, Mapping):
+        return dict(_from_container(graph, "", cast("Any", declared), overrides))
     if not isinstance(cast("object", overrides), Mapping):
         raise UsageError(
             f"overrides of {graph.container} are a {type(overrides).__qualname__}; give a mapping of its providers' "
-            "paths to what stands in for them, {'name': value}"
+            "paths to what stands in for them, {'name': value}, or a container class"
         )
     found: dict[str, AnyProvider] = {}
-    for path, value in overrides.items():
-        if path not in graph.by_path:
-            raise UsageError(f"{graph.container} has no provider {path!r} to override{did_you_mean(path, graph)}")
-        overridden = graph.nodes[graph.by_path[path]].provider
-        if isinstance(overridden, (providers.Container, providers.DependenciesContainer)):
-            found.update(_container_overrides(graph, path, overridden, value))
-        else:
-            found[path] = cast("AnyProvider", value) if providers.is_provider(value) else providers.Object(value)
+    for path, value in cast("Mapping[str, object]", overrides).items():
+        _added(found, _overriding(graph, path, value))
     return found
 
 
-def _container_overrides(
-    graph: Graph, path: str, overridden: AnyProvider, value: object
-) -> Iterator[tuple[str, AnyProvider]]:
-    """A sub-container is overridden provider by provider, by those of the same names in another container."""
-    declared = getattr(value, "providers", None)
-    if not isinstance(declared, Mapping):
+def _overriding(graph: Graph, path: str, value: object) -> Iterator[tuple[str, AnyProvider]]:
+    key = key_of_path(graph, path)
+    overridden = None if key is None else graph.nodes[key].provider
+    if path not in graph.by_path:
+        if not isinstance(overridden, providers.Configuration):
+            raise UsageError(f"{graph.container} has no provider {path!r} to override{did_you_mean(path, graph)}")
+        yield _option(graph, path, value)
+    elif is_kind(overridden, SUB_CONTAINERS):
+        declared = getattr(value, "providers", None)
+        if not isinstance(declared, Mapping):
+            raise UsageError(
+                f"{graph.container}.{path} is a sub-container: override it with a container, or one of its providers "
+                f"by its dotted path, not with a {type(value).__qualname__}"
+            )
+        yield from _from_container(graph, f"{path}.", cast("Any", declared), value)
+    else:
+        yield path, cast("AnyProvider", value) if providers.is_provider(value) else providers.Object(value)
+
+
+def _option(graph: Graph, path: str, value: object) -> tuple[str, AnyProvider]:
+    configuration = path
+    while configuration not in graph.by_path:
+        configuration = configuration.rpartition(".")[0]
+    if providers.is_provider(value):
         raise UsageError(
-            f"{graph.container}.{path} is a sub-container: override it with a container, or one of its providers "
-            f"by its dotted path, not with a {type(value).__qualname__}"
+            f"{graph.container}.{path} is an option of a configuration: override it with a value, not with a "
+            f"{type(value).__name__} provider"
         )
-    mine = children_of(overridden)
-    return ((f"{path}.{name}", provider) for name, provider in named(cast("Any", declared)) if name in mine)
+    return configuration, OptionValues({path.removeprefix(f"{configuration}."): value})
+
+
+def _from_container(
+    graph: Graph, prefix: str, declared: Mapping[Any, AnyProvider], given: object
+) -> Iterator[tuple[str, AnyProvider]]:
+    """A container is overridden provider by provider, by those of the same names in another one, at any depth.
+
+    What another one has inherited is no override.
+    """
+    names = [name for name, _ in named(declared)]
+    if names and not any(prefix + name in graph.by_path for name in names):
+        what = getattr(given, "__qualname__", type(given).__qualname__)
+        raise UsageError(
+            f"{what} shares no name with {graph.container}{f'.{prefix[:-1]}' if prefix else ''}, so it overrides "
+            f"nothing of it; it declares {', '.join(sorted(names))}"
+        )
+    for name, provider in named(declared):
+        path = prefix + name
+        mine = None if path not in graph.by_path else graph.nodes[graph.by_path[path]].provider
+        if mine is not None and mine is not provider:
+            yield from _overriding(graph, path, provider)
 
 
 def did_you_mean(name: str, graph: Graph) -> str:

@@ -142,11 +142,13 @@ def resource(
         loop_bound=loop_bound,
     )
 
-    def attach(initialiser: F) -> F:
-        setattr(initialiser, _POLICY, policy)
-        return initialiser
+    return lambda initialiser: with_policy(initialiser, policy)
 
-    return attach
+
+def with_policy(initialiser: F, policy: Policy) -> F:
+    """The initialiser, with a policy attached."""
+    setattr(initialiser, _POLICY, policy)
+    return initialiser
 
 
 def policy_of(initialiser: object) -> Policy:

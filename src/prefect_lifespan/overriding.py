@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, TypeVar, cast
@@ -12,7 +12,7 @@ from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph.findings import require_container
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.injection.wrappers import Steps, asynchronous_generator, dress
-from prefect_lifespan.layers import Layer
+from prefect_lifespan.layers import Layer, Overrides, overrides_of
 from prefect_lifespan.scope import Scope, push_layer, remove_layer, with_layer
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -26,9 +26,12 @@ class override:  # noqa: N801 - a context manager, named as the field names it
 
     Args:
         container: the container class.
-        overrides: by dotted path, which reaches into sub-containers: `{"gateways.api": fake}`.
-        by_name: the same by keyword. A value that is a provider is used as it is, any other is what is injected:
-            neither is copied. What this override's own providers refer to of the container is taken from the run.
+        overrides: by dotted path, which reaches into sub-containers and to single options of a configuration:
+            `{"gateways.api": fake, "config.url": "sqlite://"}`. Or a container class, such as one that derives from
+            `container`: what it declares by the same names stands in.
+        by_name: by keyword, over `overrides`. A value that is a provider is used as it is, any other is what is
+            injected: neither is copied. What an override's own providers refer to of the container is taken from the
+            run.
 
     Raises:
         UsageError: a name that the container does not declare.
@@ -49,12 +52,9 @@ class override:  # noqa: N801 - a context manager, named as the field names it
     It is a decorator as well, for functions of every kind.
     """
 
-    def __init__(
-        self, container: ContainerClass, overrides: Mapping[str, object] | None = None, /, **by_name: object
-    ) -> None:
+    def __init__(self, container: ContainerClass, overrides: Overrides | None = None, /, **by_name: object) -> None:
         self._container = require_container(container)
-        self._overrides = {**(overrides or {}), **by_name}
-        self._layer()  # a wrong name speaks here, not where the override is entered
+        self._overrides = overrides_of(self._container, overrides, by_name)  # a wrong name speaks here
 
     def __enter__(self) -> None:
         push_layer(self._layer())

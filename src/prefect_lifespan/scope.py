@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, Callable, Generator, Hashable, Itera
 from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar, Token
 from typing import Any, Protocol, cast
+from weakref import WeakSet
 
 from dependency_injector import containers
 
@@ -23,7 +24,7 @@ from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.errors import LifespanError
 from prefect_lifespan.graph import Node
 from prefect_lifespan.graph.reader import ContainerClass, qualified_name
-from prefect_lifespan.layers import Layer
+from prefect_lifespan.layers import Layer, stacked
 from prefect_lifespan.lifetimes import Lifetime
 from prefect_lifespan.surroundings import surroundings
 
@@ -90,7 +91,7 @@ class InForce:
         with self._lock:
             view = self._views.get(newer)
             if view is None:
-                overrides = {key: provider for layer in newer for key, provider in layer.by_key().items()}
+                overrides = stacked(layer.by_key(self.engine.container_class) for layer in newer)
                 ledger = self.engine.ledger
                 view = self._views[newer] = self.engine.derive(
                     lambda _: False, name=ledger.name, lasts=True, overrides=overrides, loop=ledger.loop
@@ -174,16 +175,31 @@ class Scope:
     `references` what stands for this scope in other processes.
     """
 
-    __slots__ = ("layers", "lifespans", "prepared", "references", "unit")
+    __slots__ = ("__weakref__", "_layers", "lifespans", "prepared", "references", "unit")
 
     def __init__(
         self, lifespans: tuple[InForce, ...] = (), layers: tuple[Layer, ...] = (), unit: Unit | None = None
     ) -> None:
         self.lifespans = lifespans
-        self.layers = layers
+        self._layers = tuple(layer for layer in layers if not layer.everywhere)
         self.unit = unit
         self.prepared: dict[object, Any] = {}
         self.references: dict[object, Any] = {}
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The overrides in force, the one that was entered last in the end: of this context, and of all."""
+        everywhere = _everywhere.layers
+        if not everywhere:
+            return self._layers
+        return tuple(sorted((*everywhere, *self._layers), key=lambda layer: layer.number))
+
+    def keep(self, plan: object, prepared: object, layers: tuple[Layer, ...]) -> None:
+        """Keep what was prepared for a function under some overrides, as long as these are in force."""
+        with _everywhere.lock:
+            if layers == self.layers:
+                self.prepared[plan] = prepared
+                _everywhere.prepared_in.add(self)
 
     def in_force(self) -> AbstractContextManager[None]:
         """Let this scope be in force for a body."""
@@ -216,14 +232,35 @@ class Scope:
 
     def overrides_for(self, container: ContainerClass) -> Mapping[int, Any]:
         """Providers of `container` that are overridden here, by identity; inner layers win."""
-        return {
-            key: provider
-            for layer in self.layers
-            if issubclass(container, layer.container)
-            for key, provider in layer.by_key().items()
-        }
+        return stacked(layer.by_key(container) for layer in self.layers if issubclass(container, layer.container))
 
 
+class Everywhere:
+    """Overrides that every context of the process sees: a test's fixtures and threads may have contexts of their own."""
+
+    def __init__(self) -> None:
+        self.layers: tuple[Layer, ...] = ()
+        self.prepared_in: WeakSet[Scope] = WeakSet()
+        self.lock = threading.Lock()
+
+    def add(self, layer: Layer) -> None:
+        """Let an override be in force everywhere."""
+        with self.lock:
+            self._become((*self.layers, layer))
+
+    def remove(self, layer: Layer) -> None:
+        """Take it back."""
+        with self.lock:
+            self._become(tuple(other for other in self.layers if other is not layer))
+
+    def _become(self, layers: tuple[Layer, ...]) -> None:
+        self.layers = layers
+        for scope in list(self.prepared_in):
+            scope.prepared.clear()
+        self.prepared_in.clear()
+
+
+_everywhere = Everywhere()
 _scope: ContextVar[Scope] = ContextVar("prefect_lifespan_scope", default=Scope())  # noqa: B039 - immutable, but for its cache
 
 current_scope: Callable[[], Scope] = _scope.get
@@ -311,6 +348,10 @@ def remove_layer(owner: object) -> None:
             layers = tuple(other for other in scope.layers if other is not layer)
             _scope.set(Scope(scope.lifespans, layers, scope.unit))
             return
+
+
+add_everywhere: Callable[[Layer], None] = _everywhere.add
+remove_everywhere: Callable[[Layer], None] = _everywhere.remove
 
 
 def current_container(container: ContainerClass | None = None) -> containers.DynamicContainer:

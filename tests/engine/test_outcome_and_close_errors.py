@@ -98,7 +98,7 @@ def test_the_outcome_reaches_it_and_closes_it_well_whether_it_would_swallow_it_o
         report.settle()
         assert seen == [repr(outcome)]
         assert (report.raising, report.outcome) == ([], outcome)
-        assert [(event.kind, event.failed) for event in events] == [("opened", False), ("closed", failed)]
+        assert [(event.kind, event.outcome) for event in events] == [("opened", None), ("closed", outcome)]
 
     run(main)
 
@@ -224,7 +224,7 @@ def test_log_lines_carry_paths_seconds_and_the_type_of_an_error_never_its_text()
         Event("open-failed", "App", "a", 0.25, secret).message,
         Event("open-retried", "App", "a", 0.25, secret).message,
         Event("closed", "App", "a", 0.25).message,
-        Event("closed", "App", "a", 0.25, failed=True).message,
+        Event("closed", "App", "a", 0.25, outcome=ValueError()).message,
         Event("close-failed", "App", "a", 0.25, secret).message,
     ]
     assert told == [

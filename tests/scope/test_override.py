@@ -10,7 +10,7 @@ from unittest.mock import MagicMock, Mock
 import pytest
 from dependency_injector import containers, providers
 
-from prefect_lifespan import Provide, current_container, inject, lifespan, override
+from prefect_lifespan import ProcessResource, Provide, current_container, inject, lifespan, override
 from prefect_lifespan.errors import UsageError
 
 RECORD: list[str] = []
@@ -269,3 +269,16 @@ def test_what_an_override_does_not_reach_is_shared_with_the_lifespan():
         singleton, _ = use()
         with override(Counted, other="fake"):
             assert use() == (singleton, "fake")
+
+
+def test_a_process_resource_that_overrides_one_is_the_runs_alone():
+    class Shared(containers.DeclarativeContainer):
+        model = ProcessResource(numbered, "model")
+
+    @inject
+    def use(model: str = Provide[Shared.model]) -> str:
+        return model
+
+    with override(Shared, model=ProcessResource(numbered, "fake")), lifespan(Shared):
+        assert use() == "fake"
+    assert RECORD == ["open fake", "close fake"]

@@ -2,8 +2,8 @@
 
 from prefect_lifespan.engine.closing import CloseReport
 from prefect_lifespan.engine.engine import Engine, Options, Overrides, process_engines
-from prefect_lifespan.engine.events import Event, Listener, library_logger, logging_to
-from prefect_lifespan.engine.slot import Slot, State
+from prefect_lifespan.engine.events import Event, Listener, library_logger, logging_to, observers
+from prefect_lifespan.engine.slot import Slot, State, lifespan_numbers
 
 __all__ = [
     "CloseReport",
@@ -15,6 +15,8 @@ __all__ = [
     "Slot",
     "State",
     "library_logger",
+    "lifespan_numbers",
     "logging_to",
+    "observers",
     "process_engines",
 ]

@@ -28,9 +28,9 @@ class CloseReport:
         seconds = perf_counter() - started
         if error is None or _is_just(error, self.outcome):
             # An initialiser that lets the body's exception through says that it has closed.
-            slot.event("closed", seconds, failed=self.outcome is not None)
+            slot.event("closed", seconds, outcome=self.outcome)
             return
-        slot.event("close-failed", seconds, error, failed=self.outcome is not None)
+        slot.event("close-failed", seconds, error, self.outcome)
         if not isinstance(error, Exception):
             self.interrupted(error)
             return

@@ -89,6 +89,7 @@ class Engine:
             max_workers=options.max_workers,
             listeners=options.listeners,
             loop=loop,
+            number=None if parent is None else parent.ledger.number,
         )
         self.ledger.owner = _owner(loop, parent)
         self._calls = ContainerCalls(self)
@@ -354,12 +355,12 @@ class Engine:
     def _of_the_process(self) -> dict[int, AnyProvider]:
         """The managed resources of the process's engines for what the container declares to live as long.
 
-        Not for what an override reaches, which is this run's alone, nor for asynchronous ones: they are its loop's.
+        Not for what an override brings or reaches, which is this run's alone, nor for asynchronous ones: they are its loop's.
         """
         reached = self.graph.reaching(lambda node: node.key in self.overrides)
         shared: dict[int, AnyProvider] = {}
         for node in self.graph.resources:
-            if node.lifetime is not Lifetime.PROCESS or node.is_async or node.key in reached:
+            if node.lifetime is not Lifetime.PROCESS or node.is_async or node.foreign or node.key in reached:
                 continue
             owner = owner_of(node.provider) or self.container_class
             engine = process_engines.get(owner, partial(Engine._for_process, owner, self.options))

@@ -1,15 +1,18 @@
 """What the engine reports about each opening and closing: events as data, and the log line of each.
 
-Lines carry paths, seconds and the type of an error; never a value, an argument or an error's text, which may hold a
+A listener hears one lifespan's events, an observer those of all in the process. Lines carry paths, seconds and the type of an error; never a value, an argument or an error's text, which may hold a
 secret.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from prefect_lifespan.lifetimes import Lifetime
 
 Kind = Literal["opened", "open-failed", "open-retried", "closed", "close-failed"]
 
@@ -18,7 +21,8 @@ Kind = Literal["opened", "open-failed", "open-retried", "closed", "close-failed"
 class Event:
     """One opening or closing of one resource: its container and path, the seconds it took, and its error if any.
 
-    `failed` tells of a closing whether the body had failed: the outcome that reached the resource.
+    `outcome` is what a closing told the resource: the exception of the body, None where that succeeded. `opening` is
+    the same object in all events of one opening. `lifespan` names whose it was, and `number` counts lifespans.
     """
 
     kind: Kind
@@ -26,7 +30,16 @@ class Event:
     resource: str
     seconds: float
     error: BaseException | None = None
-    failed: bool = False
+    outcome: BaseException | None = None
+    lifetime: Lifetime | None = None
+    lifespan: str = ""
+    number: int = 0
+    opening: object = None
+
+    @property
+    def path(self) -> str:
+        """The resource's path as it is declared, also where another resource stands in for it."""
+        return declared_path(self.resource)
 
     @property
     def message(self) -> str:
@@ -41,7 +54,7 @@ class Event:
             case "open-retried":
                 return f"Opening {name} failed after {self.seconds:.3f} s: {error}; it will be tried again"
             case "closed":
-                return f"Closed {name} in {self.seconds:.3f} s{' after a failure' if self.failed else ''}"
+                return f"Closed {name} in {self.seconds:.3f} s{'' if self.outcome is None else ' after a failure'}"
             case "close-failed":
                 return f"Closing {name} failed after {self.seconds:.3f} s: {error}"
 
@@ -57,6 +70,43 @@ Logger: TypeAlias = "logging.Logger | logging.LoggerAdapter[logging.Logger]"
 Listener: TypeAlias = Callable[[Event], None]
 
 library_logger = logging.getLogger("prefect_lifespan")
+
+
+def declared_path(path: str) -> str:
+    """The path of what a provider stands in for; its own where it stands in for nothing."""
+    while path.endswith("(override)"):
+        path = path.removesuffix("(override)")
+    return path
+
+
+class Observers:
+    """Who hears the events of every lifespan in this process, from whatever thread they come."""
+
+    def __init__(self) -> None:
+        self._observers: tuple[Listener, ...] = ()
+        self._lock = threading.Lock()
+
+    def add(self, observer: Listener) -> None:
+        """Let an observer hear what happens from now on."""
+        with self._lock:
+            self._observers = (*self._observers, observer)
+
+    def remove(self, observer: Listener) -> None:
+        """Let an observer hear no more; one that is none is left alone."""
+        with self._lock:
+            self._observers = tuple(other for other in self._observers if other != observer)
+
+    def tell(self, event: Event) -> None:
+        """Tell every observer; one that raises is dropped with a log line, and never harms the resource."""
+        for observer in self._observers:
+            try:
+                observer(event)
+            except Exception:
+                library_logger.exception("An observer raised and is dropped")
+                self.remove(observer)
+
+
+observers = Observers()
 
 
 def logging_to(logger: Logger) -> Listener:

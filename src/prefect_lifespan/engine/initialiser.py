@@ -91,26 +91,26 @@ def enter_blocking(call: Call, *, on_loop: bool) -> Entered:
     Raises:
         NeedsEventLoop: what it returned is to be entered asynchronously.
     """
-    made = _manager_of(call())
+    made = manager_of(call())
     if inspect.iscoroutine(made) or asyncio.isfuture(made):
         raise NeedsEventLoop(made)
-    if _is_async_manager(made) and (on_loop or not _is_blocking_manager(made)):
+    if is_async_manager(made) and (on_loop or not is_blocking_manager(made)):
         raise NeedsEventLoop(made)
-    return _enter_manager(made) if _is_blocking_manager(made) else Entered(made)
+    return _enter_manager(made) if is_blocking_manager(made) else Entered(made)
 
 
 async def enter_async(made: object) -> Entered:
     """Enter what an initialiser returned, on the running event loop and in the running task."""
-    made = _manager_of(made)
+    made = manager_of(made)
     if inspect.iscoroutine(made) or asyncio.isfuture(made):
-        made = _manager_of(await made)
-    if _is_async_manager(made):
+        made = manager_of(await made)
+    if is_async_manager(made):
         manager: Any = made
         return Entered(await manager.__aenter__(), manager.__aexit__, is_async=True)
-    return _enter_manager(made) if _is_blocking_manager(made) else Entered(made)
+    return _enter_manager(made) if is_blocking_manager(made) else Entered(made)
 
 
-def _manager_of(made: object) -> object:
+def manager_of(made: object) -> object:
     """A generator that a lambda, a method or any other callable returned, as if that were a generator function.
 
     Looked at first: up to Python 3.11 asyncio takes a generator for a coroutine.
@@ -138,13 +138,15 @@ def _enter_manager(manager: Any) -> Entered:
     return Entered(manager.__enter__(), manager.__exit__)
 
 
-def _is_blocking_manager(made: object) -> bool:
+def is_blocking_manager(made: object) -> bool:
+    """Whether what an initialiser returned is to be entered where there is no event loop."""
     # A path still has the two methods in Python 3.11 and 3.12, where they do nothing but warn.
     is_manager = hasattr(type(made), "__enter__") and hasattr(type(made), "__exit__")
     return is_manager and not isinstance(made, os.PathLike)
 
 
-def _is_async_manager(made: object) -> bool:
+def is_async_manager(made: object) -> bool:
+    """Whether what an initialiser returned is to be entered on an event loop."""
     return hasattr(type(made), "__aenter__") and hasattr(type(made), "__aexit__")
 
 

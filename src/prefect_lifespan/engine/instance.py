@@ -12,6 +12,7 @@ from typing import Any, NoReturn, cast
 
 from dependency_injector import containers, providers
 
+from prefect_lifespan.engine.configuration import OptionValues
 from prefect_lifespan.engine.slot import ManagedResource, Slot, State
 from prefect_lifespan.graph import Graph, Node
 from prefect_lifespan.graph.edges import AnyProvider, plain_arguments
@@ -94,10 +95,18 @@ def instantiate(
 
 
 def override_all(instances: Instances, overrides: Mapping[int, AnyProvider]) -> None:
-    """Let overriding providers stand in for those they override."""
+    """Let overriding providers stand in for those they override, where the container has these.
+
+    One that derives from another may declare anew what an override of that names, and reach the old one no more.
+    """
     for key, overriding in overrides.items():
+        if key not in instances:
+            continue
         overridden: Any = instances[key]
-        overridden.override(instances[id(overriding)])
+        if isinstance(overriding, OptionValues):
+            overridden.override(providers.Object(overriding.put_into(overridden())))
+        else:
+            overridden.override(instances[id(overriding)])
 
 
 def withhold_singletons(graph: Graph, own: Instances, slots: Mapping[int, Slot]) -> None:

@@ -10,6 +10,7 @@ order in which slots finished opening, which is what closing reverses.
 from __future__ import annotations
 
 import bisect
+import itertools
 import threading
 from concurrent.futures import Future
 from contextvars import Context, ContextVar
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from dependency_injector import providers
 
-from prefect_lifespan.engine.events import Event, Kind, Listener, library_logger
+from prefect_lifespan.engine.events import Event, Kind, Listener, library_logger, observers
 from prefect_lifespan.engine.initialiser import Entered
 from prefect_lifespan.engine.lanes import Lane, Lanes
 from prefect_lifespan.errors import LifespanClosedError, LifespanError, UsageError
@@ -47,6 +48,7 @@ class State(Enum):
 _OPEN = State.OPEN  # looked up on every call otherwise, which takes longer than the call
 
 
+lifespan_numbers = itertools.count(1)
 _DONE: Future[None] = Future()
 _DONE.set_result(None)
 
@@ -71,9 +73,12 @@ class Ledger:
         max_workers: int,
         listeners: tuple[Listener, ...],
         loop: asyncio.AbstractEventLoop | None,
+        number: int | None = None,
     ) -> None:
         self.container = container
         self.name = name
+        # Counts lifespans; what stands on one, as a task's view does, has the number of that.
+        self.number = next(lifespan_numbers) if number is None else number
         self.defaults = defaults
         self.max_workers = max_workers
         self.lock = threading.Lock()
@@ -110,6 +115,7 @@ class Ledger:
             except Exception:
                 library_logger.exception("A listener raised and is dropped")
                 self._listeners = tuple(other for other in self._listeners if other is not listener)
+        observers.tell(event)
 
 
 class Slot:
@@ -261,9 +267,25 @@ class Slot:
         self.state = State.CLOSED
         self.entered = self.context = self.host = None
 
-    def event(self, kind: Kind, seconds: float, error: BaseException | None = None, *, failed: bool = False) -> None:
+    def event(
+        self, kind: Kind, seconds: float, error: BaseException | None = None, outcome: BaseException | None = None
+    ) -> None:
         """Report an opening or closing of this resource."""
-        self.ledger.emit(Event(kind, self.ledger.container, self.node.path, seconds, error, failed))
+        ledger, node = self.ledger, self.node
+        self.ledger.emit(
+            Event(
+                kind,
+                ledger.container,
+                node.path,
+                seconds,
+                error,
+                outcome,
+                lifetime=node.lifetime,
+                lifespan=ledger.name,
+                number=ledger.number,
+                opening=self,
+            )
+        )
 
 
 class ManagedResource(providers.Resource[Any]):

@@ -151,6 +151,7 @@ class Call:
         self._plan = plan
         self._loop = loop
         self.scope = current_scope()
+        self._layers = self.scope.layers
         self._attempt = surroundings.attempt()
         self._new_unit: Unit | None = None
         self._for_call: list[Engine] = []
@@ -231,13 +232,14 @@ class Call:
         )
         names = {name for name, _ in direct}
         bound = (s for g in self._given for s in g.slots if s.asynchronous and s.policy.loop_bound)
-        self.scope.prepared[self._plan.key] = Prepared(
+        prepared = Prepared(
             direct=direct,
             called=tuple((given.name, given.value) for given in self._given if given.name not in names),
             loop=next((slot.ledger.loop for slot in bound), None),
             per_attempt=any(given.engine.has_task_resources for given in self._given),
             attempt=self._attempt,
         )
+        self.scope.keep(self._plan.key, prepared, self._layers)
 
     def _give(self, marker: Marker) -> Given:
         engine, named = self._locate(marker)

@@ -18,7 +18,7 @@ from prefect_lifespan.engine.signals import held_signals
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph import graph_of
 from prefect_lifespan.graph.reader import ContainerClass
-from prefect_lifespan.layers import providers_for
+from prefect_lifespan.layers import providers_for, stacked
 from prefect_lifespan.lifespans.futures import Future, PendingFutures, futures_in, watch_submissions
 from prefect_lifespan.lifespans.prefect_run import flow_logger, is_suspension, is_termination, run_name, send_log
 from prefect_lifespan.lifetimes import Policy
@@ -127,12 +127,13 @@ class Session:
         else:
             graph = graph_of(settings.container)
             named = {graph.by_path[path]: p for path, p in providers_for(graph, given or {}).items()}
+            # What is overridden around a lifespan, by a test, stands over what the lifespan brings itself.
+            overrides = stacked([named, outer.overrides_for(settings.container)])
             engine = Engine.of(
                 settings.container,
                 name=run_name(name),
                 options=Options(settings.policy, settings.max_workers, (logging_to(flow_logger()),)),
-                # What is overridden around a lifespan, by a test, stands over what the lifespan brings itself.
-                overrides={**named, **outer.overrides_for(settings.container)},
+                overrides=overrides,
                 loop=loop,
             )
             in_force = InForce(lambda: engine, outer.layers, pending)

@@ -108,7 +108,7 @@ def _reference(scope: Scope, runner: Runner) -> ScopeReference:
     """What stands for a scope in the worker processes of a runner; made once for all that is submitted from it."""
     module = module_for(runner)
     reaches = [_reach(module, runner, lifespan) for lifespan in scope.lifespans]
-    known = (module, attached := _submitting.get())
+    known = (module, attached := _submitting.get(), scope.layers)
     if known not in scope.references:
         reducers.register()  # classes of providers may have come since
         dumps = cloudpickled if module is None else module.dumps

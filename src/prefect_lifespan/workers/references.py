@@ -18,7 +18,7 @@ from prefect_lifespan.engine import Engine
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph.edges import SUB_CONTAINERS, AnyProvider, overriding_of
 from prefect_lifespan.graph.reader import ContainerClass, qualified_name
-from prefect_lifespan.layers import Layer
+from prefect_lifespan.layers import Layer, next_number
 from prefect_lifespan.lifetimes import Policy
 from prefect_lifespan.scope import InForce, Scope
 from prefect_lifespan.workers.reach import Dumps, Link
@@ -59,6 +59,8 @@ class BroughtLayer(Layer):
     def __init__(self, reference: LayerReference) -> None:
         self.id = reference.id
         self.owner = None
+        self.everywhere = False
+        self.number = next_number()
         self.reference = reference
 
     @cached_property

@@ -1,0 +1,318 @@
+"""The pytest plugin of prefect-lifespan: fixtures for overriding and opening containers, and the check for leaks.
+
+It stands beside the package, which imports Prefect, and imports from it in fixtures only: a test run that uses none of
+this pays for this one module.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pytest
+
+if TYPE_CHECKING:
+    from dependency_injector import containers
+
+    from prefect_lifespan.engine import Event
+
+    ContainerClass: TypeAlias = type[containers.DeclarativeContainer]
+    OverrideProviders: TypeAlias = Callable[..., None]
+    LifespanContainer: TypeAlias = Callable[..., containers.DynamicContainer]
+    AsyncLifespanContainer: TypeAlias = Callable[..., Awaitable[containers.DynamicContainer]]
+
+INI = MARKER = "lifespan_leak_check"
+OUTCOME = pytest.StashKey[BaseException]()
+MARK = pytest.StashKey[int]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The switch of the check."""
+    parser.addini(INI, "fail a test that leaves resources of a lifespan open (prefect-lifespan)", "bool", default=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The marker of the check, and the check."""
+    config.addinivalue_line(
+        "markers",
+        f"{MARKER}(enabled=True, process_resources=False): whether resources that the test leaves open fail it, and "
+        "whether those that live as long as the process count (prefect-lifespan)",
+    )
+    config.pluginmanager.register(LeakCheck(config), "prefect-lifespan-leak-check")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
+    """Keep the outcome of the test's setup for what is closed after it."""
+    if OUTCOME in item.stash:
+        del item.stash[OUTCOME]  # of another try
+    return (yield from _keeping_the_outcome(item))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Keep the outcome of the test itself."""
+    return (yield from _keeping_the_outcome(item))
+
+
+def _keeping_the_outcome(item: pytest.Item) -> Generator[None, object, object]:
+    try:
+        return (yield)
+    except BaseException as error:
+        item.stash[OUTCOME] = error
+        raise
+
+
+@pytest.fixture
+def override_providers() -> Iterator[OverrideProviders]:
+    """A function that overrides providers of a container until the test ends, as `prefect_lifespan.override` does.
+
+    `override_providers(Container, {"gateways.api": fake}, db=other)`, in the test or in a fixture: whatever thread,
+    task or context the test uses sees it.
+    """
+    from prefect_lifespan.testing import override_everywhere  # noqa: PLC0415
+
+    with ExitStack() as stack:
+
+        def override(
+            container: ContainerClass, overrides: Mapping[str, object] | None = None, /, **by_name: object
+        ) -> None:
+            stack.enter_context(override_everywhere(container, overrides, **by_name))
+
+        yield override
+
+
+@pytest.fixture
+def lifespan_container(request: pytest.FixtureRequest) -> Iterator[LifespanContainer]:
+    """A function that opens a container without a flow and gives it: `lifespan_container(Container, **arguments)`.
+
+    It takes the arguments of `prefect_lifespan.lifespan`, and closes with the outcome of the test.
+    """
+    from prefect_lifespan import AsyncResourceError, lifespan  # noqa: PLC0415
+
+    stack = ExitStack()
+
+    def open_container(container: ContainerClass, **arguments: Any) -> containers.DynamicContainer:
+        try:
+            return stack.enter_context(lifespan(container, **arguments))
+        except AsyncResourceError as error:
+            error.add_note("In an `async def` test: container = await async_lifespan_container(...)")
+            raise
+
+    yield open_container
+    outcome: BaseException | None = request.node.stash.get(OUTCOME, None)
+    stack.__exit__(None if outcome is None else type(outcome), outcome, outcome and outcome.__traceback__)
+
+
+@pytest.fixture
+def async_lifespan_container(request: pytest.FixtureRequest) -> Iterator[AsyncLifespanContainer]:
+    """What `lifespan_container` is, for an asynchronous test, whatever plugin runs that; to be awaited.
+
+    Opened and closed on the test's own event loop, in the task of the test.
+    """
+    from prefect_lifespan import lifespan  # noqa: PLC0415
+
+    item, stack = request.node, AsyncExitStack()
+    test = item.obj
+    if not inspect.iscoroutinefunction(test):
+        pytest.fail("async_lifespan_container is for `async def` tests; others take lifespan_container", pytrace=False)
+
+    # An event loop may be gone when fixtures are torn down, and a fixture on it is for the plugin that has made it. So
+    # it is the test itself that closes what it has opened.
+    @functools.wraps(test)
+    async def closing(*args: Any, **kwargs: Any) -> None:
+        async with stack:
+            await test(*args, **kwargs)
+
+    async def open_container(container: ContainerClass, **arguments: Any) -> containers.DynamicContainer:
+        return await stack.enter_async_context(lifespan(container, **arguments))
+
+    item.obj = closing
+    yield open_container
+    item.obj = test
+
+
+@pytest.fixture(scope="session")
+def prefect_harness() -> Iterator[str]:
+    """Prefect's own API for the tests of the session, with a database of its own; the address.
+
+    Under xdist there is one for each process. Flows send no heartbeats: the thread that does holds up the end of each
+    run for a second.
+    """
+    from prefect.settings import (  # noqa: PLC0415
+        PREFECT_API_URL,
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+        temporary_settings,
+    )
+    from prefect.testing.utilities import prefect_test_harness  # noqa: PLC0415
+
+    with (
+        prefect_test_harness(server_startup_timeout=180),
+        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+    ):
+        yield str(PREFECT_API_URL.value())
+
+
+@dataclass(frozen=True)
+class Opening:
+    """A resource that is open, and the line of the test-suite that opened it, as far as that can be told."""
+
+    event: Event
+    where: str
+
+    def __str__(self) -> str:
+        return f"{self.event.container}.{self.event.path}, opened by {self.event.lifespan}{self.where}"
+
+
+@dataclass(eq=False)
+class Span:
+    """The setup of a fixture that outlives a test: lifespans with these numbers are the fixture's, until it ends."""
+
+    first: int
+    last: int = sys.maxsize
+    name: str = ""
+
+
+@dataclass(eq=False)
+class LeakCheck:
+    """Fails a test, or the end of a fixture, that leaves resources open.
+
+    Nothing is looked at before the library has been imported by somebody else.
+    """
+
+    config: pytest.Config
+    _open: dict[int, Opening] = field(default_factory=dict[int, Opening])
+    _spans: list[Span] = field(default_factory=list[Span])
+    _due: list[Opening] = field(default_factory=list[Opening])
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _closed: dict[int, Event] = field(default_factory=dict[int, "Event"])  # before its opening was told
+    _watching: bool = False
+
+    def pytest_unconfigure(self) -> None:
+        """The end of the session."""
+        if self._watching:
+            from prefect_lifespan.engine import observers  # noqa: PLC0415
+
+            observers.remove(self.observe)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """From here on what opens is the test's."""
+        if self._is_watching():
+            item.stash[MARK] = _next_number()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    ) -> Generator[None, object, object]:
+        """What a fixture opens that outlives the test is the fixture's."""
+        if request.scope == "function" or not self._is_watching():
+            return (yield)
+        span = Span(_next_number(), name=fixturedef.argname)
+        self._spans.append(span)
+        fixturedef.addfinalizer(functools.partial(self._fixture_has_ended, span))  # runs after the fixture's own
+        try:
+            return (yield)
+        finally:
+            span.last = _next_number()
+
+    def _fixture_has_ended(self, span: Span) -> None:
+        with self._lock:
+            self._due += [opening for opening in self._open.values() if self._owner(opening) is span]
+        self._spans.remove(span)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
+        """What is left when all fixtures have been torn down, the test has left open."""
+        try:
+            result = yield
+        except BaseException as error:
+            for line in self._leaks_of(item):
+                error.add_note(line)
+            raise
+        leaks = self._leaks_of(item)
+        if leaks:
+            pytest.fail("\n".join(leaks), pytrace=False)
+        return result
+
+    def _leaks_of(self, item: pytest.Item) -> list[str]:
+        mark = item.stash.get(MARK, sys.maxsize)
+        enabled, process_resources = self._wanted(item)
+        with self._lock:
+            left = [o for o in self._open.values() if o.event.number > mark and self._owner(o) is None]
+            left, self._due = [*left, *self._due], []
+            self._closed.clear()
+            for opening in left:
+                self._open.pop(id(opening.event.opening), None)
+        lines = [f"  {o}" for o in left if process_resources or not _is_of_the_process(o.event)]
+        if not enabled or not lines:
+            return []
+        return ["resources were left open:", *lines, f"Close them, or mark the test: @pytest.mark.{MARKER}(False)"]
+
+    def _wanted(self, item: pytest.Item) -> tuple[bool, bool]:
+        def read(enabled: bool = True, *, process_resources: bool = False) -> tuple[bool, bool]:
+            return enabled, process_resources
+
+        marker = item.get_closest_marker(MARKER)
+        if marker is not None:
+            return read(*marker.args, **marker.kwargs)
+        return bool(self.config.getini(INI)), False
+
+    def _owner(self, opening: Opening) -> Span | None:
+        number = opening.event.number
+        return next((span for span in reversed(self._spans) if span.first < number < span.last), None)
+
+    def _is_watching(self) -> bool:
+        if not self._watching and "prefect_lifespan" in sys.modules:
+            from prefect_lifespan.engine import observers  # noqa: PLC0415
+
+            observers.add(self.observe)
+            self._watching = True
+        return self._watching
+
+    def observe(self, event: Event) -> None:
+        """Keep account of what is open."""
+        key = id(event.opening)
+        with self._lock:
+            if event.kind in ("closed", "close-failed"):
+                if self._open.pop(key, None) is None:
+                    self._closed[key] = event  # two threads may tell of the two in the other order
+            elif event.kind == "opened" and self._closed.pop(key, None) is None:
+                self._open[key] = Opening(event, _place(self.config.rootpath))
+
+
+def _next_number() -> int:
+    from prefect_lifespan.engine import lifespan_numbers  # noqa: PLC0415
+
+    return next(lifespan_numbers)
+
+
+def _is_of_the_process(event: Event) -> bool:
+    return event.lifetime is not None and event.lifetime.name == "PROCESS"
+
+
+# Whose frames stand between a test and what it opens.
+_BETWEEN = (__name__, "prefect_lifespan", "prefect", "dependency_injector", "contextlib")
+_BEYOND = ("_pytest", "pluggy", "threading", "asyncio", "anyio", "concurrent")
+
+
+def _place(root: Path) -> str:
+    """The line that opened what is told of just now; nothing where that runs in a thread or task of the library's."""
+    frame: FrameType | None = inspect.currentframe()
+    while frame is not None:
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package in _BEYOND:
+            return ""
+        if package not in _BETWEEN:
+            file = Path(frame.f_code.co_filename)
+            return f" in {file.relative_to(root) if file.is_relative_to(root) else file}:{frame.f_lineno}"
+        frame = frame.f_back
+    return ""

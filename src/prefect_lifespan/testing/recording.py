@@ -1,0 +1,147 @@
+"""`recording`: what opened and closed meanwhile, in whatever thread or lifespan of this process, to assert on."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Self
+
+from prefect_lifespan.engine import Event, observers
+from prefect_lifespan.graph.findings import require_container
+from prefect_lifespan.graph.reader import ContainerClass, qualified_name
+
+_ENDS = ("closed", "close-failed")
+
+
+class recording:  # noqa: N801 - a context manager, named as the field names it
+    """Record the openings and closings of this process for as long as it is entered; it stays readable afterwards.
+
+    It sees every lifespan, task, call and thread, and what lives as long as the process. Worker processes are others:
+    what happens there is not seen. Failures and retries are events as well; `str(record)` tells all of it.
+
+    Args:
+        container: record this container's resources only.
+
+    Raises:
+        TypeError: `container` is not a container class.
+
+    Example:
+        >>> from dependency_injector import containers, providers
+        >>> from prefect_lifespan import lifespan
+        >>> from prefect_lifespan.testing import recording
+        >>> class App(containers.DeclarativeContainer):
+        ...     url = providers.Resource(lambda: "sqlite://")
+        ...     db = providers.Resource("connection to {}".format, url)
+        >>> with recording(App) as record, lifespan(App):
+        ...     assert record.still_open == ["url", "db"]
+        >>> record.opened, record.closed
+        (['url', 'db'], ['db', 'url'])
+    """
+
+    def __init__(self, container: ContainerClass | None = None) -> None:
+        self._container = None if container is None else qualified_name(require_container(container))
+        self._events: list[Event] = []
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        observers.add(self._observe)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        observers.remove(self._observe)
+
+    def _observe(self, event: Event) -> None:
+        if self._container in (None, event.container):
+            with self._lock:
+                self._events.append(event)
+
+    @property
+    def events(self) -> list[Event]:
+        """Everything so far: container, path, kind, seconds, error, and the outcome that a closing told."""
+        with self._lock:
+            return list(self._events)
+
+    @property
+    def opened(self) -> list[str]:
+        """The paths of what opened, in that order; twice where it opened twice."""
+        return [event.path for event in self.events if event.kind == "opened"]
+
+    @property
+    def closed(self) -> list[str]:
+        """The paths of what closed, well or badly, in that order."""
+        return [event.path for event in self.events if event.kind in _ENDS]
+
+    @property
+    def still_open(self) -> list[str]:
+        """The paths of what opened and has not closed."""
+        return [event.path for event in still_open(self.events)]
+
+    def of(self, path: str) -> list[Event]:
+        """The events of one resource."""
+        return [event for event in self.events if event.path == path]
+
+    def assert_opened(self, *paths: str) -> None:
+        """Fail unless just these have opened, in this order.
+
+        Raises:
+            AssertionError: with everything that was recorded.
+        """
+        self._assert(self.opened == list(paths), f"opened {_told(self.opened)}, not {_told(paths)}")
+
+    def assert_closed(self, *paths: str) -> None:
+        """Fail unless just these have closed, in this order.
+
+        Raises:
+            AssertionError: with everything that was recorded.
+        """
+        self._assert(self.closed == list(paths), f"closed {_told(self.closed)}, not {_told(paths)}")
+
+    def assert_all_closed(self) -> None:
+        """Fail unless everything that opened has closed, once and without an error.
+
+        Raises:
+            AssertionError: with everything that was recorded.
+        """
+        problems = list(problems_in(self.events))
+        problems += [f"{event.path} failed to close" for event in self.events if event.kind == "close-failed"]
+        self._assert(not problems, "; ".join(problems))
+
+    def _assert(self, holds: bool, problem: str) -> None:
+        if not holds:
+            raise AssertionError(f"{problem}\n{self}")
+
+    def __str__(self) -> str:
+        lines = [line_of(event) for event in self.events]
+        return "\n".join(["recorded:", *(f"  {line}" for line in lines or ["nothing"])])
+
+    __repr__ = __str__
+
+
+def still_open(events: list[Event]) -> list[Event]:
+    """The openings that no closing has followed; two threads may tell of the two in the other order."""
+    ended = {id(event.opening) for event in events if event.kind in _ENDS}
+    return [event for event in events if event.kind == "opened" and id(event.opening) not in ended]
+
+
+def problems_in(events: list[Event]) -> Iterator[str]:
+    """What was not closed, or not exactly once."""
+    for event in still_open(events):
+        yield f"{event.path} opened and did not close"
+    ends = Counter(id(event.opening) for event in events if event.kind in _ENDS)
+    for event in events:
+        if event.kind == "opened" and ends[id(event.opening)] > 1:
+            yield f"{event.path} closed {ends[id(event.opening)]} times"
+
+
+def line_of(event: Event) -> str:
+    """One event in a line, with the outcome that a closing told."""
+    outcome = "" if event.outcome is None else f" ({type(event.outcome).__name__})"
+    return f"{event.message}{outcome}"
+
+
+def _told(paths: Iterable[str]) -> str:
+    return ", ".join(paths) or "nothing"
