@@ -16,9 +16,11 @@ from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
 
 from prefect_lifespan import Provide, inject, lifespan, resource
 from prefect_lifespan.lifespans import session
-from tests.processes.programs.marks import Handle, mark, ordered, wait_for_order
+from prefect_lifespan.workers import channel
+from tests.processes.programs.marks import Handle, mark, wait_for_order
 
 session.TERMINATION_GRACE_SECONDS = float(os.environ.get("GRACE", "2"))
+channel.ANSWER_SECONDS = float(os.environ.get("ANSWER", "30"))
 
 
 def opened(name: str) -> Iterator[Handle]:
@@ -174,10 +176,13 @@ def runner(kind: str, address: str = "") -> Any:
     if kind == "pool":
         return ProcessPoolTaskRunner(max_workers=2)
     if kind.startswith("dask"):
-        from prefect_dask import DaskTaskRunner
+        from prefect_dask.task_runners import DaskTaskRunner
 
         if address:
             return DaskTaskRunner(address=address)
+        from prefect_lifespan.workers import dask
+
+        dask.ANSWER_SECONDS = channel.ANSWER_SECONDS
         cluster = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "host": "127.0.0.1"}
         return DaskTaskRunner(cluster_kwargs=cluster)
     from prefect_ray import RayTaskRunner
