@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import secrets
 import threading
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Client, Connection, Listener, wait
@@ -19,7 +18,7 @@ from typing import Any, cast
 from prefect_lifespan.engine import CloseReport
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.lifespans.prefect_run import flow_logger
-from prefect_lifespan.workers.messages import Closed, End, loaded
+from prefect_lifespan.workers.messages import ANSWER_SECONDS, Closed, End, Heard, loaded
 from prefect_lifespan.workers.openings import Abandoned, openings
 from prefect_lifespan.workers.reach import Dumps, Farewell, HasEnded
 
@@ -61,6 +60,7 @@ def _listen(connection: Connection, opening: str) -> None:
         end = loaded(connection.recv_bytes())
         assert isinstance(end, End)
         outcome, grace = end.outcome, end.grace
+        connection.send_bytes(Heard(openings.seconds_to_close(opening, grace)).dumped())
     except (OSError, EOFError):
         outcome, grace = Abandoned("the process that the lifespan belongs to has ended without closing it"), 0.0
     openings.end(opening, outcome, grace)
@@ -68,8 +68,15 @@ def _listen(connection: Connection, opening: str) -> None:
 
 @dataclass(slots=True)
 class _Member:
+    """A worker process that joined an opening; its connection shows when it ends."""
+
     connection: Connection
     pid: int
+    deadline: float | None = None
+
+    def allow(self, seconds: float | None) -> None:
+        """Wait for its next message that long, and for the time that any process may need; None for no limit."""
+        self.deadline = None if seconds is None else monotonic() + seconds + ANSWER_SECONDS
 
 
 class Channel:
@@ -88,32 +95,19 @@ class Channel:
             self._members.setdefault(opening, [])
         return ChannelLink(cast("Address", self._listener.address), self._key, is_last_word)
 
-    def end(self, opening: str, end: bytes, seconds: float | None, report: CloseReport) -> None:
-        """Tell everybody who joined an opening that it has ended, and wait for what they say, `seconds` at most."""
+    def end(self, opening: str, end: bytes, report: CloseReport) -> None:
+        """Tell everybody who joined an opening that it has ended, and wait for what they say, as long as they may take."""
         with self._lock:
             members = self._members.pop(opening, [])
         for member in members:
             with suppress(OSError):  # it has ended meanwhile, and has said goodbye or not
                 member.connection.send_bytes(end)
-        self._collect({id(member.connection): member for member in members}, seconds, report)
-
-    def _collect(self, members: dict[int, _Member], seconds: float | None, report: CloseReport) -> None:
-        deadline = None if seconds is None else monotonic() + seconds
+            member.allow(0.0)
         while members:
-            left = None if deadline is None else max(0.0, deadline - monotonic())
-            ready = cast("Sequence[Connection]", wait([member.connection for member in members.values()], left))
-            if not ready:
-                flow_logger().error("Worker processes %s did not close their resources in time", _pids(members))
-                return
-            for connection in ready:
-                member = members.pop(id(connection))
-                try:
-                    closed = loaded(connection.recv_bytes())
-                    assert isinstance(closed, Closed)
-                    closed.into(report)
-                except (OSError, EOFError):
-                    flow_logger().error("Worker process %d ended without closing its resources", member.pid)
-                connection.close()
+            for member in _ready(members):
+                if _is_done(member, report):
+                    members.remove(member)
+                    member.connection.close()
 
     def _accept(self) -> None:
         while True:
@@ -135,8 +129,31 @@ class Channel:
                 connection.close()
 
 
-def _pids(members: dict[int, _Member]) -> str:
-    return ", ".join(str(member.pid) for member in members.values())
+def _ready(members: list[_Member]) -> list[_Member]:
+    """Those that have said something, or have ended, or whose time is up."""
+    deadline = min((member.deadline for member in members if member.deadline is not None), default=None)
+    seconds = None if deadline is None else max(0.0, deadline - monotonic())
+    spoken = wait([member.connection for member in members], seconds)
+    now = monotonic()
+    late = [member for member in members if member.deadline is not None and member.deadline <= now]
+    return [member for member in members if member.connection in spoken] or late
+
+
+def _is_done(member: _Member, report: CloseReport) -> bool:
+    """Hear what a worker process has to say; whether that was all."""
+    try:
+        message = loaded(member.connection.recv_bytes()) if member.connection.poll() else None
+    except (OSError, EOFError):
+        flow_logger().error("Worker process %d ended without closing its resources", member.pid)
+        return True
+    if isinstance(message, Heard):
+        member.allow(message.seconds)
+        return False
+    if isinstance(message, Closed):
+        message.into(report)
+    else:
+        flow_logger().error("Worker process %d did not close its resources in time", member.pid)
+    return True
 
 
 class Channels:
@@ -171,5 +188,5 @@ class ChannelReach:
     def close(self, outcome: Outcome, grace: float | None) -> CloseReport:
         """Close in all worker processes that joined the lifespan, side by side."""
         report = CloseReport("", outcome)
-        self._channel.end(self._opening, End(outcome, grace).dumped(self._dumps), None, report)
+        self._channel.end(self._opening, End(outcome, grace).dumped(self._dumps), report)
         return report

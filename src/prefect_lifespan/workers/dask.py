@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Hashable
+from collections.abc import Callable, Generator, Hashable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 from distributed import get_worker
@@ -13,7 +14,7 @@ from distributed import get_worker
 from prefect_lifespan.engine import CloseReport
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.lifespans.prefect_run import flow_logger
-from prefect_lifespan.workers.messages import Closed, End, loaded
+from prefect_lifespan.workers.messages import ANSWER_SECONDS, Closed, End, loaded
 from prefect_lifespan.workers.openings import openings
 from prefect_lifespan.workers.reach import Dumps, Farewell, Runner, cloudpickled
 
@@ -49,14 +50,40 @@ class DaskReach:
         if self._client.status != "running":
             return report  # the cluster ended with its runner, and its workers closed with it
         end = End(outcome, grace).dumped(dumps)
-        answers = self._client.run(end_here, self._opening, end, on_error="return")
-        for worker, answer in cast("dict[str, object]", answers).items():
+        try:
+            workers = list(self._client.scheduler_info(n_workers=-1)["workers"])
+            answers = self._client.sync(self._ask, workers, partial(end_here, self._opening, end), grace)
+        except (OSError, TimeoutError) as error:  # the scheduler is gone, and with it the way to its workers
+            flow_logger().error("The Dask cluster cannot be reached, so its workers were not told to close: %r", error)
+            return report
+        for worker, answer in zip(workers, cast("list[object]", answers), strict=True):
             if isinstance(answer, bytes) and isinstance(closed := loaded(answer), Closed):
                 closed.into(report)
             else:
                 kind = type(answer).__name__
                 flow_logger().error("Dask worker %s did not say that it closed its resources: %s", worker, kind)
         return report
+
+    async def _ask(self, workers: list[str], function: Callable[[], object], grace: float | None) -> list[object]:
+        """Call a function on each worker, side by side; one that is stopped or lost holds up nobody."""
+        return await asyncio.gather(
+            *(self._ask_one(worker, function, grace) for worker in workers), return_exceptions=True
+        )
+
+    async def _ask_one(self, worker: str, function: Callable[[], object], grace: float | None) -> object:
+        asking = partial(seconds_here, self._opening, grace)
+        seconds = await asyncio.wait_for(self._call(worker, asking), ANSWER_SECONDS)
+        limit = None if seconds is None else cast("float", seconds) + ANSWER_SECONDS
+        return await asyncio.wait_for(self._call(worker, function), limit)
+
+    async def _call(self, worker: str, function: Callable[[], object]) -> object:
+        answers = await self._client.run(function, workers=[worker], on_error="raise")
+        return answers[worker]
+
+
+def seconds_here(opening: str, grace: float | None) -> float | None:
+    """How long closing an opening may take in this worker."""
+    return openings.seconds_to_close(opening, grace)
 
 
 async def end_here(opening: str, end: bytes) -> bytes:

@@ -14,6 +14,9 @@ from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.errors import LifespanError
 from prefect_lifespan.workers.reach import Dumps, cloudpickled
 
+# How long a worker process that has something to say may take, beyond what it does; one that is stopped says nothing.
+ANSWER_SECONDS = 30.0
+
 
 class FailedElsewhere(LifespanError):
     """Stands for an exception of another process that cannot be pickled; its text names the type."""
@@ -29,6 +32,17 @@ class End:
     def dumped(self, dumps: Dumps) -> bytes:
         """The message as bytes."""
         return dumps(End(self.outcome if self.outcome is None else _portable(self.outcome, dumps), self.grace))
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a worker process says at once when a lifespan has ended: how many seconds closing may take, None for no limit."""
+
+    seconds: float | None
+
+    def dumped(self) -> bytes:
+        """The message as bytes."""
+        return pickle.dumps(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +63,7 @@ class Closed:
         report.warned += self.warned
 
 
-def loaded(message: bytes) -> End | Closed:
+def loaded(message: bytes) -> End | Heard | Closed:
     """A message from its bytes."""
     return pickle.loads(message)  # noqa: S301 - from a process of the same run, which has shown that it is
 

@@ -15,6 +15,7 @@ from time import monotonic
 
 from prefect_lifespan.engine import CloseReport, Engine, Event, Options, process_engines
 from prefect_lifespan.engine.initialiser import Outcome
+from prefect_lifespan.engine.slot import State
 from prefect_lifespan.errors import LifespanError
 from prefect_lifespan.graph import graph_of
 from prefect_lifespan.lifespans.prefect_run import flow_logger
@@ -126,6 +127,19 @@ class Opening(InForce):
         with self._free:
             return self._free.wait_for(lambda: self.users == 0, seconds)
 
+    def seconds_to_close(self, grace: float | None) -> float | None:
+        """How long closing here may take, by the limits of what is open; None for no limit."""
+        with self._making:
+            engine = self._made
+        if engine is None:
+            return 0.0
+        slots = {slot for each in (engine, *engine.children) for slot in each.slots.values()}
+        limits = [slot.policy.close_timeout_seconds for slot in slots if slot.state is not State.PENDING]
+        # Of what was reached from here, and of tasks that may run as long as they like, nothing is known.
+        if self.elsewhere() or None in limits or (grace is None and self.users):
+            return None
+        return sum(limit for limit in limits if limit is not None) + (grace or 0.0)
+
     def close(self, outcome: Outcome) -> CloseReport:
         """Close what was opened here, and before it what was reached from here."""
         with self._making:
@@ -184,6 +198,12 @@ class Openings:
             for lifespan in reversed(held):
                 if isinstance(lifespan, Opening):
                     self._release(lifespan)
+
+    def seconds_to_close(self, key: str, grace: float | None) -> float | None:
+        """How long the end of an opening may take here; None for no limit."""
+        with self._lock:
+            opening = self._openings.get(key)
+        return 0.0 if opening is None else opening.seconds_to_close(grace)
 
     def end(self, key: str, outcome: Outcome, grace: float | None) -> CloseReport:
         """Close an opening when the last task that holds it is done, or after `grace` seconds."""
