@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
-from distributed import get_worker
+from distributed import Client, get_worker
 
 from prefect_lifespan.engine import CloseReport
 from prefect_lifespan.engine.initialiser import Outcome
@@ -18,6 +18,9 @@ from prefect_lifespan.workers.openings import openings
 from prefect_lifespan.workers.reach import Dumps, Farewell, Runner, cloudpickled
 
 dumps: Dumps = cloudpickled
+
+# How long a cluster that may have ended is tried to be reached.
+_PATIENCE = "5s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,26 +39,41 @@ class DaskLink:
 
 
 class DaskReach:
-    """The workers of one Dask client."""
+    """The workers of one Dask client; `address` is that of a cluster which outlives it."""
 
-    def __init__(self, client: Any, opening: str) -> None:
+    def __init__(self, client: Any, address: str | None, opening: str) -> None:
         self._client = client
+        self._address = address
         self._opening = opening
         self.link = DaskLink()
+
+    def ends_with(self, runner: object) -> bool:
+        """Workers that end with their runner close by themselves."""
+        return False
 
     def close(self, outcome: Outcome, grace: float | None) -> CloseReport:
         """Close on all workers that the scheduler has, side by side."""
         report = CloseReport("", outcome)
-        if self._client.status != "running":
-            return report  # the cluster ended with its runner, and its workers closed with it
         end = End(outcome, grace).dumped(dumps)
-        answers = self._client.run(end_here, self._opening, end, on_error="return")
+        if self._client.status == "running":
+            answers = self._run(self._client, end)
+        elif self._address is None:
+            return report  # the cluster ended with its runner, and its workers closed with it
+        else:  # only the runner of a flow that had joined the lifespan has ended
+            try:
+                with Client(self._address, set_as_default=False, timeout=_PATIENCE) as client:
+                    answers = self._run(client, end)
+            except OSError:
+                return report  # the cluster has ended meanwhile
         for worker, answer in cast("dict[str, object]", answers).items():
             if isinstance(answer, bytes) and isinstance(closed := loaded(answer), Closed):
                 closed.into(report)
             else:
                 flow_logger().error("Dask worker %s did not close its resources: %r", worker, answer)
         return report
+
+    def _run(self, client: Any, end: bytes) -> Any:
+        return client.run(end_here, self._opening, end, on_error="return")
 
 
 async def end_here(opening: str, end: bytes) -> bytes:
@@ -72,7 +90,7 @@ def key(runner: Runner) -> Hashable:
 
 def reach(runner: Runner, opening: str) -> DaskReach:
     """The runner's client, for an opening."""
-    return DaskReach(cast("Any", runner).client, opening)
+    return DaskReach(cast("Any", runner).client, cast("Any", runner).address, opening)
 
 
 @contextmanager
