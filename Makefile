@@ -1,4 +1,5 @@
-# make run    the patterns, then the run history with its report, in ./data and ./reports
+# make run    the patterns, then the run history with its report, in ./data and ./reports;
+#             RUNNER=processes, dask or ray takes its tasks to other processes
 # make test   everything that must hold: style, types, layers, tests with coverage
 # make bench  the figures behind the claims of speed
 # make clean  removes the environment and everything the commands above wrote
@@ -19,6 +20,9 @@ PYTHON ?= $(shell for candidate in python3.11 python3.12 python3.13 python3; do 
 	if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
 	echo "$$candidate"; break; fi; done)
 
+# Where the tasks of the run history run: thread, processes, dask, ray.
+RUNNER ?= thread
+
 # A demo that is self-contained: its Prefect database and Matplotlib's list of fonts live beside its
 # data, never in the user's own folders.
 # The first start of Prefect's embedded server migrates an empty database, which takes longer than its default patience.
@@ -30,12 +34,12 @@ DEMO := PREFECT_HOME="$${PREFECT_HOME:-$(CURDIR)/data/prefect}" \
 .PHONY: help run test lint types layers pytest bench format clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -4
+	@sed -n 's/^# //p' Makefile | head -5
 
-run: $(VENV)/.installed-app
+run: $(VENV)/.installed-app $(if $(filter dask ray,$(RUNNER)),$(VENV)/.installed-runners)
 	@export $(DEMO)
 	mkdir -p "$$PREFECT_HOME"   # Prefect makes its home, but not the folder above it
-	$(BIN)/python -m flows
+	$(BIN)/python -m flows --runner "$(RUNNER)"
 
 test: lint types layers pytest
 

@@ -1,13 +1,16 @@
 """`python -m flows`: every pattern once, then the history of all these runs. This is what `make run` shows.
 
-One process, because each would start Prefect's embedded server for itself.
+    python -m flows --runner dask    the run history's tasks on another task runner: thread, processes, dask, ray
+
+One program, because each would start Prefect's embedded server for itself.
 """
 
 from __future__ import annotations
 
 import logging
-import sys
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.rule import Rule
 
@@ -25,6 +28,7 @@ from flows.patterns import (
     shared_application,
 )
 from flows.progress import console_handlers
+from flows.runners import RUNNERS, THREAD, Runner, RunnerError, reachable_api, task_runner
 from prefect_lifespan import lifespan
 
 PATTERNS = (
@@ -45,7 +49,7 @@ def without_traceback(record: logging.LogRecord) -> bool:
     return True
 
 
-def main() -> None:
+def show(runner: Runner) -> None:
     """Runs the patterns and the main job, each under its own heading."""
     console = Console()
     for handler in console_handlers():
@@ -58,14 +62,29 @@ def main() -> None:
         console.print(f"[green]→[/green] {result}\n", highlight=False)
     console.print(Rule("[bold]run_history[/bold]", align="left"))
     with lifespan(run_history.AppContainer):
-        report = run_history.run_history()
+        report = run_history.run_history.with_options(task_runner=runner)()
     console.print(
         f"\n[green]→[/green] {len(PATTERNS)} patterns and the run history. Open the report: {report}", soft_wrap=True
     )
 
 
-if __name__ == "__main__":
+# Without Typer's own tracebacks: they show local variables, and with them whatever secret those hold.
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(
+    runner: Annotated[str, typer.Option(help=f"Where the run history's tasks run: {', '.join(RUNNERS)}.")] = THREAD,
+) -> None:
+    """Runs every pattern once, then reports on the history of all these runs."""
     try:
-        main()
-    except (SettingsError, UnavailableError) as error:
-        sys.exit(f"\n{error}")
+        chosen = task_runner(runner)  # what is wrong with it is said before anything runs
+        with reachable_api(runner):
+            show(chosen)
+    except (RunnerError, SettingsError, UnavailableError) as error:
+        typer.secho(f"\n{error}", err=True, fg="red")
+        raise typer.Exit(1) from None
+
+
+if __name__ == "__main__":
+    app()

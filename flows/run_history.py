@@ -3,6 +3,7 @@
     python -m flows.run_history                      since the last time
     python -m flows.run_history --since 2026-01-01   from a day on
     python -m flows.run_history --full               everything once more
+    python -m flows.run_history --runner processes   its tasks on another task runner; see flows/runners.py
 
 Run it as often as you like: rows that are as they should be are not touched. The watermark moves only after every
 batch is stored, so what one run could not read, the next one reads.
@@ -28,6 +29,7 @@ from containers.services.records import FlowRunRecord, Stored, Window
 from containers.services.runs import RunSource
 from containers.settings import Settings, SettingsError
 from flows.progress import progress, wait_for
+from flows.runners import RUNNERS, THREAD, RunnerError, reachable_api, task_runner
 from prefect_lifespan import Provide, inject, lifespan
 
 Batch = list[FlowRunRecord]
@@ -134,15 +136,17 @@ def main(
     since: Annotated[datetime | None, typer.Option(help="Read the runs that ended from here on (UTC).")] = None,
     full: Annotated[bool, typer.Option("--full", help="Read everything once more.")] = False,
     report: Annotated[Path | None, typer.Option(help="Where to write the report.", dir_okay=False)] = None,
+    runner: Annotated[str, typer.Option(help=f"Where its tasks run: {', '.join(RUNNERS)}.")] = THREAD,
 ) -> None:
     """Brings the run history up to date and reports on it."""
     if full and since is not None:
         raise typer.BadParameter("--since and --full exclude each other")
     try:
+        chosen = run_history.with_options(task_runner=task_runner(runner))
         # Opened here already, and joined by the flow: what is wrong with the surroundings is said before a run exists.
-        with lifespan(AppContainer):
-            path = run_history(since=since, full=full, report=report)
-    except (SettingsError, UnavailableError) as error:
+        with reachable_api(runner), lifespan(AppContainer):
+            path = chosen(since=since, full=full, report=report)
+    except (RunnerError, SettingsError, UnavailableError) as error:
         typer.secho(f"\n{error}", err=True, fg="red")
         raise typer.Exit(1) from None
     typer.echo(f"Report: {path}")

@@ -32,6 +32,10 @@ from prefect_lifespan.surroundings import surroundings
 class Reached(Protocol):
     """Other processes that a lifespan has reached: they hold resources of it, and close them with it."""
 
+    def ends_with(self, runner: object) -> bool:
+        """Whether they end with a task runner, and have to be told before: nothing of theirs runs at their end."""
+        ...
+
     def close(self, outcome: Outcome, grace: float | None) -> CloseReport:
         """Close there, and wait for it; tasks that still run there have `grace` seconds to end, None for no limit."""
         ...
@@ -70,6 +74,14 @@ class InForce:
         """The other processes that it has reached so far, last reached first."""
         with self._lock:
             return list(reversed(self.reached.values()))
+
+    def ending_with(self, runner: object) -> list[Reached]:
+        """The other processes that end with a task runner, from now on no longer this lifespan's to tell."""
+        with self._lock:
+            ending = {key: reached for key, reached in self.reached.items() if reached.ends_with(runner)}
+            for key in ending:
+                del self.reached[key]
+            return list(ending.values())
 
     def joined_by(self, pending: object) -> InForce:
         """The same lifespan for one that joins it: everything is shared, but for the futures to wait for."""

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar, cast
 import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
 from anyio import CancelScope
 from anyio.lowlevel import checkpoint_if_cancelled
+from prefect.context import FlowRunContext
 
 from prefect_lifespan.engine import CloseReport, Engine, Options, logging_to, process_engines
 from prefect_lifespan.engine.hosting import uninterrupted
@@ -22,7 +23,7 @@ from prefect_lifespan.layers import providers_for, stacked
 from prefect_lifespan.lifespans.futures import Future, PendingFutures, futures_in, watch_submissions
 from prefect_lifespan.lifespans.prefect_run import flow_logger, is_suspension, is_termination, run_name, send_log
 from prefect_lifespan.lifetimes import Policy
-from prefect_lifespan.scope import InForce, Scope, current_scope
+from prefect_lifespan.scope import InForce, Reached, Scope, current_scope
 from prefect_lifespan.surroundings import surroundings
 
 # How long tasks that run when their run is terminated may go on using its resources.
@@ -204,13 +205,13 @@ class Session:
                 self._wait_again_for_the_running()
             else:
                 self._tell_left_behind(0)
+        told = surroundings.told(outcome) or report.interruption
+        for reached in self._elsewhere():
+            try:
+                report.merge(reached.close(told, grace))
+            except BaseException as interruption:  # a second signal: the others are tried all the same
+                report.interrupted(interruption)
         if not self._joined:
-            told = surroundings.told(outcome) or report.interruption
-            for reached in self._in_force.elsewhere():
-                try:
-                    report.merge(reached.close(told, grace))
-                except BaseException as interruption:  # a second signal: the others are tried all the same
-                    report.interrupted(interruption)
             report.merge(self._in_force.engine.close(told))
         for engine in self._leave_process(report.interruption or outcome):
             report.merge(engine.close(surroundings.told(outcome)))
@@ -240,15 +241,16 @@ class Session:
         outcome, ending = report.outcome, report.interruption or report.outcome
         # Prefect's timeouts are anyio's, and cancel again at each turn of the event loop as long as one waits.
         with CancelScope(shield=True):
-            if (grace := self._grace(ending)) is not None:
+            grace = self._grace(ending)
+            if grace is not None:
                 self.pending.cancel_queued()
                 waiting = self.pending.wait_async(grace)
                 report.interrupted(await uninterrupted(waiting, self._tell_unless))
+            told = surroundings.told(outcome) or report.interruption
+            for reached in self._elsewhere():
+                closing = asyncio.to_thread(reached.close, told, grace)
+                report.interrupted(await uninterrupted(closing, report.merge))
             if not self._joined:
-                told = surroundings.told(outcome) or report.interruption
-                for reached in self._in_force.elsewhere():
-                    closing = asyncio.to_thread(reached.close, told, grace)
-                    report.interrupted(await uninterrupted(closing, report.merge))
                 report.merge(await self._in_force.engine.aclose(told))
             for engine in self._leave_process(ending):
                 closing = asyncio.to_thread(engine.close, surroundings.told(outcome))
@@ -266,6 +268,13 @@ class Session:
             return slots
         # In a joined lifespan what belongs to another event loop opens where it is used.
         return [slot for slot in slots if not slot.asynchronous or slot.ledger.loop is running_loop()]
+
+    def _elsewhere(self) -> Sequence[Reached]:
+        """The other processes to close in now: all, or where this lifespan joined one, those that end with its run."""
+        if not self._joined:
+            return self._in_force.elsewhere()
+        run = FlowRunContext.get()
+        return [] if run is None or self._in_force.pending is None else self._in_force.ending_with(run.task_runner)
 
     def _leave_process(self, outcome: BaseException | None) -> list[Engine]:
         """The process's engines that are to be closed with this lifespan: its outermost block ended, or all ends."""

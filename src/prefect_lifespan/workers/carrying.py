@@ -55,6 +55,10 @@ class Here:
 
     opening: str
 
+    def ends_with(self, runner: object) -> bool:
+        """It does not."""
+        return False
+
     def close(self, outcome: Outcome, grace: float | None) -> CloseReport:
         """Nothing to close, for the lifespan does that itself; tasks that come late are told."""
         openings.forget(self.opening)

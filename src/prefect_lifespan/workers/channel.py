@@ -185,6 +185,10 @@ class ChannelReach:
         self._dumps = dumps
         self.link = channel.link(opening, is_last_word=is_last_word)
 
+    def ends_with(self, runner: object) -> bool:
+        """They close by themselves when they end."""
+        return False
+
     def close(self, outcome: Outcome, grace: float | None) -> CloseReport:
         """Close in all worker processes that joined the lifespan, side by side."""
         report = CloseReport("", outcome)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
-from distributed import get_worker
+from distributed import Client, get_worker
 
 from prefect_lifespan.engine import CloseReport
 from prefect_lifespan.engine.initialiser import Outcome
@@ -19,6 +19,9 @@ from prefect_lifespan.workers.openings import openings
 from prefect_lifespan.workers.reach import Dumps, Farewell, Runner, cloudpickled
 
 dumps: Dumps = cloudpickled
+
+# How long a cluster that may have ended is tried to be reached.
+_PATIENCE = "5s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,26 +40,35 @@ class DaskLink:
 
 
 class DaskReach:
-    """The workers of one Dask client."""
+    """The workers of one Dask client; `address` is that of a cluster which outlives it."""
 
-    def __init__(self, client: Any, opening: str) -> None:
+    def __init__(self, client: Any, address: str | None, opening: str) -> None:
         self._client = client
+        self._address = address
         self._opening = opening
         self.link = DaskLink()
+
+    def ends_with(self, runner: object) -> bool:
+        """Workers that end with their runner close by themselves."""
+        return False
 
     def close(self, outcome: Outcome, grace: float | None) -> CloseReport:
         """Close on all workers that the scheduler has, side by side."""
         report = CloseReport("", outcome)
-        if self._client.status != "running":
-            return report  # the cluster ended with its runner, and its workers closed with it
         end = End(outcome, grace).dumped(dumps)
         try:
-            workers = list(self._client.scheduler_info(n_workers=-1)["workers"])
-            answers = self._client.sync(self._ask, workers, partial(end_here, self._opening, end), grace)
+            if self._client.status == "running":
+                answers = self._tell(self._client, end, grace)
+            elif self._address is None:
+                return report  # the cluster ended with its runner, and its workers closed with it
+            else:  # only the runner of a flow that had joined the lifespan has ended
+                with Client(self._address, set_as_default=False, timeout=_PATIENCE) as client:
+                    answers = self._tell(client, end, grace)
         except (OSError, TimeoutError) as error:  # the scheduler is gone, and with it the way to its workers
-            flow_logger().error("The Dask cluster cannot be reached, so its workers were not told to close: %r", error)
+            kind = type(error).__name__
+            flow_logger().error("The Dask cluster cannot be reached, so its workers were not told to close: %s", kind)
             return report
-        for worker, answer in zip(workers, cast("list[object]", answers), strict=True):
+        for worker, answer in answers.items():
             if isinstance(answer, bytes) and isinstance(closed := loaded(answer), Closed):
                 closed.into(report)
             else:
@@ -64,21 +76,29 @@ class DaskReach:
                 flow_logger().error("Dask worker %s did not say that it closed its resources: %s", worker, kind)
         return report
 
-    async def _ask(self, workers: list[str], function: Callable[[], object], grace: float | None) -> list[object]:
+    def _tell(self, client: Any, end: bytes, grace: float | None) -> dict[str, object]:
+        workers = list(client.scheduler_info(n_workers=-1)["workers"])
+        answers = client.sync(self._ask, client, workers, partial(end_here, self._opening, end), grace)
+        return dict(zip(workers, cast("list[object]", answers), strict=True))
+
+    async def _ask(
+        self, client: Any, workers: list[str], function: Callable[[], object], grace: float | None
+    ) -> list[object]:
         """Call a function on each worker, side by side; one that is stopped or lost holds up nobody."""
         return await asyncio.gather(
-            *(self._ask_one(worker, function, grace) for worker in workers), return_exceptions=True
+            *(self._ask_one(client, worker, function, grace) for worker in workers), return_exceptions=True
         )
 
-    async def _ask_one(self, worker: str, function: Callable[[], object], grace: float | None) -> object:
+    async def _ask_one(self, client: Any, worker: str, function: Callable[[], object], grace: float | None) -> object:
         asking = partial(seconds_here, self._opening, grace)
-        seconds = await asyncio.wait_for(self._call(worker, asking), ANSWER_SECONDS)
+        seconds = await asyncio.wait_for(_call(client, worker, asking), ANSWER_SECONDS)
         limit = None if seconds is None else cast("float", seconds) + ANSWER_SECONDS
-        return await asyncio.wait_for(self._call(worker, function), limit)
+        return await asyncio.wait_for(_call(client, worker, function), limit)
 
-    async def _call(self, worker: str, function: Callable[[], object]) -> object:
-        answers = await self._client.run(function, workers=[worker], on_error="raise")
-        return answers[worker]
+
+async def _call(client: Any, worker: str, function: Callable[[], object]) -> object:
+    answers = await client.run(function, workers=[worker], on_error="raise")
+    return answers[worker]
 
 
 def seconds_here(opening: str, grace: float | None) -> float | None:
@@ -100,7 +120,7 @@ def key(runner: Runner) -> Hashable:
 
 def reach(runner: Runner, opening: str) -> DaskReach:
     """The runner's client, for an opening."""
-    return DaskReach(cast("Any", runner).client, opening)
+    return DaskReach(cast("Any", runner).client, cast("Any", runner).address, opening)
 
 
 @contextmanager

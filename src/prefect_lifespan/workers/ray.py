@@ -17,17 +17,25 @@ from prefect_lifespan.workers.reach import Dumps, Runner
 dumps: Dumps = cast("Any", ray.cloudpickle).dumps
 
 
+class RayReach(ChannelReach):
+    """The workers of the Ray cluster that this process is connected to."""
+
+    def ends_with(self, runner: object) -> bool:
+        """Whether the runner has started Ray, and so shuts it down: then no hook runs in its workers."""
+        return bool(getattr(runner, "_owns_ray", False))
+
+
 def key(runner: Runner) -> Hashable:
     """A process is connected to one Ray cluster."""
     return __name__
 
 
-def reach(runner: Runner, opening: str) -> ChannelReach:
+def reach(runner: Runner, opening: str) -> RayReach:
     """The channel, for an opening; where the cluster has other machines, at an address that they see."""
     nodes = cast("list[dict[str, Any]]", ray.nodes())
     host = LOOPBACK if sum(bool(node["Alive"]) for node in nodes) == 1 else cast("Any", ray.util).get_node_ip_address()
     # Ray ends its workers without a signal: what lives as long as the process closes with the last lifespan in it.
-    return ChannelReach(channels.at(host), opening, dumps, is_last_word=True)
+    return RayReach(channels.at(host), opening, dumps, is_last_word=True)
 
 
 @contextmanager

@@ -30,6 +30,10 @@ class Untold:
     def join(self, opening: str) -> None:
         """Nobody will tell this process."""
 
+    def ends_with(self, runner: object) -> bool:
+        """Nothing could be closed from here before that."""
+        return False
+
     def close(self, outcome: Outcome, grace: float | None) -> CloseReport:
         """Nothing can be closed from here."""
         return CloseReport("", outcome)

@@ -1,0 +1,37 @@
+"""A flow that joins a lifespan, and leaves a line in a file for what opens and closes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from dependency_injector import containers, providers
+from prefect import flow, task
+
+from prefect_lifespan import Provide, inject, lifespan
+
+
+def open_marked(marks: str) -> Iterator[int]:
+    with Path(marks).open("a") as file:
+        file.write(f"open {os.getpid()}\n")
+    yield os.getpid()
+    with Path(marks).open("a") as file:
+        file.write(f"close {os.getpid()}\n")
+
+
+class Joined(containers.DeclarativeContainer):
+    marks = providers.Object("")
+    marked = providers.Resource(open_marked, marks=marks)
+
+
+@task
+@inject
+def use(marked: int = Provide[Joined.marked]) -> int:
+    return marked
+
+
+@flow
+@lifespan(Joined, eager=False)
+def joins() -> int:
+    return use.submit().result()

@@ -1,0 +1,54 @@
+"""A flow inside `with lifespan(C):` joins that lifespan, and takes it to workers that end earlier or later than it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prefect_lifespan import lifespan
+from tests.workers.programs.joined import Joined, joins
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+@pytest.fixture
+def marks(tmp_path: Path) -> Path:
+    path = tmp_path / "marks"
+    path.touch()
+    return path
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+    ) as cluster:
+        yield cluster
+
+
+def test_workers_that_outlive_a_flow_which_joined_close_with_the_lifespan(cluster: Any, marks: Path) -> None:
+    from prefect_dask import DaskTaskRunner
+
+    flow = joins.with_options(task_runner=DaskTaskRunner(address=cluster.scheduler_address))
+    with lifespan(Joined, overrides={"marks": str(marks)}, eager=False):
+        pid = flow()
+        assert flow() == pid
+        assert marks.read_text().splitlines() == [f"open {pid}"], "both runs use what the lifespan holds open"
+
+    assert marks.read_text().splitlines() == [f"open {pid}", f"close {pid}"]
+
+
+def test_workers_that_ray_ends_with_a_flow_which_joined_close_before_that(
+    marks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefect_ray = pytest.importorskip("prefect_ray")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    runner = prefect_ray.RayTaskRunner(init_kwargs={"num_cpus": 1, "include_dashboard": False})
+
+    with lifespan(Joined, overrides={"marks": str(marks)}, eager=False):
+        pid = joins.with_options(task_runner=runner)()
+        assert marks.read_text().splitlines() == [f"open {pid}", f"close {pid}"]
