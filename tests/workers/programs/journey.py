@@ -23,7 +23,7 @@ from prefect.transactions import transaction
 from prefect_lifespan import LifespanError, ProcessResource, Provide, TaskResource, inject, lifespan, override
 
 PATIENCE_SECONDS = 90
-PROCESS_MARKS = "TESTS_PROCESS_MARKS"  # where what lives as long as a process leaves its marks
+PROCESS_MARKS = "TESTS_PROCESS_MARKS"
 
 
 def mark(marks: str, what: str) -> None:
@@ -31,6 +31,11 @@ def mark(marks: str, what: str) -> None:
     file = os.open(marks, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(file, f"{os.getpid()} {what}\n".encode())
     os.close(file)
+
+
+def process_marks() -> Path:
+    """Where what lives as long as a process leaves its marks."""
+    return Path(os.environ[PROCESS_MARKS])
 
 
 def wait_for(marks: str, what: str) -> None:
@@ -94,16 +99,19 @@ async def aopened(marks: str, name: str) -> AsyncIterator[Handle]:
 def brittle(marks: str) -> Iterator[Handle]:
     """A resource that cannot be closed."""
     mark(marks, "open brittle")
-    yield Handle("brittle")
-    mark(marks, "fail to close brittle")
-    raise Stuck("brittle is stuck")
+    try:
+        yield Handle("brittle")
+    finally:
+        mark(marks, "fail to close brittle")
+        raise Stuck("brittle is stuck")
 
 
 def model() -> Iterator[Handle]:
     """What lives as long as the process."""
-    mark(os.environ[PROCESS_MARKS], "open model")
+    marks = str(process_marks())
+    mark(marks, "open model")
     yield Handle("model")
-    mark(os.environ[PROCESS_MARKS], "close model")
+    mark(marks, "close model")
 
 
 class App(containers.DeclarativeContainer):
@@ -367,6 +375,8 @@ def _tells_what_it_raises(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             function(marks)
         except Exception as error:
+            for note in getattr(error, "__notes__", ()):
+                mark(marks, f"note {' '.join(note.split())}")
             mark(marks, f"raises {type(error).__name__}")
             raise
         finally:
