@@ -19,7 +19,8 @@ from weakref import WeakSet
 
 from dependency_injector import containers
 
-from prefect_lifespan.engine import CloseReport, Engine, Options
+from prefect_lifespan.engine import CloseReport, Engine, Options, library_logger
+from prefect_lifespan.engine.events import Logger
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.errors import LifespanError
 from prefect_lifespan.graph import Node
@@ -48,11 +49,18 @@ class InForce:
     """
 
     def __init__(
-        self, engine_here: Callable[[], Engine], layers: tuple[Layer, ...], pending: object = None, *, opening: str = ""
+        self,
+        engine_here: Callable[[], Engine],
+        layers: tuple[Layer, ...],
+        pending: object = None,
+        *,
+        opening: str = "",
+        logger: Logger = library_logger,
     ) -> None:
         self.id = opening or uuid.uuid4().hex
         self._engine_here = engine_here
         self.layers = layers
+        self.logger = logger
         self.pending = pending  # what a lifespan waits for before it closes; whoever submits tells it
         self.reached: dict[Hashable, Reached] = {}
         self._views: dict[tuple[Layer, ...], Engine] = {}

@@ -130,14 +130,15 @@ class Session:
             named = {graph.by_path[path]: p for path, p in providers_for(graph, given or {}).items()}
             # What is overridden around a lifespan, by a test, stands over what the lifespan brings itself.
             overrides = stacked([named, outer.overrides_for(settings.container)])
+            logger = flow_logger()
             engine = Engine.of(
                 settings.container,
                 name=run_name(name),
-                options=Options(settings.policy, settings.max_workers, (logging_to(flow_logger()),)),
+                options=Options(settings.policy, settings.max_workers, (logging_to(logger),)),
                 overrides=overrides,
                 loop=loop,
             )
-            in_force = InForce(lambda: engine, outer.layers, pending)
+            in_force = InForce(lambda: engine, outer.layers, pending, logger=logger)
         scope = Scope((*outer.lifespans, in_force), outer.layers, outer.unit)
         process_engines.enter(in_force.engine.process_keys)
         watch_submissions()

@@ -11,6 +11,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from time import monotonic
 
 from prefect_lifespan.engine import CloseReport, Engine, Event, Options, process_engines
@@ -41,7 +42,7 @@ class Opening(InForce):
 
     def __init__(self, reference: LifespanReference, *, attached: bool, ended: bool = False) -> None:
         layers = tuple(BroughtLayer(LayerReference(layer, b"")) for layer in reference.layers)
-        super().__init__(self._make_engine, layers, opening=reference.id)
+        super().__init__(self._make_engine, layers, opening=reference.id, logger=reference.logger)
         self.attached = attached
         self.users = 0
         self.scopes: dict[str, Scope] = {}
@@ -75,10 +76,12 @@ class Opening(InForce):
             )
             raise
         keys = graph_of(parts.container).by_path
-        logger, pid = flow_logger(), os.getpid()
+        context, pid = copy_context(), os.getpid()
 
         def listener(event: Event) -> None:
-            logger.log(event.level, "%s in worker process %d", event.message, pid)
+            # What closes it is no task, and would not know the API that Prefect's settings name.
+            told = (event.level, "%s in worker process %d", event.message, pid)
+            context.copy().run(self.logger.log, *told)
 
         engine = Engine.of(
             parts.container,

@@ -15,6 +15,7 @@ from typing import Any
 from dependency_injector import providers
 
 from prefect_lifespan.engine import Engine
+from prefect_lifespan.engine.events import Logger
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph.edges import SUB_CONTAINERS, AnyProvider, overriding_of
 from prefect_lifespan.graph.reader import ContainerClass, qualified_name
@@ -34,10 +35,14 @@ class LayerReference:
 
 @dataclass(frozen=True, slots=True)
 class LifespanReference:
-    """An open lifespan; `layers` are the overrides that were in force around it when it opened."""
+    """An open lifespan; `layers` are the overrides that were in force around it when it opened.
+
+    `logger` is that of its own run: what opens it in another process may be a subflow.
+    """
 
     id: str
     run: str
+    logger: Logger
     link: Link | None
     layers: tuple[str, ...]
     payload: bytes = field(repr=False)
@@ -120,6 +125,7 @@ def lifespan_reference(lifespan: InForce, link: Link | None, dumps: Dumps) -> Li
     return LifespanReference(
         id=lifespan.id,
         run=lifespan.engine.ledger.name,
+        logger=lifespan.logger,
         link=link,
         layers=tuple(layer.id for layer in lifespan.layers),
         payload=_dumped(parts, parts.container, parts.overrides, dumps),
