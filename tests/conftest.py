@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import contextvars
 import os
 import shutil
 import signal
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,14 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def project(tmp_path: Path, clean_environment: None) -> Path:
     """An empty project folder."""
     return tmp_path
+
+
+@pytest.fixture
+def run_pytest(pytester: pytest.Pytester) -> Callable[..., pytest.RunResult]:
+    """Run pytest in this process, in a context of its own: what the inner tests leave in force is not in force here."""
+    import prefect_lifespan  # noqa: F401 - loaded before, it is kept from one inner run to the next, which takes seconds
+
+    return lambda *args: contextvars.copy_context().run(pytester.runpytest_inprocess, *args)
 
 
 # Real databases for the warehouse: SQLite always, PostgreSQL where one can be started without root or packages.

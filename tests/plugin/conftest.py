@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextvars
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-import prefect_lifespan  # noqa: F401 - kept from one inner run to the next, which takes seconds otherwise
 
 APP = """
 from contextlib import contextmanager
@@ -70,9 +66,3 @@ def application(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> N
     pytester.makepyfile(app=APP)
     pytester.makefile(".ini", pytest=INI)
     monkeypatch.syspath_prepend(pytester.path)
-
-
-@pytest.fixture
-def run_pytest(pytester: pytest.Pytester) -> Callable[..., pytest.RunResult]:
-    """Run the inner tests in this process, in a context of their own: what they leave in force is not in force here."""
-    return lambda *args: contextvars.copy_context().run(pytester.runpytest_inprocess, *args)

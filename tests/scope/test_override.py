@@ -282,3 +282,16 @@ def test_a_process_resource_that_overrides_one_is_the_runs_alone():
     with override(Shared, model=ProcessResource(numbered, "fake")), lifespan(Shared):
         assert use() == "fake"
     assert RECORD == ["open fake", "close fake"]
+
+
+def test_an_override_inside_an_open_lifespan_is_seen_through_the_containers_it_is_declared_in():
+    class Outer(containers.DeclarativeContainer):
+        app = providers.Container(App)
+
+    with lifespan(Outer, eager=False) as container:
+        with override(Outer, {"app.gateways.api": "fake"}):
+            view = current_container(Outer)
+            assert (view.app.gateways.api(), view.app.gateways.label()) == ("fake", "fake of real key")
+            assert view.app.plain is container.app.plain, "what it does not reach is shared"
+        assert container.app.gateways.api() == current_container(Outer).app.gateways.api() == "api"
+    assert RECORD == ["open api", "close api"]

@@ -99,7 +99,7 @@ class Record:
         while True:
             lines = [line for line in _read_log(self.state.state_details.flow_run_id) if re.match("Opened|Clos", line)]
             opened = sum(line.startswith("Opened") for line in lines)
-            if opened and 2 * opened == len(lines) or time.monotonic() > deadline:
+            if (opened and 2 * opened == len(lines)) or time.monotonic() > deadline:
                 return lines
             time.sleep(0.2)
 

@@ -182,7 +182,9 @@ def test_a_lifespan_inside_a_flow_closes_in_its_workers_when_it_is_left(journey:
 @pytest.mark.parametrize(("asked", "resource"), [("opened", "Shelter.db"), ("new", "Shelter.late")])
 def test_a_late_use_is_refused_by_name(journey: Record, asked: str, resource: str) -> None:
     (told,) = [mark.what for mark in journey.beside("shelter") if mark.what.startswith(f"late {asked}")]
-    assert told.startswith(f"late {asked} LifespanClosedError {resource} was asked for after the lifespan of flow run '")
+    assert told.startswith(
+        f"late {asked} LifespanClosedError {resource} was asked for after the lifespan of flow run '"
+    )
     assert not [mark for mark in journey.beside("shelter") if mark.what == "open late"]
 
 

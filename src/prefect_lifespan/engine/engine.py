@@ -160,7 +160,7 @@ class Engine:
             self.container_class, graph, name=name, options=self.options, overrides=combined, loop=loop, parent=self
         )
         bound = own_keys(graph)
-        copied = graph.reaching(lambda node: node.key in new or affected(node))
+        copied = graph.with_holders(graph.reaching(lambda node: node.key in new or affected(node)))
         copied |= {key for key in graph.nodes if key not in self.instances}
         sources = {key: self.instances.get(key, node.provider) for key, node in graph.nodes.items()}
         child.instances, _ = copy_providers(

@@ -159,6 +159,14 @@ class Graph:
                 hit.add(node.key)
         return hit
 
+    def with_holders(self, keys: set[int]) -> set[int]:
+        """`keys`, and the sub-containers that hold any of them, at any depth."""
+        found = set(keys)
+        for node in self.nodes.values():  # what a sub-container holds comes before it
+            if isinstance(node.provider, (providers.Container, providers.DependenciesContainer)):
+                found.update({node.key} if any(edge.target in found for edge in node.edges) else ())
+        return found
+
     def chain(self, target: int, start: Iterable[int] | None = None) -> Sequence[str]:
         """Paths from what was asked for down to `target`: who needs it, and through what."""
         for root in self._roots if start is None else tuple(start):

@@ -313,7 +313,11 @@ def touch_brittle(brittle: Handle = Provide[App.brittle], db: Handle = Provide[A
 @task
 @inject
 def meet(
-    mine: str, theirs: str, value: str = Provide[App.value], db: Handle = Provide[App.db], marks: str = Provide[App.marks]
+    mine: str,
+    theirs: str,
+    value: str = Provide[App.value],
+    db: Handle = Provide[App.db],
+    marks: str = Provide[App.marks],
 ) -> tuple[str, bool]:
     """Meets a task of another run, while both have their resources open."""
     mark(marks, "here")
@@ -359,7 +363,6 @@ def journey(marks: str) -> dict[str, Any]:
         linger.submit(number)
     mark(marks, "body ends")
     return seen
-
 
 
 def _this_runner() -> Any:
