@@ -42,18 +42,20 @@ def process_marks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def dask_processes(prefect_server: str, process_marks: Path) -> Iterator[str]:
     """The address of a Dask cluster of two worker processes."""
-    from distributed import LocalCluster
+    import distributed
 
-    with LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=None, host="127.0.0.1") as cluster:
+    cluster_class: Any = distributed.LocalCluster
+    with cluster_class(n_workers=2, threads_per_worker=2, dashboard_address=None, host="127.0.0.1") as cluster:
         yield cluster.scheduler_address
 
 
 @pytest.fixture(scope="session")
 def dask_threads(prefect_server: str, process_marks: Path) -> Iterator[str]:
     """The address of a Dask cluster of two workers in this process."""
-    from distributed import LocalCluster
+    import distributed
 
-    with LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=None, processes=False) as cluster:
+    cluster_class: Any = distributed.LocalCluster
+    with cluster_class(n_workers=2, threads_per_worker=2, dashboard_address=None, processes=False) as cluster:
         yield cluster.scheduler_address
 
 

@@ -36,7 +36,7 @@ class Runners:
             from prefect_ray import RayTaskRunner
 
             return RayTaskRunner()
-        from prefect_dask import DaskTaskRunner
+        from prefect_dask.task_runners import DaskTaskRunner
 
         return DaskTaskRunner(address=self.fixture(kind.replace(" ", "_")))
 

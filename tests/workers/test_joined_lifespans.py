@@ -31,9 +31,10 @@ def cluster() -> Iterator[Any]:
 
 
 def test_workers_that_outlive_a_flow_which_joined_close_with_the_lifespan(cluster: Any, marks: Path) -> None:
-    from prefect_dask import DaskTaskRunner
+    from prefect_dask.task_runners import DaskTaskRunner
 
-    flow = joins.with_options(task_runner=DaskTaskRunner(address=cluster.scheduler_address))
+    runner: Any = DaskTaskRunner(address=cluster.scheduler_address)
+    flow = joins.with_options(task_runner=runner)
     with lifespan(Joined, overrides={"marks": str(marks)}, eager=False):
         pid = flow()
         assert flow() == pid

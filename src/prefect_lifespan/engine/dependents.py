@@ -18,13 +18,13 @@ class Dependents(Generic[E]):
     """Those that last as long as the one they stand on, and guests, whose task or call closes them."""
 
     def __init__(self) -> None:
-        self._lasting: list[E] = []
+        self.lasting: list[E] = []
         self._guests: dict[E, None] = {}
 
     def add(self, engine: E, *, lasts: bool) -> None:
         """An engine has been derived."""
         if lasts:
-            self._lasting.append(engine)
+            self.lasting.append(engine)
         else:
             self._guests[engine] = None
 
@@ -42,5 +42,5 @@ class Dependents(Generic[E]):
         for guest in reversed(list(self._guests)):
             if guest.ledger.at_home and guest.ledger.loop in (None, loop):
                 yield guest, outcome or GeneratorExit()
-        for engine in reversed(self._lasting):
+        for engine in reversed(self.lasting):
             yield engine, outcome

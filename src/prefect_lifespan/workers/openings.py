@@ -136,7 +136,7 @@ class Opening(InForce):
             engine = self._made
         if engine is None:
             return 0.0
-        slots = {slot for each in (engine, *engine.children) for slot in each.slots.values()}
+        slots = {slot for each in (engine, *engine.dependents.lasting) for slot in each.slots.values()}
         limits = [slot.policy.close_timeout_seconds for slot in slots if slot.state is not State.PENDING]
         # Of what was reached from here, and of tasks that may run as long as they like, nothing is known.
         if self.elsewhere() or None in limits or (grace is None and self.users):

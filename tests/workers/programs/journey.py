@@ -418,4 +418,4 @@ async def _meets(run: Any, value: str, marks: str, theirs: str) -> tuple[str, bo
 
 async def meetings(run: Any, left: str, right: str) -> list[tuple[str, bool]]:
     """Two runs of one container, side by side, with overrides of their own."""
-    return await asyncio.gather(_meets(run, "left", left, right), _meets(run, "right", right, left))
+    return list(await asyncio.gather(_meets(run, "left", left, right), _meets(run, "right", right, left)))
