@@ -45,7 +45,7 @@ def dask_processes(prefect_server: str, process_marks: Path) -> Iterator[str]:
     import distributed
 
     cluster_class: Any = distributed.LocalCluster
-    with cluster_class(n_workers=2, threads_per_worker=2, dashboard_address=None, host="127.0.0.1") as cluster:
+    with cluster_class(n_workers=2, threads_per_worker=2, dashboard_address="127.0.0.1:0", host="127.0.0.1") as cluster:
         yield cluster.scheduler_address
 
 
@@ -55,7 +55,7 @@ def dask_threads(prefect_server: str, process_marks: Path) -> Iterator[str]:
     import distributed
 
     cluster_class: Any = distributed.LocalCluster
-    with cluster_class(n_workers=2, threads_per_worker=2, dashboard_address=None, processes=False) as cluster:
+    with cluster_class(n_workers=2, threads_per_worker=2, dashboard_address="127.0.0.1:0", processes=False) as cluster:
         yield cluster.scheduler_address
 
 
