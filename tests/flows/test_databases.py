@@ -45,13 +45,16 @@ def connections(on_database: Settings) -> Connections:
         return lambda: int(Path(f"{url.database}-wal").exists())
     own = url.set(drivername="postgresql").render_as_string(hide_password=False)
 
-    def count() -> int:
-        others = (
-            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
-        )
+    others = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+
+    def pids() -> set[int]:
         with closing(psycopg.connect(own)) as connection:
-            row = connection.execute(others).fetchone()
-        return row[0] if row else 0
+            return {pid for (pid,) in connection.execute(others)}
+
+    before = pids()  # of other tests that share the server
+
+    def count() -> int:
+        return len(pids() - before)
 
     return count
 
