@@ -9,7 +9,12 @@ from typing import Any
 
 import pytest
 
+from tests.processes.conftest import zygote
+from tests.processes.running import Programs, Zygote
+from tests.workers.losing import Cluster, Losing
 from tests.workers.records import Runners
+
+__all__ = ["zygote"]  # a fixture
 
 ROOT = Path(__file__).parents[2]
 
@@ -78,6 +83,23 @@ def ray_cluster(prefect_server: str, process_marks: Path) -> Iterator[str]:
 def runners(request: pytest.FixtureRequest, prefect_server: str, process_marks: Path) -> Runners:
     """Makes task runners by kind; clusters start when first asked for."""
     return Runners(lambda name: request.getfixturevalue(name))
+
+
+@pytest.fixture(scope="session")
+def clusters(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Cluster]]:
+    """Clusters in processes of their own, by the kind of runner; each starts when a test first runs something on it."""
+    clusters = {kind: Cluster(kind, Programs(zygote, tmp_path_factory.mktemp("outliving"))) for kind in ("dask", "ray")}
+    yield clusters
+    for cluster in clusters.values():
+        cluster.end()
+
+
+@pytest.fixture
+def losing(zygote: Zygote, tmp_path: Path, clusters: dict[str, Cluster]) -> Iterator[Losing]:
+    """Runs flows as programs, and ends every process that they leave behind."""
+    losing = Losing(Programs(zygote, tmp_path), clusters)
+    yield losing
+    losing.end()
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from time import monotonic
 from typing import Any, Literal, TypeVar, cast
 
 import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
@@ -78,6 +79,19 @@ class LeftBehind:
             f"this flow's lifespan overrides {', '.join(self.paths)} with what cannot be pickled, so it cannot run in "
             f"another process ({self.why}); give providers that make it there, or a function that returns them"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Grace:
+    """The seconds that running tasks have from now on, wherever they are waited for; None for no limit."""
+
+    seconds: float | None
+    since: float = field(default_factory=monotonic)
+
+    @property
+    def left(self) -> float | None:
+        """What is left of it."""
+        return None if self.seconds is None else max(0.0, self.seconds - (monotonic() - self.since))
 
 
 class Session:
@@ -196,20 +210,21 @@ class Session:
         report = CloseReport(self._settings.container.__qualname__, outcome)
         grace = self._grace(outcome)
         try:
-            self.pending.wait(grace, self._returned)
+            self.pending.wait(grace.left, self._returned)
             self._cancel_queued(outcome)
-            if not self.pending.wait(grace):
-                self._tell_left_behind(grace)
+            if not self.pending.wait(grace.left):
+                self._tell_left_behind(grace.seconds)
         except BaseException as interruption:
             report.interrupted(interruption)
-            if grace is None:  # the first signal; with a second one there is no more waiting
-                self._wait_again_for_the_running()
+            if grace.seconds is None:  # the first signal; with a second one there is no more waiting
+                grace = self._wait_again_for_the_running()
             else:
-                self._tell_left_behind(0)
+                grace = Grace(0.0)
+                self._tell_left_behind(grace.seconds)
         told = surroundings.told(outcome) or report.interruption
         for reached in self._elsewhere():
             try:
-                report.merge(reached.close(told, grace))
+                report.merge(reached.close(told, grace.left))
             except BaseException as interruption:  # a second signal: the others are tried all the same
                 report.interrupted(interruption)
         if not self._joined:
@@ -226,7 +241,7 @@ class Session:
     async def aclose(self, outcome: BaseException | None) -> None:
         """The same on the running event loop, whatever cancels the caller meanwhile."""
         report = CloseReport(self._settings.container.__qualname__, outcome)
-        if self._grace(outcome) is None:
+        if self._grace(outcome).seconds is None:
             # Signals are not held back yet: nothing else ends a waiting that has no limit.
             try:
                 await self.pending.wait_async(only=self._returned)
@@ -243,13 +258,13 @@ class Session:
         # Prefect's timeouts are anyio's, and cancel again at each turn of the event loop as long as one waits.
         with CancelScope(shield=True):
             grace = self._grace(ending)
-            if grace is not None:
+            if grace.seconds is not None:
                 self.pending.cancel_queued()
-                waiting = self.pending.wait_async(grace)
+                waiting = self.pending.wait_async(grace.left)
                 report.interrupted(await uninterrupted(waiting, self._tell_unless))
             told = surroundings.told(outcome) or report.interruption
             for reached in self._elsewhere():
-                closing = asyncio.to_thread(reached.close, told, grace)
+                closing = asyncio.to_thread(reached.close, told, grace.left)
                 report.interrupted(await uninterrupted(closing, report.merge))
             if not self._joined:
                 report.merge(await self._in_force.engine.aclose(told))
@@ -288,18 +303,20 @@ class Session:
             self.pending.cancel_queued()
 
     @staticmethod
-    def _grace(outcome: BaseException | None) -> float | None:
-        """The seconds that running tasks are waited for."""
+    def _grace(outcome: BaseException | None) -> Grace:
+        """How long running tasks are waited for."""
         interrupted = outcome is not None and not isinstance(outcome, (Exception, GeneratorExit))
-        return TERMINATION_GRACE_SECONDS if interrupted and not is_suspension(outcome) else None
+        return Grace(TERMINATION_GRACE_SECONDS if interrupted and not is_suspension(outcome) else None)
 
-    def _wait_again_for_the_running(self) -> None:
+    def _wait_again_for_the_running(self) -> Grace:
         self.pending.cancel_queued()
+        grace = Grace(TERMINATION_GRACE_SECONDS)
         try:
-            if not self.pending.wait(TERMINATION_GRACE_SECONDS):
-                self._tell_left_behind(TERMINATION_GRACE_SECONDS)
+            if not self.pending.wait(grace.left):
+                self._tell_left_behind(grace.seconds)
         except BaseException:
-            return  # a second signal: no more waiting, close
+            return Grace(0.0)  # a second signal: no more waiting, close
+        return grace
 
     def _tell_unless(self, done: bool) -> None:
         if not done:

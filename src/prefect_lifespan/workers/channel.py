@@ -21,7 +21,7 @@ from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.lifespans.prefect_run import flow_logger
 from prefect_lifespan.workers.messages import ANSWER_SECONDS, Closed, End, Heard, loaded
 from prefect_lifespan.workers.openings import Abandoned, openings
-from prefect_lifespan.workers.reach import Dumps, Farewell, HasEnded
+from prefect_lifespan.workers.reach import Dumps, HasEnded, Joined
 
 Address = tuple[str, int]
 
@@ -36,7 +36,7 @@ class ChannelLink:
     key: bytes = field(repr=False)
     is_last_word: bool = False
 
-    def join(self, opening: str) -> Farewell:
+    def join(self, opening: str) -> Joined:
         """Connect, and listen for the end in a thread."""
         try:
             connection = Client(self.address, authkey=self.key)
@@ -53,7 +53,7 @@ class ChannelLink:
             with suppress(OSError):
                 connection.send_bytes(Closed.dumped(report))
 
-        return farewell
+        return Joined(farewell)
 
 
 def _listen(connection: Connection, opening: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator, Hashable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -16,7 +16,7 @@ from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.lifespans.prefect_run import flow_logger
 from prefect_lifespan.workers.messages import ANSWER_SECONDS, Closed, End, loaded
 from prefect_lifespan.workers.openings import openings
-from prefect_lifespan.workers.reach import Dumps, Farewell, Runner, cloudpickled
+from prefect_lifespan.workers.reach import Dumps, Joined, Runner, cloudpickled
 
 dumps: Dumps = cloudpickled
 
@@ -26,27 +26,48 @@ _PATIENCE = "5s"
 
 @dataclass(frozen=True, slots=True)
 class DaskLink:
-    """A worker of Dask will be told through its scheduler; any other process will not."""
+    """A worker of Dask will be told through its scheduler; any other process will not.
 
+    `client` is the id of the one that will tell the workers of a cluster which outlives it. They do not notice by
+    themselves when that is gone, but their scheduler knows.
+    """
+
+    client: str | None = None
     is_last_word: bool = False
 
-    def join(self, opening: str) -> Farewell | None:
+    def join(self, opening: str) -> Joined | None:
         """Whether this is such a worker."""
         try:
-            get_worker()
+            worker = get_worker()
         except ValueError:
             return None
-        return lambda _: None  # it is the answer to the call that closes
+        is_lost = None if self.client is None else partial(_is_gone, worker, self.client)
+        return Joined(lambda _: None, is_lost)  # it is the answer to the call that closes
+
+
+def _is_gone(worker: Any, client: str) -> bool:
+    """Whether a worker's scheduler has lost a client."""
+
+    def knows(dask_scheduler: Any) -> bool:  # here, so that it travels by value: a scheduler may do without this package
+        return client in dask_scheduler.clients
+
+    async def ask() -> bool:
+        answer = await worker.scheduler.run_function(function=cloudpickled(knows), args=(), kwargs={}, wait=True)
+        return answer["status"] == "OK" and not answer["result"]
+
+    with suppress(Exception):  # without a scheduler, or at its own end, a worker closes by itself
+        return asyncio.run_coroutine_threadsafe(ask(), worker.loop.asyncio_loop).result(ANSWER_SECONDS)
+    return False
 
 
 class DaskReach:
-    """The workers of one Dask client; `address` is that of a cluster which outlives it."""
+    """The workers of a Dask client; `owned` where it is the reach's own, connected as long as the lifespan is open."""
 
-    def __init__(self, client: Any, address: str | None, opening: str) -> None:
+    def __init__(self, client: Any, opening: str, *, owned: bool) -> None:
         self._client = client
-        self._address = address
         self._opening = opening
-        self.link = DaskLink()
+        self._owned = owned
+        self.link = DaskLink(client.id if owned else None)
 
     def ends_with(self, runner: object) -> bool:
         """Workers that end with their runner close by themselves."""
@@ -55,31 +76,30 @@ class DaskReach:
     def close(self, outcome: Outcome, grace: float | None) -> CloseReport:
         """Close on all workers that the scheduler has, side by side."""
         report = CloseReport("", outcome)
-        end = End(outcome, grace).dumped(dumps)
         try:
             if self._client.status == "running":
-                answers = self._tell(self._client, end, grace)
-            elif self._address is None:
-                return report  # the cluster ended with its runner, and its workers closed with it
-            else:  # only the runner of a flow that had joined the lifespan has ended
-                with Client(self._address, set_as_default=False, timeout=_PATIENCE) as client:
-                    answers = self._tell(client, end, grace)
+                self._end(End(outcome, grace).dumped(dumps), grace, report)
+            elif self._owned:  # otherwise the cluster ended with its runner, and its workers closed with it
+                raise ConnectionError
         except (OSError, TimeoutError) as error:  # the scheduler is gone, and with it the way to its workers
             kind = type(error).__name__
             flow_logger().error("The Dask cluster cannot be reached, so its workers were not told to close: %s", kind)
-            return report
-        for worker, answer in answers.items():
+        finally:
+            if self._owned:
+                with suppress(OSError, TimeoutError):
+                    self._client.close()
+        return report
+
+    def _end(self, end: bytes, grace: float | None, report: CloseReport) -> None:
+        workers = list(self._client.scheduler_info(n_workers=-1)["workers"])
+        function = partial(end_here, self._opening, end)
+        answers = cast("list[object]", self._client.sync(self._ask, self._client, workers, function, grace))
+        for worker, answer in zip(workers, answers, strict=True):
             if isinstance(answer, bytes) and isinstance(closed := loaded(answer), Closed):
                 closed.into(report)
             else:
                 kind = type(answer).__name__
                 flow_logger().error("Dask worker %s did not say that it closed its resources: %s", worker, kind)
-        return report
-
-    def _tell(self, client: Any, end: bytes, grace: float | None) -> dict[str, object]:
-        workers = list(client.scheduler_info(n_workers=-1)["workers"])
-        answers = client.sync(self._ask, client, workers, partial(end_here, self._opening, end), grace)
-        return dict(zip(workers, cast("list[object]", answers), strict=True))
 
     async def _ask(
         self, client: Any, workers: list[str], function: Callable[[], object], grace: float | None
@@ -114,13 +134,27 @@ async def end_here(opening: str, end: bytes) -> bytes:
 
 
 def key(runner: Runner) -> Hashable:
-    """One for each client, which the submission that asks goes through."""
-    return (__name__, cast("Any", runner).client.id)
+    """One for each client, which the submission that asks goes through; a cluster that outlives it is the same for all."""
+    client = cast("Any", runner).client  # asking for it connects, and may find the address
+    return (__name__, cast("Any", runner).address or client.id)
 
 
 def reach(runner: Runner, opening: str) -> DaskReach:
-    """The runner's client, for an opening."""
-    return DaskReach(cast("Any", runner).client, cast("Any", runner).address, opening)
+    """A client for an opening: the runner's, or where the cluster outlives the runner, one that does so, too."""
+    client, address = cast("Any", runner).client, cast("Any", runner).address
+    if address is None or _is_worker():
+        return DaskReach(client, opening, owned=False)
+    own = Client(address, security=client.security, set_as_default=False, timeout=_PATIENCE)
+    return DaskReach(own, opening, owned=True)
+
+
+def _is_worker() -> bool:
+    """Whether this is a task in a worker, whose one client is as good as any."""
+    try:
+        get_worker()
+    except ValueError:
+        return False
+    return True
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from prefect_lifespan.graph import graph_of
 from prefect_lifespan.lifespans.prefect_run import flow_logger
 from prefect_lifespan.scope import InForce, Scope
 from prefect_lifespan.workers.exits import at_exit
-from prefect_lifespan.workers.reach import Farewell, HasEnded
+from prefect_lifespan.workers.reach import HasEnded, Joined
 from prefect_lifespan.workers.references import BroughtLayer, LayerReference, LifespanReference, Parts, ScopeReference
 
 # How long an opening may stand unused where nobody will say that its lifespan has ended.
@@ -47,7 +47,7 @@ class Opening(InForce):
         self.users = 0
         self.scopes: dict[str, Scope] = {}
         self.unused_since = monotonic()
-        self._farewell: Farewell | None = None
+        self._joined: Joined | None = None
         self.reference = reference
         self._made: Engine | None = None
         self._ended = ended
@@ -55,9 +55,20 @@ class Opening(InForce):
         self._free = threading.Condition()
 
     @property
-    def is_left_alone(self) -> bool:
-        """Whether something was opened here that no task uses, and of which nobody will say when to close it."""
-        return self.users == 0 and self._made is not None and self._farewell is None
+    def may_be_left_alone(self) -> bool:
+        """Whether something was opened here that no task uses, and of which perhaps nobody will say when to close it."""
+        unsure = self._joined is None or self._joined.is_lost is not None
+        return self.users == 0 and self._made is not None and unsure
+
+    @property
+    def is_told(self) -> bool:
+        """Whether somebody was to say when to close it."""
+        return self._joined is not None
+
+    def is_lost(self) -> bool:
+        """Whether nobody will, as far as can be found out; that may take a while."""
+        joined = self._joined
+        return joined is None or (joined.is_lost is not None and joined.is_lost())
 
     def _make_engine(self) -> Engine:
         with self._making:
@@ -92,7 +103,7 @@ class Opening(InForce):
         engine.ledger.home_thread = None
         if not self._ended and reference.link is not None:
             try:
-                self._farewell = reference.link.join(reference.id)
+                self._joined = reference.link.join(reference.id)
             except HasEnded:
                 self._ended = self.attached
         if self._ended:
@@ -108,21 +119,21 @@ class Opening(InForce):
             self.users += 1
 
     def release(self) -> bool:
-        """A task that might use it has ended; whether it is left alone now."""
+        """A task that might use it has ended; whether it may be left alone now."""
         with self._free:
             self.users -= 1
             self.unused_since = monotonic()
             self._free.notify_all()
-            return self.is_left_alone
+            return self.may_be_left_alone
 
     def is_left_to_the_last_task(self) -> bool:
         """Whether tasks use it that nobody waits for; the last of them closes it."""
         with self._free:
             if self.attached or not self.users:
                 return False
-            farewell, self._farewell = self._farewell, None
-        if farewell is not None:
-            farewell(CloseReport("", None))
+            joined, self._joined = self._joined, None
+        if joined is not None:
+            joined.farewell(CloseReport("", None))
         return True
 
     def wait_until_unused(self, seconds: float | None) -> bool:
@@ -157,8 +168,8 @@ class Opening(InForce):
         link = self.reference.link
         for ended in process_engines.leave(engine.process_keys, closing=link is not None and link.is_last_word):
             report.merge(ended.close(outcome))
-        if self._farewell is not None:
-            self._farewell(report)
+        if self._joined is not None:
+            self._joined.farewell(report)
         return report
 
 
@@ -218,7 +229,7 @@ class Openings:
         if opening.is_left_to_the_last_task():
             return CloseReport("", outcome)
         if not opening.wait_until_unused(grace):
-            flow_logger().warning("Tasks still run after a grace of %g s; what they use closes now", grace or 0.0)
+            flow_logger().warning("Tasks still run at the end of their grace; what they use closes now")
         return opening.close(outcome)
 
     def close_all(self, terminated: bool) -> None:
@@ -247,7 +258,7 @@ class Openings:
     def _release(self, opening: Opening) -> None:
         if not opening.release():
             return
-        if opening.attached:
+        if opening.attached or opening.is_told:
             self._watch_idle()
             return
         # Nobody waits for this task, and nobody will say that the lifespan has ended: its end is the last task's.
@@ -289,11 +300,13 @@ class Openings:
         pause = threading.Event()
         while True:
             with self._lock:
-                watched = [opening for opening in self._openings.values() if opening.is_left_alone]
+                watched = [opening for opening in self._openings.values() if opening.may_be_left_alone]
                 if not watched:
                     self._watching = False
                     return
-                idle = [opening for opening in watched if opening.unused_since + limit <= monotonic()]
+            idle = [opening for opening in watched if opening.unused_since + limit <= monotonic() and opening.is_lost()]
+            with self._lock:  # a task may have come meanwhile, or the end
+                idle = [each for each in idle if each.may_be_left_alone and self._openings.get(each.id) is each]
                 for opening in idle:
                     del self._openings[opening.id]  # it may be asked for again: then it opens anew
             _close_abandoned(idle, f"unused for {limit:g} s, and nobody said that its lifespan has ended")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
@@ -22,7 +23,12 @@ Dumps = Callable[[object], bytes]
 cloudpickled: Dumps = cast("Any", cloudpickle).dumps
 
 
-Farewell = Callable[[CloseReport], None]
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A process that will be told when an opening ends."""
+
+    farewell: Callable[[CloseReport], None]  # says that it has closed here, on its own or not
+    is_lost: Callable[[], bool] | None = None  # whether nobody is left who will tell; None where that comes by itself
 
 
 class Link(Protocol):
@@ -33,10 +39,8 @@ class Link(Protocol):
         """Whether the process hears of nothing after that, its own end included, so that it has to close everything."""
         ...
 
-    def join(self, opening: str) -> Farewell | None:
-        """Let this process be told when the opening ends; gives how to say that it has closed here, on its own or not.
-
-        None where nobody will tell.
+    def join(self, opening: str) -> Joined | None:
+        """Let this process be told when the opening ends; None where nobody will tell.
 
         Raises:
             HasEnded: it has ended already.

@@ -6,7 +6,6 @@ import asyncio
 import os
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,11 +38,11 @@ def opened(name: str) -> Iterator[Handle]:
 
 @resource(close_timeout_seconds=float(os.environ.get("CLOSE_TIMEOUT", "1")))
 def hanging() -> Iterator[Handle]:
-    """A resource that closes when the test says so."""
+    """A resource that closes in a process when the test says so."""
     mark(f"open hanging {os.getpid()}")
     yield Handle("hanging")
     mark(f"closing hanging {os.getpid()}")
-    wait_for_order("close hanging")
+    wait_for_order(f"close hanging {os.getpid()}")
     mark(f"close hanging {os.getpid()}")
 
 
@@ -56,7 +55,7 @@ class Hanging(containers.DeclarativeContainer):
     hanging = providers.Resource(hanging)
 
 
-@task
+@task(retries=2)  # which are for what a task raises, not for the loss of its process
 @inject
 def waits(n: int, db: Handle = Provide[App.db]) -> int:
     mark(f"task {n} {os.getpid()}")
@@ -65,24 +64,15 @@ def waits(n: int, db: Handle = Provide[App.db]) -> int:
     return os.getpid()
 
 
+@task
+@inject
+def hangs(n: int, hanging: Handle = Provide[Hanging.hanging]) -> int:
+    mark(f"task {n} {os.getpid()}")
+    wait_for_order(f"go {n}")
+    return os.getpid()
+
+
 @task(retries=2)
-@inject
-def waits_and_retries(n: int, db: Handle = Provide[App.db]) -> int:
-    mark(f"task {n} {os.getpid()}")
-    wait_for_order(f"go {n}")
-    mark(f"task {n} found db {db.state}")
-    return os.getpid()
-
-
-@task
-@inject
-def hangs(n: int, db: Handle = Provide[Hanging.db], hanging: Handle = Provide[Hanging.hanging]) -> int:
-    mark(f"task {n} {os.getpid()}")
-    wait_for_order(f"go {n}")
-    return os.getpid()
-
-
-@task
 def plain(n: int) -> int:
     mark(f"task {n} {os.getpid()}")
     wait_for_order(f"go {n}")
@@ -128,6 +118,16 @@ async def waiting_async() -> None:
 
 
 @flow
+@lifespan(App)
+def returning() -> None:
+    """Submits, and leaves the waiting to the lifespan."""
+    mark(f"driver {os.getpid()}")
+    for n in range(2):
+        waits.submit(n)
+    mark("submitted")
+
+
+@flow
 async def without_async() -> None:
     mark(f"driver {os.getpid()}")
     for n in range(2):
@@ -137,15 +137,20 @@ async def without_async() -> None:
 
 
 @flow
-@lifespan(App, eager=False)
+@lifespan(App)
 def results() -> list[int]:
     return body(waits)
 
 
 @flow
-@lifespan(App, eager=False)
-def retried() -> list[int]:
-    return body(waits_and_retries)
+@lifespan(App)
+def growing() -> list[int]:
+    """Submits once more when the test says so."""
+    mark(f"driver {os.getpid()}")
+    futures = [waits.submit(n) for n in range(2)]
+    wait_for_order("grow")
+    futures.append(waits.submit(2))
+    return [future.result() for future in futures]
 
 
 @flow
@@ -154,15 +159,13 @@ def plain_results() -> list[int]:
 
 
 @flow
-@lifespan(Hanging, eager=False)
+@lifespan(Hanging, eager=[Hanging.db])
 def closing() -> list[int]:
-    found = body(hangs)
-    mark("body ends")
-    return found
+    return body(hangs)
 
 
 @flow
-@lifespan(App, eager=False)
+@lifespan(App)
 def stopped() -> list[int]:
     found = body(waits)
     mark("body ends")
@@ -175,14 +178,14 @@ def runner(kind: str, address: str = "") -> Any:
         return ThreadPoolTaskRunner()
     if kind == "pool":
         return ProcessPoolTaskRunner(max_workers=2)
-    if kind.startswith("dask"):
+    if kind == "dask":
         from prefect_dask.task_runners import DaskTaskRunner
 
-        if address:
-            return DaskTaskRunner(address=address)
         from prefect_lifespan.workers import dask
 
         dask.ANSWER_SECONDS = channel.ANSWER_SECONDS
+        if address:
+            return DaskTaskRunner(address=address)
         cluster = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "host": "127.0.0.1"}
         return DaskTaskRunner(cluster_kwargs=cluster)
     from prefect_ray import RayTaskRunner
@@ -194,18 +197,13 @@ def runner(kind: str, address: str = "") -> Any:
 def main() -> None:
     from tests.workers.programs import losses  # the flows as workers import them, not those of `__main__`
 
-    if os.environ.get("OWN_GROUP"):
-        os.setpgid(0, 0)
     chosen: Any = getattr(losses, sys.argv[1]).with_options(task_runner=runner(*sys.argv[2:]))
-    started = time.monotonic()
     try:
         result = asyncio.run(chosen()) if chosen.isasync else chosen()
         mark(f"returned {result}")
     except BaseException as error:
         mark(f"raised {type(error).__name__}: {error}".splitlines()[0])
         raise
-    finally:
-        mark(f"after {time.monotonic() - started:.1f}")
 
 
 if __name__ == "__main__":
