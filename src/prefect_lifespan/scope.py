@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import functools
 import threading
 import uuid
 from collections.abc import AsyncGenerator, Callable, Generator, Hashable, Iterator, Mapping
@@ -27,6 +26,7 @@ from prefect_lifespan.graph import Node
 from prefect_lifespan.graph.reader import ContainerClass, qualified_name
 from prefect_lifespan.layers import Layer, stacked
 from prefect_lifespan.lifetimes import Lifetime
+from prefect_lifespan.steps import astepping, stepping
 from prefect_lifespan.surroundings import surroundings
 
 
@@ -227,11 +227,11 @@ class Scope:
 
     def stepping(self, generator: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
         """Let this scope be in force in each step of a generator, and not for its caller between them."""
-        return stepping(generator, self)
+        return stepping(generator, self.in_force)
 
     def astepping(self, generator: AsyncGenerator[Any, Any]) -> AsyncGenerator[Any, Any]:
         """The same for an asynchronous generator."""
-        return astepping(generator, self)
+        return astepping(generator, self.in_force)
 
     def innermost(self, container: ContainerClass | None = None) -> InForce | None:
         """The innermost lifespan whose container is, or derives from, `container`; of any, without one."""
@@ -294,48 +294,6 @@ def activated(scope: Scope) -> Generator[None]:
         yield
     finally:
         leave(token)
-
-
-def stepping(generator: Generator[Any, Any, Any], scope: Scope) -> Generator[Any, Any, Any]:
-    """Run a generator with `scope` in force in each of its steps, and not for its caller between them."""
-    step = functools.partial(next, generator)
-    while True:
-        with activated(scope):
-            try:
-                item = step()
-            except StopIteration as stop:
-                return stop.value
-        try:
-            sent = yield item
-        except GeneratorExit:
-            with activated(scope):
-                generator.close()
-            raise
-        except BaseException as error:
-            step = functools.partial(generator.throw, error)
-        else:
-            step = functools.partial(generator.send, sent)
-
-
-async def astepping(generator: AsyncGenerator[Any, Any], scope: Scope) -> AsyncGenerator[Any, Any]:
-    """The same for an asynchronous generator."""
-    step = functools.partial(anext, generator)
-    while True:
-        with activated(scope):
-            try:
-                item = await step()
-            except StopAsyncIteration:
-                return
-        try:
-            sent = yield item
-        except GeneratorExit:
-            with activated(scope):
-                await generator.aclose()
-            raise
-        except BaseException as error:
-            step = functools.partial(generator.athrow, error)
-        else:
-            step = functools.partial(generator.asend, sent)
 
 
 def enter(scope: Scope) -> Token[Scope]:

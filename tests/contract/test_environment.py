@@ -19,7 +19,7 @@ def test_fastapi_is_one_that_prefects_server_can_run_on() -> None:
 def test_the_two_libraries_are_of_the_releases_that_the_facts_were_measured_on() -> None:
     """A new minor release of either: run these tests, read what failed, then raise the numbers here."""
     assert release("dependency-injector") == (4, 49)
-    assert release("prefect") == (3, 8)
+    assert release("prefect") in {(3, 8), (3, 9)}
 
 
 def test_the_embedded_api_answers(prefect_server: str) -> None:

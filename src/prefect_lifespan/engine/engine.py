@@ -11,10 +11,10 @@ import threading
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any, cast
+from typing import Any
 
-from dependency_injector import containers, errors, providers
-from dependency_injector.wiring import Modifier, ProvidersMap
+from dependency_injector import containers, errors
+from dependency_injector.wiring import Modifier
 
 from prefect_lifespan.engine import blocking
 from prefect_lifespan.engine.aclosing import aclose_all
@@ -36,6 +36,7 @@ from prefect_lifespan.engine.instance import (
 from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.engine.opening import annotate
 from prefect_lifespan.engine.process import ProcessEngines
+from prefect_lifespan.engine.resolving import Resolver
 from prefect_lifespan.engine.signals import held_signals
 from prefect_lifespan.engine.slot import Ledger, ManagedResource, Slot, State
 from prefect_lifespan.errors import AsyncResourceError, InvalidContainerError, LifespanError
@@ -94,7 +95,7 @@ class Engine:
         self.ledger.owner = _owner(loop, parent)
         self._calls = ContainerCalls(self)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._map: Any = None  # a ProvidersMap, whose stubs are partly unknown
+        self._resolver = Resolver(self)
         self._lock = threading.Lock()
         # Held while something is made for the first time: one lock for all who share it.
         self.making = threading.RLock() if parent is None else parent.making
@@ -190,22 +191,7 @@ class Engine:
 
     def resolve(self, provider: AnyProvider | str, modifier: Modifier | None = None) -> AnyProvider | None:
         """This engine's provider for what a marker names; None where the container has no such one."""
-        if self.parent is None:
-            instance = self.instance
-            with self._lock:
-                self._map = self._map or ProvidersMap(instance)
-                found = self._map.resolve_provider(provider, modifier)
-            # Declared without a name of its own, in the place where it is used: a member of an aggregate, an argument.
-            key = id(anchor_of(provider)) if found is None and not isinstance(provider, str) else None
-            return found if key not in self.instances else providers.deepcopy(provider, {key: self.instances[key]})
-        inherited = self.parent.resolve(provider, modifier)
-        if inherited is None:
-            return None
-        if isinstance(inherited, providers.Self):
-            return cast("Any", self.instance).__self__
-        # A declared provider is in the memo; what is built on one (`.provided.x`) is copied onto our own.
-        memo = {id(source): self.instances.get(key, source) for key, source in self.parent.instances.items()}
-        return providers.deepcopy(inherited, memo)
+        return self._resolver.resolve(provider, modifier)
 
     def keys_of(self, provider: AnyProvider | str) -> tuple[int, ...]:
         """The declared provider that a marker's provider stands on; none for the container itself."""

@@ -11,7 +11,8 @@ import secrets
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing.connection import Client, Connection, Listener, wait
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client, Connection, Listener, answer_challenge, deliver_challenge, wait
 from time import monotonic
 from typing import Any, cast
 
@@ -23,6 +24,8 @@ from prefect_lifespan.workers.openings import Abandoned, openings
 from prefect_lifespan.workers.reach import Dumps, Farewell, HasEnded
 
 Address = tuple[str, int]
+
+_PAUSE_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,8 @@ class Channel:
 
     def __init__(self, host: str) -> None:
         self._key = secrets.token_bytes(32)
-        self._listener = Listener((host, 0), authkey=self._key, backlog=128)
+        # Without the key, which whoever connects would have to show before the next one is let in.
+        self._listener = Listener((host, 0), backlog=128)
         self._members: dict[str, list[_Member]] = {}
         self._lock = threading.Lock()
         threading.Thread(target=self._accept, name="lifespan-channel", daemon=True).start()
@@ -110,23 +114,28 @@ class Channel:
                     member.connection.close()
 
     def _accept(self) -> None:
+        pause = threading.Event()
         while True:
             try:
                 connection = self._listener.accept()
-            except Exception:  # somebody who does not know the key, or who left again
+            except OSError:  # one who left again; or this process has no file left to open, for now
+                pause.wait(_PAUSE_SECONDS)
                 continue
-            threading.Thread(target=self._welcome, args=(connection,), daemon=True).start()
+            threading.Thread(target=self._welcome, args=(connection,), name="lifespan-welcome", daemon=True).start()
 
     def _welcome(self, connection: Any) -> None:
-        with suppress(OSError, EOFError):
+        live = False
+        with suppress(OSError, EOFError, AuthenticationError):  # one who does not know the key, or who left again
+            deliver_challenge(connection, self._key)
+            answer_challenge(connection, self._key)
             opening, pid = connection.recv()
             with self._lock:
                 live = opening in self._members
                 if live:
                     self._members[opening].append(_Member(connection, pid))
                 connection.send(live)
-            if not live:
-                connection.close()
+        if not live:
+            connection.close()
 
 
 def _ready(members: list[_Member]) -> list[_Member]:

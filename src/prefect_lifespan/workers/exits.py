@@ -26,7 +26,7 @@ class _Exits:
     def add(self, close: Close) -> None:
         if self._pid != os.getpid():  # a forked child inherits the list, and none of what it closes
             self._pid, self._closes = os.getpid(), []
-            # Children of multiprocessing run their finalisers, then end without atexit; others the other way about.
+            # Children of multiprocessing run their finalisers first, and not all of them atexit; others atexit first.
             atexit.register(self.run)
             multiprocessing.util.Finalize(None, self.run, exitpriority=100)
         if close not in self._closes:

@@ -30,7 +30,8 @@ def reach(runner: Runner, opening: str) -> ChannelReach:
 def around_submit(runner: Runner, scope: str) -> Generator[None]:
     """Let the runner serialise its context anew when the scope has changed.
 
-    It does so once and keeps the result, in a private attribute, which it drops itself at its end.
+    Prefect 3.8 does so once and keeps the result, in a private attribute, which it drops itself at its end; 3.9 does so
+    for each submission (tests/contract/test_prefect_context_elsewhere.py).
     """
     with _lock:
         private = cast("Any", runner)

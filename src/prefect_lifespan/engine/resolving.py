@@ -1,0 +1,49 @@
+"""From a marker to a provider: what a marker names on a container class, as one container instance has it."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, cast
+
+from dependency_injector import providers
+from dependency_injector.wiring import Modifier, ProvidersMap
+
+from prefect_lifespan.graph.anchors import anchor_of
+from prefect_lifespan.graph.edges import AnyProvider
+
+if TYPE_CHECKING:
+    from prefect_lifespan.engine.engine import Engine
+
+
+class Resolver:
+    """Finds an engine's own providers."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._map: Any = None  # a ProvidersMap, whose stubs are partly unknown
+        self._lock = threading.Lock()
+
+    def resolve(self, provider: AnyProvider | str, modifier: Modifier | None) -> AnyProvider | None:
+        """The engine's provider for what a marker names; None where the container has no such one."""
+        parent = self._engine.parent
+        return self._declared(provider, modifier) if parent is None else self._inherited(parent, provider, modifier)
+
+    def _declared(self, provider: AnyProvider | str, modifier: Modifier | None) -> AnyProvider | None:
+        instance, instances = self._engine.instance, self._engine.instances
+        with self._lock:
+            self._map = self._map or ProvidersMap(instance)
+            found = self._map.resolve_provider(provider, modifier)
+        # Declared without a name of its own, in the place where it is used: a member of an aggregate, an argument.
+        key = id(anchor_of(provider)) if found is None and not isinstance(provider, str) else None
+        return found if key not in instances else providers.deepcopy(provider, {key: instances[key]})
+
+    def _inherited(self, parent: Engine, provider: AnyProvider | str, modifier: Modifier | None) -> AnyProvider | None:
+        inherited = parent.resolve(provider, modifier)
+        if inherited is None:
+            return None
+        if isinstance(inherited, providers.Self):
+            return cast("Any", self._engine.instance).__self__
+        # A declared provider is in the memo; what is built on one (`.provided.x`) is copied onto our own.
+        own = self._engine.instances
+        memo = {id(source): own.get(key, source) for key, source in parent.instances.items()}
+        return providers.deepcopy(inherited, memo)
