@@ -18,7 +18,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from contextvars import copy_context
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from time import perf_counter
+from time import thread_time
 from typing import Any, cast
 from uuid import uuid4
 
@@ -73,9 +73,9 @@ class TakesOnly(ProcessPoolTaskRunner):
     def submit(self, task: Any, *_: Any, **__: Any) -> Any:
         run = FlowRunContext.get()
         assert run is not None
-        start = perf_counter()
+        start = thread_time()
         run.serialize()
-        self.seconds = perf_counter() - start
+        self.seconds = thread_time() - start
         return _done(Sent(task, serialize_context()))
 
 
@@ -91,7 +91,7 @@ def taken(runner: Any, task: Any) -> Sent:
 
 @dataclass(frozen=True)
 class Step:
-    """Median seconds of one step without the library and with it."""
+    """Median seconds of one step without the library and with it: of processor time, as other programs take turns."""
 
     name: str
     without: float
@@ -106,7 +106,8 @@ class Step:
 class Travelling:
     """What travels with an ordinary task, and with an injected one in a lifespan: bytes of both.
 
-    `first` are the seconds that the run's context takes at the first submission in a lifespan, `later` are those after.
+    `first` are the seconds of processor time that the run's context takes at the first submission in a lifespan,
+    `later` are those after.
     """
 
     task_bytes: list[int]
@@ -131,9 +132,9 @@ class Stopwatch:
                 shuffler.shuffle(order)
                 for call in order:
                     self.between()
-                    start = perf_counter()
+                    start = thread_time()
                     call()
-                    samples[call].append(perf_counter() - start)
+                    samples[call].append(thread_time() - start)
         return Step(name, statistics.median(samples[without]), statistics.median(samples[with_it]))
 
 

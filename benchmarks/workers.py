@@ -152,7 +152,7 @@ def own_part(part: list[Step], measured: dict[str, Measured]) -> str:
     """The steps, and what they come to on each runner."""
     from benchmarks import _own_part as steps
 
-    title = "What the library does for one submitted task, step by step (without it: Prefect's own work in this step)"
+    title = "Processor time of one submitted task, step by step (without: Prefect's own work in this step)"
     rows = [[each.name, *map(_signed, (each.without, each.with_it, each.added))] for each in part]
     first = table(title, ["step", "without", "with it", "added"], rows)
 
