@@ -23,8 +23,6 @@ if TYPE_CHECKING:  # they import Prefect, which gets a home of its own before
     from benchmarks._own_part import Step, Travelling
     from benchmarks._workload import Batch, Mark
 
-WORKERS = 2
-
 
 @dataclass(frozen=True)
 class Run:
@@ -78,20 +76,20 @@ class Compared:
         return [*medians, *(f"{percent:+.1f} %" for percent in (middle, low, high))]
 
 
-def measure(name: str, *, tasks: int, rounds: int, batch: int) -> Measured:
+def measure(name: str, *, workers: int, tasks: int, rounds: int, batch: int) -> Measured:
     """Everything on one task runner; each round has both flows, in an order that changes."""
     from benchmarks._workload import injected_flow, marks_in, plain_flow
 
     shuffler = random.Random(0)
-    workers = 1 if name == "thread" else WORKERS  # processes
+    processes = 1 if name == "thread" else workers
     if name == "thread":  # whose tasks are over so soon that a few of them are no measure
         batch *= 10
-    with TemporaryDirectory() as folder, RUNNERS[name](WORKERS) as runner:
+    with TemporaryDirectory() as folder, RUNNERS[name](workers) as runner:
 
         def run(flow: Any, count: int) -> Run:
             marks = Path(folder) / "marks"
             marks.unlink(missing_ok=True)
-            done = flow.with_options(task_runner=runner)(str(marks), count, workers)
+            done = flow.with_options(task_runner=runner)(str(marks), count, processes)
             returned = time()
             return Run(done, marks_in(marks), returned)
 
@@ -199,18 +197,18 @@ def references(parts: dict[str, Travelling]) -> str:
     return table("Making the reference that travels", headers, rows)
 
 
-def run(names: Sequence[str], *, tasks: int, rounds: int, batch: int, repetitions: int) -> str:
+def run(names: Sequence[str], *, workers: int, tasks: int, rounds: int, batch: int, repetitions: int) -> str:
     from benchmarks._own_part import steps, travelling, travelling_from_main
 
     before = os.getloadavg()
-    measured = {name: measure(name, tasks=tasks, rounds=rounds, batch=batch) for name in names}
+    measured = {name: measure(name, workers=workers, tasks=tasks, rounds=rounds, batch=batch) for name in names}
     of_a_module = travelling(repetitions)
     parts = {"in a module": of_a_module, "in __main__": travelling_from_main(repetitions)}
     all_steps = [of_a_module.later, *steps(repetitions)]
     loads = " -> ".join(f"{each:.1f}" for each in (before[0], os.getloadavg()[0]))
     lines = [
         surroundings("prefect-lifespan", "dependency-injector", "prefect", "prefect-dask", "prefect-ray"),
-        f"{rounds} rounds of {batch} tasks (thread: ten times as many) with {WORKERS} workers; load of the machine (1 minute) {loads}",
+        f"{rounds} rounds of {batch} tasks (thread: ten times as many) with {workers} workers; load of the machine (1 minute) {loads}",
         "",
         openings(measured),
         closing(measured),
@@ -227,6 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--runners", default=",".join(RUNNERS), metavar="NAMES", help="which, in this order (default: %(default)s)"
     )
+    parser.add_argument("--workers", type=int, default=2, help="of each runner (default: %(default)s)")
     parser.add_argument("--tasks", type=int, default=1000, help="tasks of the long run (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=9, help="pairs of runs for each runner (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=40, help="tasks that a round times (default: %(default)s)")
@@ -238,6 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with prefect_api():
         printed = run(
             names,
+            workers=options.workers,
             tasks=options.tasks,
             rounds=options.rounds,
             batch=options.batch,

@@ -50,14 +50,15 @@ def test_open_close_prints_every_shape_and_skips_what_would_take_the_stock_too_l
 def test_workers_prints_a_row_for_each_runner_and_one_opening_and_closing_for_each_process(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    workers.main(["--runners", "thread,pool", "--tasks", "4", "--rounds", "1", "--batch", "2", "--repetitions", "2"])
+    tiny = ["--workers", "1", "--tasks", "4", "--rounds", "1", "--batch", "2", "--repetitions", "2"]
+    workers.main(["--runners", "thread,pool", *tiny])
 
     printed = capsys.readouterr().out
     many, closing, overhead, steps, own_part, sizes, references = printed.split("\n\n")[2::2]
     for runner in ("thread", "pool"):
         (row,) = (line.split() for line in many.splitlines() if line.startswith(runner))
         assert row[1] == "4"
-        assert row[-4] == row[-3] == ("1" if runner == "thread" else "2")
+        assert row[2:6] == ["1", "0" if runner == "thread" else "1", "1", "1"]
         assert f"\n{runner} " in closing
         assert f"\n{runner}, elapsed" in overhead
         assert f"\n{runner}, processor" in overhead
