@@ -1,4 +1,4 @@
-"""What both benchmarks share: fair rounds, medians, and tables that read the same in a terminal and in a log file.
+"""What the benchmarks share: fair rounds, medians, and tables that read the same in a terminal and in a log file.
 
 Noise on a machine comes and goes. So that it hits every competitor alike, each round times all of them once, in an
 order that changes from round to round, and a figure is the median of its rounds.

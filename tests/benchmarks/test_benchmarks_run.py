@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from benchmarks import injected_call, open_close
+from benchmarks import injected_call, open_close, workers
 
 COMPETITORS = ("dishka", "that_depends", "wireup")
 
@@ -43,3 +43,34 @@ def test_open_close_prints_every_shape_and_skips_what_would_take_the_stock_too_l
     for shape in ("sync, independent", "sync, chained", "async, independent", "async, chained"):
         (row,) = (row for row in rows if row.startswith(f"{shape}, n = 2 "))
         assert row.count("skipped") == skipped
+
+
+# Connections to Prefect's API, which it leaves to the garbage collector.
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_workers_prints_a_row_for_each_runner_and_one_opening_and_closing_for_each_process(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tiny = ["--workers", "1", "--tasks", "4", "--rounds", "1", "--batch", "2", "--repetitions", "2"]
+    workers.main(["--runners", "thread,pool", *tiny])
+
+    printed = capsys.readouterr().out
+    many, closing, overhead, steps, own_part, sizes, references = printed.split("\n\n")[2::2]
+    for runner in ("thread", "pool"):
+        (row,) = (line.split() for line in many.splitlines() if line.startswith(runner))
+        assert row[1] == "4"
+        assert row[2:6] == ["1", "0" if runner == "thread" else "1", "1", "1"]
+        assert f"\n{runner} " in closing
+        assert f"\n{runner}, elapsed" in overhead
+        assert f"\n{runner}, processor" in overhead
+        assert f"\n{runner} " in own_part
+    assert "calling the function" in steps
+    for container in ("in a module", "in __main__"):
+        assert f"\n{container} " in sizes
+        assert f"\n{container} " in references
+
+
+def test_workers_names_a_runner_that_it_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        workers.main(["--runners", "thread,slurm"])
+
+    assert "no such runner: slurm" in capsys.readouterr().err
