@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextvars import Token
 from types import TracebackType
 from typing import Any, Literal, TypeVar, cast
 
@@ -119,7 +118,7 @@ class lifespan:  # noqa: N801 - used as a decorator and a context manager, named
             pending=pending,
         )
         # Entered and not left yet; the same object may be entered by several threads or tasks at once.
-        self._entered: list[tuple[Session | DrawnSession, Token[Scope]]] = []
+        self._entered: list[tuple[Session | DrawnSession, Scope]] = []
 
     def __call__(self, function: F) -> F:
         return cast("F", wrap_flow(function, self._settings))
@@ -152,15 +151,15 @@ class lifespan:  # noqa: N801 - used as a decorator and a context manager, named
         return session.container
 
     def _leave(self) -> Session | DrawnSession:
-        """The session to close: the last one entered in this context, or simply the last one.
+        """The session to close: the last one entered that is in force here, or simply the last one.
 
         A test fixture may be left in another context than it was entered in.
         """
         here = [entry for entry in self._entered if entry[0].is_in_force()]
         entry = (here or self._entered)[-1]
         self._entered.remove(entry)
-        session, token = entry
-        leave(token)
+        session, outer = entry
+        leave(session.scope, outer)
         return session
 
 

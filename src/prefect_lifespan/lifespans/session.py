@@ -166,9 +166,8 @@ class Session:
         return self._in_force.under(self.scope.layers)
 
     def is_in_force(self) -> bool:
-        """Whether this is the innermost lifespan here."""
-        lifespans = current_scope().lifespans
-        return bool(lifespans) and lifespans[-1] is self._in_force
+        """Whether this lifespan is in force here."""
+        return self._in_force in current_scope().lifespans
 
     @property
     def container(self) -> Any:
