@@ -48,7 +48,9 @@ class DaskLink:
 def _is_gone(worker: Any, client: str) -> bool:
     """Whether a worker's scheduler has lost a client."""
 
-    def knows(dask_scheduler: Any) -> bool:  # here, so that it travels by value: a scheduler may do without this package
+    def knows(
+        dask_scheduler: Any,
+    ) -> bool:  # here, so that it travels by value: a scheduler may do without this package
         return client in dask_scheduler.clients
 
     async def ask() -> bool:
