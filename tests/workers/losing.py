@@ -118,7 +118,7 @@ class Cluster:
         """Start it, if that was not done yet."""
         if self.family is not None:
             return
-        program = self.programs.start("tests.workers.programs.outliving", self.kind, folder=None, **ENVIRONMENT)
+        program = self.programs.start("tests.workers.programs.outliving", self.kind, **ENVIRONMENT)
         self.family = Family(program)
 
         def address() -> list[str]:
@@ -165,7 +165,12 @@ class Losing:
             for file in () if beside else ("marks", "orders"):  # of the run before
                 (folder / file).unlink(missing_ok=True)
         module = "tests.workers.programs.losses"
-        run = Run(self.programs.start(module, *arguments, folder=folder, **ENVIRONMENT | environment))
+        environment = ENVIRONMENT | environment
+        if folder is None:
+            program = self.programs.start(module, *arguments, **environment)
+        else:
+            program = self.programs.start_in(folder, module, *arguments, **environment)
+        run = Run(program)
         self.runs.append(run)
         return run
 
