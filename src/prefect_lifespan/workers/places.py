@@ -15,7 +15,7 @@ from dependency_injector import containers
 
 from prefect_lifespan.graph.anchors import container_classes
 from prefect_lifespan.graph.edges import SUB_CONTAINERS, AnyProvider, children_of, is_kind
-from prefect_lifespan.graph.reader import ContainerClass, declared_in
+from prefect_lifespan.graph.reader import ContainerClass, declared_in, graph_of
 
 _SELF = "__self__"
 
@@ -59,10 +59,28 @@ def is_importable(defined: Any) -> bool:
 
 def is_found_by_name(defined: Any) -> bool:
     """Whether its module has a class or function under its own name, as pickle demands."""
+    return _found_by_name(defined) is defined
+
+
+def as_declared_here(container: ContainerClass) -> ContainerClass:
+    """What this process's own `__main__` declares as a container class that came from another one's.
+
+    A task worker that serves a script has its tasks, and what their markers name, from there. The class itself where
+    there is none, or one that declares anything else.
+    """
+    if container.__module__ != "__main__":
+        return container
+    own: Any = _found_by_name(container)
+    if not isinstance(own, type) or not issubclass(own, containers.DeclarativeContainer):
+        return container
+    return own if graph_of(own).by_path.keys() == graph_of(container).by_path.keys() else container
+
+
+def _found_by_name(defined: Any) -> object:
     try:
-        return functools.reduce(getattr, defined.__qualname__.split("."), sys.modules[defined.__module__]) is defined
+        return functools.reduce(getattr, defined.__qualname__.split("."), sys.modules[defined.__module__])
     except (AttributeError, KeyError):
-        return False
+        return None
 
 
 def _sent_by_value() -> set[str]:
