@@ -52,16 +52,25 @@ def test_a_task_delayed_in_a_lifespan_opens_its_own_in_the_worker(programs: Prog
     ]
 
 
-@pytest.fixture(params=["script", "module"])
-def where(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=["script to script", "module to module", "script to module"])
+def way(request: pytest.FixtureRequest) -> list[str]:
     """Where container and tasks of `programs.delaying` stand, for who delays and for who serves."""
-    return request.param
+    return request.param.split(" to ")
 
 
 @pytest.fixture
-def server(where: str, programs: Programs) -> Iterator[Program]:
+def where(way: list[str]) -> str:
+    """Where they stand for who delays."""
+    return way[0]
+
+
+@pytest.fixture
+def server(way: list[str], programs: Programs) -> Iterator[Program]:
     """A process that serves the tasks of `programs.delaying`."""
-    server = programs.start("delaying", where, "serve")
+    if way == ["script", "module"]:
+        server = programs.start("prefect.__main__", "task", "serve", "--module", "tests.processes.programs.delaying")
+    else:
+        server = programs.start("delaying", way[1], "serve")
     yield server
     server.kill()
 

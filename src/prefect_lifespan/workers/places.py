@@ -59,28 +59,30 @@ def is_importable(defined: Any) -> bool:
 
 def is_found_by_name(defined: Any) -> bool:
     """Whether its module has a class or function under its own name, as pickle demands."""
-    return _found_by_name(defined) is defined
+    try:
+        return functools.reduce(getattr, defined.__qualname__.split("."), sys.modules[defined.__module__]) is defined
+    except (AttributeError, KeyError):
+        return False
 
 
 def as_declared_here(container: ContainerClass) -> ContainerClass:
-    """What this process's own `__main__` declares as a container class that came from another one's.
+    """What this process's own code declares as a container class that came from the `__main__` of another one.
 
-    A task worker that serves a script has its tasks, and what their markers name, from there. The class itself where
-    there is none, or one that declares anything else.
+    A task worker that serves a script has its tasks, and what their markers name, from its own `__main__`, or from the
+    script as a module. The class itself where nothing, or more than one, is declared as it was.
     """
     if container.__module__ != "__main__":
         return container
-    own: Any = _found_by_name(container)
-    if not isinstance(own, type) or not issubclass(own, containers.DeclarativeContainer):
-        return container
-    return own if graph_of(own).by_path.keys() == graph_of(container).by_path.keys() else container
-
-
-def _found_by_name(defined: Any) -> object:
-    try:
-        return functools.reduce(getattr, defined.__qualname__.split("."), sys.modules[defined.__module__])
-    except (AttributeError, KeyError):
-        return None
+    name, paths = container.__qualname__, graph_of(container).by_path.keys()
+    own = [
+        declared
+        for declared in container_classes(containers.DeclarativeContainer)
+        if declared.__qualname__ == name
+        and (declared.__module__ != "__main__" or is_found_by_name(declared))
+        and graph_of(declared).by_path.keys() == paths
+    ]
+    own = [declared for declared in own if declared.__module__ == "__main__"] or own
+    return own[0] if len(own) == 1 else container
 
 
 def _sent_by_value() -> set[str]:
