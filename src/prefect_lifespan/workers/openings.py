@@ -44,6 +44,7 @@ class Opening(InForce):
         layers = tuple(BroughtLayer(LayerReference(layer, b"")) for layer in reference.layers)
         super().__init__(self._make_engine, layers, opening=reference.id, logger=reference.logger)
         self.attached = attached
+        self._delayed = not attached
         self.users = 0
         self.scopes: dict[str, Scope] = {}
         self.unused_since = monotonic()
@@ -79,7 +80,7 @@ class Opening(InForce):
     def _new_engine(self) -> Engine:
         reference = self.reference
         try:
-            parts = Parts.loaded(reference.payload)
+            parts = Parts.loaded(reference.payload, delayed=self._delayed)
         except Exception as error:
             error.add_note(
                 f"while the container of {reference.run} was unpickled in worker process {os.getpid()}, which has to be "
@@ -271,7 +272,8 @@ class Openings:
 
     @staticmethod
     def _scope(reference: ScopeReference, held: list[InForce]) -> Scope:
-        new = Scope(tuple(held), tuple(BroughtLayer(layer) for layer in reference.layers))
+        delayed = not reference.attached
+        new = Scope(tuple(held), tuple(BroughtLayer(layer, delayed=delayed) for layer in reference.layers))
         innermost = held[-1] if held else None
         if not isinstance(innermost, Opening):
             return new

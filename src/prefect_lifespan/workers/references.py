@@ -22,6 +22,7 @@ from prefect_lifespan.graph.reader import ContainerClass, qualified_name
 from prefect_lifespan.layers import Layer, next_number
 from prefect_lifespan.lifetimes import Policy
 from prefect_lifespan.scope import InForce, Scope
+from prefect_lifespan.workers.places import as_declared_here
 from prefect_lifespan.workers.reach import Dumps, Link
 
 
@@ -61,16 +62,18 @@ class ScopeReference:
 class BroughtLayer(Layer):
     """An override that came from another process; what it holds is unpickled when it is first asked for."""
 
-    def __init__(self, reference: LayerReference) -> None:
+    def __init__(self, reference: LayerReference, *, delayed: bool = False) -> None:
         self.id = reference.id
         self.owner = None
         self.everywhere = False
         self.number = next_number()
         self.reference = reference
+        self._delayed = delayed
 
     @cached_property
     def _parts(self) -> tuple[ContainerClass, Mapping[str, AnyProvider]]:
-        return pickle.loads(self.reference.payload)  # noqa: S301 - made by the run that this process works for
+        container, by_path = pickle.loads(self.reference.payload)  # noqa: S301 - made by the run that this process works for
+        return (as_declared_here(container) if self._delayed else container), by_path
 
     @property
     def container(self) -> ContainerClass:
@@ -99,9 +102,10 @@ class Parts:
         return cls(engine.container_class, engine.options.defaults, overrides)
 
     @staticmethod
-    def loaded(payload: bytes) -> Parts:
-        """The parts from bytes."""
-        return pickle.loads(payload)  # noqa: S301 - made by the run that this process works for
+    def loaded(payload: bytes, *, delayed: bool) -> Parts:
+        """The parts from bytes; a task that was delayed is this process's own, and did not come with them."""
+        parts: Parts = pickle.loads(payload)  # noqa: S301 - made by the run that this process works for
+        return replace(parts, container=as_declared_here(parts.container)) if delayed else parts
 
 
 def _overriding(engine: Engine, key: int) -> AnyProvider | None:
