@@ -105,7 +105,7 @@ class lifespan:  # noqa: N801 - used as a decorator and a context manager, named
         self._settings = Settings(
             container=container,
             overrides=overrides,
-            eager=eager if isinstance(eager, bool) else _keys_of(eager, container),
+            eager=eager if isinstance(eager, bool) else _checked(eager, container),
             share=share,
             max_workers=max_workers,
             policy=Policy(
@@ -163,19 +163,21 @@ class lifespan:  # noqa: N801 - used as a decorator and a context manager, named
         return session
 
 
-def _keys_of(eager: object, container: ContainerClass) -> Sequence[int]:
+def _checked(eager: object, container: ContainerClass) -> Sequence[AnyProvider | str]:
     if isinstance(eager, str) or providers.is_provider(eager):
         raise UsageError(f"eager is one {type(eager).__qualname__}; give a list of those to open, eager=[...]")
-    return [_key_of(item, container) for item in cast("Sequence[AnyProvider | str]", eager)]
+    items = list(cast("Sequence[AnyProvider | str]", eager))
+    for item in items:
+        _check(item, container)
+    return items
 
 
-def _key_of(item: AnyProvider | str, container: ContainerClass) -> int:
+def _check(item: AnyProvider | str, container: ContainerClass) -> None:
     graph = graph_of(container)
     if isinstance(item, str):
         if item not in graph.by_path:
             raise UsageError(f"eager names {item!r}, which {graph.container} lacks{did_you_mean(item, graph)}")
-        return graph.by_path[item]
+        return
     if not providers.is_provider(item) or id(anchor_of(item)) not in graph.nodes:
         given = getattr(item, "__qualname__", type(item).__qualname__)
         raise UsageError(f"eager holds a {given} that is no provider of {graph.container}; name one of its own")
-    return id(anchor_of(item))

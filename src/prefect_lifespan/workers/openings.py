@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import OrderedDict
-from collections.abc import Generator, Iterable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Generator, Hashable, Iterable
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from time import monotonic
@@ -18,9 +18,10 @@ from prefect_lifespan.engine import CloseReport, Engine, Event, Options, process
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.engine.slot import State
 from prefect_lifespan.errors import LifespanError
-from prefect_lifespan.graph import graph_of
+from prefect_lifespan.lifespans.futures import PendingFutures
 from prefect_lifespan.lifespans.prefect_run import flow_logger
-from prefect_lifespan.scope import InForce, Scope
+from prefect_lifespan.lifespans.session import Grace
+from prefect_lifespan.scope import InForce, Reached, Scope
 from prefect_lifespan.workers.exits import at_exit
 from prefect_lifespan.workers.reach import HasEnded, Joined
 from prefect_lifespan.workers.references import BroughtLayer, LayerReference, LifespanReference, Parts, ScopeReference
@@ -37,39 +38,83 @@ class Abandoned(LifespanError):
     """The outcome of a lifespan whose driver is gone: nobody can say how it ended, so it is not a success."""
 
 
+class Membership:
+    """This process's part in a lifespan of another one, which it joins when it opens something, or passes it on."""
+
+    def __init__(self, reference: LifespanReference, *, attached: bool, ended: bool) -> None:
+        self.attached = attached  # whether the lifespan waits for a task here
+        self.ended = ended
+        self.joined: Joined | None = None
+        self._reference = reference
+        self._tried = False
+        self._lock = threading.Lock()
+
+    def join(self) -> None:
+        """Let this process be told when the lifespan ends; doing it again does nothing."""
+        with self._lock:
+            if not self._tried and not self.ended and self._reference.link is not None:
+                self._tried = True
+                try:
+                    self.joined = self._reference.link.join(self._reference.id)
+                except HasEnded:
+                    self.ended = self.attached
+        if not self.ended:
+            at_exit(openings.close_all)
+
+    def resign(self) -> None:
+        """Be told no more: what is open here is closed otherwise."""
+        with self._lock:
+            joined, self.joined = self.joined, None
+        if joined is not None:
+            joined.farewell(CloseReport("", None))
+
+
 class Opening(InForce):
     """A lifespan of another process, in this one."""
 
     def __init__(self, reference: LifespanReference, *, attached: bool, ended: bool = False) -> None:
         layers = tuple(BroughtLayer(LayerReference(layer, b"")) for layer in reference.layers)
-        super().__init__(self._make_engine, layers, opening=reference.id, logger=reference.logger)
-        self.attached = attached
+        self.futures = PendingFutures()  # of tasks that tasks here have submitted
+        super().__init__(self._make_engine, layers, self.futures, opening=reference.id, logger=reference.logger)
+        self.membership = Membership(reference, attached=attached, ended=ended)
         self._delayed = not attached
         self.users = 0
         self.scopes: dict[str, Scope] = {}
         self.unused_since = monotonic()
-        self._joined: Joined | None = None
         self.reference = reference
         self._made: Engine | None = None
-        self._ended = ended
         self._making = threading.Lock()
         self._free = threading.Condition()
 
     @property
     def may_be_left_alone(self) -> bool:
         """Whether something was opened here that no task uses, and of which perhaps nobody will say when to close it."""
-        unsure = self._joined is None or self._joined.is_lost is not None
-        return self.users == 0 and self._made is not None and unsure
+        joined = self.membership.joined
+        unsure = joined is None or joined.is_lost is not None
+        return self.users == 0 and self.is_in_use and unsure
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether there is anything to close, here or where tasks went on to."""
+        return self._made is not None or bool(self.elsewhere())
 
     @property
     def is_told(self) -> bool:
         """Whether somebody was to say when to close it."""
-        return self._joined is not None
+        return self.membership.joined is not None
 
     def is_lost(self) -> bool:
         """Whether nobody will, as far as can be found out; that may take a while."""
-        joined = self._joined
+        joined = self.membership.joined
         return joined is None or (joined.is_lost is not None and joined.is_lost())
+
+    def reach(self, key: Hashable, make: Callable[[], Reached]) -> Reached:
+        """The other processes that it has reached from here: they hear of its end through this one."""
+        self.membership.join()
+        reached = super().reach(key, make)
+        if self.membership.ended:
+            reached.close(Abandoned("the lifespan has ended"), 0.0)
+        return reached
 
     def _make_engine(self) -> Engine:
         with self._making:
@@ -87,7 +132,6 @@ class Opening(InForce):
                 "able to import whatever the run's own process imports"
             )
             raise
-        keys = graph_of(parts.container).by_path
         context, pid = copy_context(), os.getpid()
 
         def listener(event: Event) -> None:
@@ -99,19 +143,14 @@ class Opening(InForce):
             parts.container,
             name=reference.run,
             options=Options(parts.policy, listeners=(listener,)),
-            overrides={keys[path]: provider for path, provider in parts.overrides.items()},
+            overrides=parts.by_key,
         )
         engine.ledger.home_thread = None
-        if not self._ended and reference.link is not None:
-            try:
-                self._joined = reference.link.join(reference.id)
-            except HasEnded:
-                self._ended = self.attached
-        if self._ended:
+        self.membership.join()
+        if self.membership.ended:
             engine.close()  # what is asked of it says that its lifespan has ended, and names both
         else:
             process_engines.enter(engine.process_keys)
-            at_exit(openings.close_all)
         return engine
 
     def hold(self) -> None:
@@ -130,24 +169,23 @@ class Opening(InForce):
     def is_left_to_the_last_task(self) -> bool:
         """Whether tasks use it that nobody waits for; the last of them closes it."""
         with self._free:
-            if self.attached or not self.users:
+            if self.membership.attached or not self.users:
                 return False
-            joined, self._joined = self._joined, None
-        if joined is not None:
-            joined.farewell(CloseReport("", None))
+        self.membership.resign()
         return True
 
-    def wait_until_unused(self, seconds: float | None) -> bool:
-        """Wait for the last task; False when `seconds` ran out."""
+    def wait_until_unused(self, grace: Grace) -> bool:
+        """Wait for the last task, and for those that tasks here have submitted; False when the time ran out."""
         with self._free:
-            return self._free.wait_for(lambda: self.users == 0, seconds)
+            unused = self._free.wait_for(lambda: self.users == 0, grace.left)
+        return self.futures.wait(grace.left) and unused
 
     def seconds_to_close(self, grace: float | None) -> float | None:
         """How long closing here may take, by the limits of what is open; None for no limit."""
         with self._making:
             engine = self._made
         if engine is None:
-            return 0.0
+            return None if self.elsewhere() else 0.0
         slots = {slot for each in (engine, *engine.dependents.lasting) for slot in each.slots.values()}
         limits = [slot.policy.close_timeout_seconds for slot in slots if slot.state is not State.PENDING]
         # Of what was reached from here, and of tasks that may run as long as they like, nothing is known.
@@ -155,22 +193,21 @@ class Opening(InForce):
             return None
         return sum(limit for limit in limits if limit is not None) + (grace or 0.0)
 
-    def close(self, outcome: Outcome) -> CloseReport:
+    def close(self, outcome: Outcome, grace: Grace) -> CloseReport:
         """Close what was opened here, and before it what was reached from here."""
         with self._making:
-            self._ended = True
+            self.membership.ended = True
             engine = self._made
         report = CloseReport(self.reference.run, outcome)
-        if engine is None:
-            return report
         for reached in self.elsewhere():
-            report.merge(reached.close(outcome, 0.0))
-        report.merge(engine.close(outcome))
-        link = self.reference.link
-        for ended in process_engines.leave(engine.process_keys, closing=link is not None and link.is_last_word):
-            report.merge(ended.close(outcome))
-        if self._joined is not None:
-            self._joined.farewell(report)
+            report.merge(reached.close(outcome, grace.left))
+        if engine is not None:
+            report.merge(engine.close(outcome))
+            link = self.reference.link
+            for ended in process_engines.leave(engine.process_keys, closing=link is not None and link.is_last_word):
+                report.merge(ended.close(outcome))
+        if self.membership.joined is not None:
+            self.membership.joined.farewell(report)
         return report
 
 
@@ -182,7 +219,9 @@ class Openings:
         self._ended: OrderedDict[str, None] = OrderedDict()
         # With the process, as a forked child inherits the table, and must not use what is open in its parent.
         self._local: dict[tuple[int, str], InForce] = {}
+        self._users_of_local: Counter[str] = Counter()
         self._lock = threading.Lock()
+        self._free = threading.Condition(self._lock)
         self._watching = False
 
     # Lifespans of this process: a task runner may bring tasks back to a thread of it.
@@ -192,11 +231,16 @@ class Openings:
         with self._lock:
             self._local.setdefault((os.getpid(), lifespan.id), lifespan)
 
-    def forget(self, key: str) -> None:
-        """A lifespan of this process has ended: tasks that come late are told so."""
-        with self._lock:
+    def forget(self, key: str, seconds: float | None) -> None:
+        """A lifespan of this process has ended: tasks that come late are told so, those that run may end before.
+
+        Their futures do not tell when they do: Dask's count as done when they are cancelled, whatever still runs.
+        """
+        with self._free:
+            self._free.wait_for(lambda: not self._users_of_local[key], seconds)
             self._end(key)
             self._local.pop((os.getpid(), key), None)
+            del self._users_of_local[key]
 
     # Lifespans of other processes
 
@@ -204,15 +248,12 @@ class Openings:
     def holding(self, reference: ScopeReference) -> Generator[Scope]:
         """The scope that a reference stands for, which stays open for the body."""
         with self._lock:
-            held = [
-                self._local.get((os.getpid(), item.id)) or self._take(item, reference) for item in reference.lifespans
-            ]
+            held = [self._hold(item, reference) for item in reference.lifespans]
         try:
             yield self._scope(reference, held)
         finally:
             for lifespan in reversed(held):
-                if isinstance(lifespan, Opening):
-                    self._release(lifespan)
+                self._release(lifespan)
 
     def seconds_to_close(self, key: str, grace: float | None) -> float | None:
         """How long the end of an opening may take here; None for no limit."""
@@ -229,13 +270,17 @@ class Openings:
             return CloseReport("", outcome)
         if opening.is_left_to_the_last_task():
             return CloseReport("", outcome)
-        if not opening.wait_until_unused(grace):
+        if outcome is not None:
+            opening.futures.cancel_queued()
+        left = Grace(grace)
+        if not opening.wait_until_unused(left):
             flow_logger().warning("Tasks still run at the end of their grace; what they use closes now")
-        return opening.close(outcome)
+        return opening.close(outcome, left)
 
     def close_all(self, terminated: bool) -> None:
         """Close everything: this process ends, in order or by a signal."""
-        outcome = Abandoned("the worker process was terminated") if terminated else None
+        cut_off = Abandoned("the worker process was terminated")
+        untold = Abandoned("the worker process has ended, and nobody said how its lifespan did")
         with self._lock:
             remaining = list(self._openings.values())
             self._openings.clear()
@@ -243,7 +288,15 @@ class Openings:
                 self._end(opening.id)
         for opening in reversed(remaining):
             with suppress(Exception):
-                opening.close(outcome)
+                # In a process that ends before the lifespan does, what was to be told counts as well so far.
+                opening.close(cut_off if terminated else None if opening.is_told else untold, Grace(0.0))
+
+    def _hold(self, item: LifespanReference, scope: ScopeReference) -> InForce:
+        local = self._local.get((os.getpid(), item.id))
+        if local is None:
+            return self._take(item, scope)
+        self._users_of_local[item.id] += 1
+        return local
 
     def _take(self, reference: LifespanReference, scope: ScopeReference) -> Opening:
         opening = self._openings.get(reference.id)
@@ -252,14 +305,23 @@ class Openings:
             opening = Opening(reference, attached=scope.attached, ended=ended and scope.attached)
             if not ended:
                 self._openings[reference.id] = opening
-        opening.attached = opening.attached or scope.attached
+        membership = opening.membership
+        membership.attached = membership.attached or scope.attached
         opening.hold()
         return opening
 
-    def _release(self, opening: Opening) -> None:
+    def _release(self, lifespan: InForce) -> None:
+        if isinstance(lifespan, Opening):
+            self._release_opening(lifespan)
+            return
+        with self._free:
+            self._users_of_local[lifespan.id] -= 1
+            self._free.notify_all()
+
+    def _release_opening(self, opening: Opening) -> None:
         if not opening.release():
             return
-        if opening.attached or opening.is_told:
+        if opening.membership.attached or opening.is_told:
             self._watch_idle()
             return
         # Nobody waits for this task, and nobody will say that the lifespan has ended: its end is the last task's.
@@ -268,7 +330,7 @@ class Openings:
                 return
             if self._openings.get(opening.id) is opening:
                 del self._openings[opening.id]
-        opening.close(None)
+        opening.close(None, Grace(0.0))
 
     @staticmethod
     def _scope(reference: ScopeReference, held: list[InForce]) -> Scope:
@@ -318,7 +380,7 @@ class Openings:
 def _close_abandoned(abandoned: Iterable[Opening], why: str) -> None:
     for opening in abandoned:
         with suppress(Exception):
-            opening.close(Abandoned(why))
+            opening.close(Abandoned(why), Grace(0.0))
 
 
 openings = Openings()

@@ -15,6 +15,7 @@ import ray.util
 from prefect_lifespan.workers.channel import LOOPBACK, ChannelReach, channels
 from prefect_lifespan.workers.reach import Dumps, Runner
 
+ENDS_WITH_RUNNER = False
 # Ray's own copy of cloudpickle knows classes of `__main__` that came by it, and takes the same from another for new.
 dumps: Dumps = cast("Any", ray.cloudpickle).dumps
 
@@ -38,7 +39,7 @@ def reach(runner: Runner, opening: str) -> RayReach:
     nodes = cast("list[dict[str, Any]]", ray.nodes())
     host = LOOPBACK if sum(bool(node["Alive"]) for node in nodes) == 1 else cast("Any", ray.util).get_node_ip_address()
     # Ray ends its workers without a signal: what lives as long as the process closes with the last lifespan in it.
-    return RayReach(channels.at(host), opening, dumps, is_last_word=True)
+    return RayReach(channels.at(host), dumps, is_last_word=True)
 
 
 def _leave_sigterm_to_python() -> None:

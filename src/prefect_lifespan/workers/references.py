@@ -6,6 +6,7 @@ overrides go as they are.
 
 from __future__ import annotations
 
+import functools
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -17,8 +18,9 @@ from dependency_injector import providers
 from prefect_lifespan.engine import Engine
 from prefect_lifespan.engine.events import Logger
 from prefect_lifespan.errors import UsageError
+from prefect_lifespan.graph import graph_of
 from prefect_lifespan.graph.edges import SUB_CONTAINERS, AnyProvider, overriding_of
-from prefect_lifespan.graph.reader import ContainerClass, qualified_name
+from prefect_lifespan.graph.reader import ContainerClass, is_given, qualified_name
 from prefect_lifespan.layers import Layer, next_number
 from prefect_lifespan.lifetimes import Policy
 from prefect_lifespan.scope import InForce, Scope
@@ -101,6 +103,16 @@ class Parts:
         }
         return cls(engine.container_class, engine.options.defaults, overrides)
 
+    @property
+    def by_key(self) -> Mapping[int, AnyProvider]:
+        """The overrides by the identity of what they override in this process."""
+        for path in self.overrides.keys() - graph_of(self.container).by_path.keys():
+            first, *inner = path.split(".")
+            # What a `DependenciesContainer` lacks was added in the other process when the whole of it was overridden.
+            functools.reduce(getattr, inner, self.container.providers[first])
+        keys = graph_of(self.container).by_path
+        return {keys[path]: provider for path, provider in self.overrides.items()}
+
     @staticmethod
     def loaded(payload: bytes, *, delayed: bool) -> Parts:
         """The parts from bytes; a task that was delayed is this process's own, and did not come with them."""
@@ -111,9 +123,12 @@ class Parts:
 def _overriding(engine: Engine, key: int) -> AnyProvider | None:
     """What overrides a provider for an opening, or on its class: a class that goes by its import path goes without."""
     declared = engine.graph.nodes[key].provider
-    if key in engine.overrides or isinstance(declared, (*SUB_CONTAINERS, providers.Dependency)):
-        return engine.overrides.get(key)  # sub-containers and what they are given are overridden by declaring them
-    return overriding_of(declared)
+    if key in engine.overrides or isinstance(declared, SUB_CONTAINERS):
+        return engine.overrides.get(key)  # sub-containers are overridden provider by provider
+    overriding = overriding_of(declared)
+    if overriding is None or not isinstance(declared, providers.Dependency):
+        return overriding
+    return None if is_given(engine.container_class, overriding) else overriding
 
 
 def lifespan_reference(lifespan: InForce, link: Link | None, dumps: Dumps) -> LifespanReference:
