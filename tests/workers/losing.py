@@ -7,7 +7,6 @@ import signal
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -154,23 +153,17 @@ class Losing:
         On one of the latter there may be another run, whose marks are kept when this one runs `beside` it.
         """
         *outliving, kind = kind.split()
-        arguments: list[str] = [flow, kind]
-        folder: Path | None = None
+        module, environment = "tests.workers.programs.losses", ENVIRONMENT | environment
         if outliving:
             cluster = self.clusters[kind]
             cluster.start()
             assert cluster.family is not None
-            arguments.append(cluster.address)
             folder = cluster.family.program.folder
             for file in () if beside else ("marks", "orders"):  # of the run before
                 (folder / file).unlink(missing_ok=True)
-        module = "tests.workers.programs.losses"
-        environment = ENVIRONMENT | environment
-        if folder is None:
-            program = self.programs.start(module, *arguments, **environment)
+            run = Run(self.programs.start_in(folder, module, flow, kind, cluster.address, **environment))
         else:
-            program = self.programs.start_in(folder, module, *arguments, **environment)
-        run = Run(program)
+            run = Run(self.programs.start(module, flow, kind, **environment))
         self.runs.append(run)
         return run
 
