@@ -23,7 +23,8 @@ from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.lifespans.futures import PendingFutures, submissions, watch
 from prefect_lifespan.scope import InForce, Scope, current_scope
 from prefect_lifespan.workers import reducers
-from prefect_lifespan.workers.openings import Opening, openings
+from prefect_lifespan.workers.opening import Opening
+from prefect_lifespan.workers.openings import openings
 from prefect_lifespan.workers.reach import Reach, Runner, RunnerModule, cloudpickled, module_for
 from prefect_lifespan.workers.references import ScopeReference, key_of, layer_reference, lifespan_reference
 

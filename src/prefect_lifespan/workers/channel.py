@@ -22,7 +22,8 @@ from prefect_lifespan.engine import CloseReport
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.lifespans.prefect_run import flow_logger
 from prefect_lifespan.workers.messages import ANSWER_SECONDS, Closed, End, Heard, loaded
-from prefect_lifespan.workers.openings import Abandoned, openings
+from prefect_lifespan.workers.opening import Abandoned
+from prefect_lifespan.workers.openings import openings
 from prefect_lifespan.workers.reach import Dumps, HasEnded, Joined
 
 Address = tuple[str, int]
