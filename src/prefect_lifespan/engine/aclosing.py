@@ -13,14 +13,12 @@ from time import perf_counter
 
 from prefect_lifespan.engine.blocking import Needs, await_late_openings, close_begun, give_up, start_closing
 from prefect_lifespan.engine.closing import CloseReport, closing_plan
-from prefect_lifespan.engine.hosting import Host, uninterrupted
+from prefect_lifespan.engine.host import GRACE_SECONDS, Host
+from prefect_lifespan.engine.hosting import uninterrupted
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.engine.signals import held_signals
 from prefect_lifespan.engine.slot import Ledger, Slot, State
 from prefect_lifespan.errors import ResourceTimeoutError
-
-# Beyond its limit, for a closer that was cancelled at it to come to its end; after that it is left behind.
-GRACE_SECONDS = 1.0
 
 
 async def aclose_all(ledger: Ledger, needs: Needs, outcome: Outcome) -> CloseReport:

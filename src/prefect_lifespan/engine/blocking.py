@@ -172,12 +172,19 @@ class LaneEntry:
             self._abandoned = self._entered is None
         if self._abandoned:
             self._slot.ledger.lanes.drop(self._lane)
+            self.entering.add_done_callback(_discard_made)
         return self._abandoned
 
     def discard(self) -> None:
         """Stop waiting, whatever it came to."""
         if not self.abandon() and self._entered is not None:
             self._lane.submit(partial(self._entered.close, None), self._context)
+
+
+def _discard_made(entering: Future[Entered]) -> None:
+    error = entering.exception()
+    if isinstance(error, NeedsEventLoop):
+        error.discard()
 
 
 @contextmanager
