@@ -304,7 +304,7 @@ class Engine:
         report = CloseReport(self.graph.container, outcome)
         for engine, told in self.dependents.to_close(outcome):
             report.merge(engine.close(told))
-        report.merge(blocking.close_all(self.ledger, outcome))
+        report.merge(blocking.close_all(self.ledger, self.needs, outcome))
         self._end()
         return report
 

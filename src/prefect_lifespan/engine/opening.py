@@ -39,7 +39,7 @@ class Attempts:
         """Seconds to wait before the next attempt; None when there is none, and `error` is final."""
         if self._given_up:
             return None
-        if self.left and isinstance(error, Exception):
+        if self.left and isinstance(error, Exception) and not self.slot.ledger.ended:
             self.left -= 1
             self.slot.event("open-retried", self.seconds, error)
             return self.slot.policy.retry_delay_seconds or 0.0
