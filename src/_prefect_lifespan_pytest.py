@@ -116,11 +116,12 @@ def lifespan_container(request: pytest.FixtureRequest) -> Iterator[LifespanConta
 def async_lifespan_container(request: pytest.FixtureRequest) -> Iterator[AsyncLifespanContainer]:
     """What `lifespan_container` is, for an asynchronous test, whatever plugin runs that; to be awaited.
 
-    Opened and closed on the test's own event loop, in the task of the test.
+    Opened and closed on the test's own event loop, in the task of the test; so it is the test that calls it, and no
+    fixture.
     """
     from prefect_lifespan import lifespan  # noqa: PLC0415
 
-    item, stack = request.node, AsyncExitStack()
+    item, stack, running = request.node, AsyncExitStack(), False
     test = item.obj
     if not inspect.iscoroutinefunction(test):
         pytest.fail("async_lifespan_container is for `async def` tests; others take lifespan_container", pytrace=False)
@@ -129,10 +130,21 @@ def async_lifespan_container(request: pytest.FixtureRequest) -> Iterator[AsyncLi
     # it is the test itself that closes what it has opened.
     @functools.wraps(test)
     async def closing(*args: Any, **kwargs: Any) -> None:
-        async with stack:
-            await test(*args, **kwargs)
+        nonlocal running
+        running = True
+        try:
+            async with stack:
+                await test(*args, **kwargs)
+        finally:
+            running = False
 
     async def open_container(container: ContainerClass, **arguments: Any) -> containers.DynamicContainer:
+        if not running:
+            pytest.fail(
+                "async_lifespan_container is to be awaited in the test itself, which closes what it opens; an "
+                "asynchronous fixture opens with `async with lifespan(Container) as container: yield container`",
+                pytrace=False,
+            )
         return await stack.enter_async_context(lifespan(container, **arguments))
 
     item.obj = closing
@@ -177,8 +189,9 @@ class Span:
     """The setup of a fixture that outlives a test: lifespans with these numbers are the fixture's, until it ends."""
 
     first: int
+    name: str
+    node: pytest.Item | pytest.Collector  # of its scope: the class, the module, the session
     last: int = sys.maxsize
-    name: str = ""
 
 
 @dataclass(eq=False)
@@ -191,7 +204,7 @@ class LeakCheck:
     config: pytest.Config
     _open: dict[int, Opening] = field(default_factory=dict[int, Opening])
     _spans: list[Span] = field(default_factory=list[Span])
-    _due: list[Opening] = field(default_factory=list[Opening])
+    _due: list[tuple[Opening, Span]] = field(default_factory=list["tuple[Opening, Span]"])
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _closed: dict[int, Event] = field(default_factory=dict[int, "Event"])  # before its opening was told
     _watching: bool = False
@@ -216,7 +229,7 @@ class LeakCheck:
         """What a fixture opens that outlives the test is the fixture's."""
         if request.scope == "function" or not self._is_watching():
             return (yield)
-        span = Span(_next_number(), name=fixturedef.argname)
+        span = Span(_next_number(), fixturedef.argname, request.node)
         self._spans.append(span)
         fixturedef.addfinalizer(functools.partial(self._fixture_has_ended, span))  # runs after the fixture's own
         try:
@@ -226,7 +239,8 @@ class LeakCheck:
 
     def _fixture_has_ended(self, span: Span) -> None:
         with self._lock:
-            self._due += [opening for opening in self._open.values() if self._owner(opening) is span]
+            kept = [key for key, opening in self._open.items() if self._owner(opening) is span]
+            self._due += [(self._open.pop(key), span) for key in kept]
         self._spans.remove(span)
 
     @pytest.hookimpl(wrapper=True)
@@ -245,26 +259,35 @@ class LeakCheck:
 
     def _leaks_of(self, item: pytest.Item) -> list[str]:
         mark = item.stash.get(MARK, sys.maxsize)
-        enabled, process_resources = self._wanted(item)
         with self._lock:
             left = [o for o in self._open.values() if o.event.number > mark and self._owner(o) is None]
-            left, self._due = [*left, *self._due], []
+            due, self._due = self._due, []
             self._closed.clear()
             for opening in left:
                 self._open.pop(id(opening.event.opening), None)
-        lines = [f"  {o}" for o in left if process_resources or not _is_of_the_process(o.event)]
-        if not enabled or not lines:
+        lines = [f"  {opening}" for opening in left if self._counts(opening, item)]
+        # What its last test allows itself is no word about a fixture that outlives it.
+        kept = [f"  {opening}, by the fixture {span.name}" for opening, span in due if self._counts(opening, span.node)]
+        if not lines and not kept:
             return []
-        return ["resources were left open:", *lines, f"Close them, or mark the test: @pytest.mark.{MARKER}(False)"]
+        where = "the test" if lines else "the class or module of the fixture"
+        return [
+            "resources were left open:",
+            *lines,
+            *kept,
+            f"Close them, or mark {where}: @pytest.mark.{MARKER}(False)",
+        ]
 
-    def _wanted(self, item: pytest.Item) -> tuple[bool, bool]:
-        def read(enabled: bool = True, *, process_resources: bool = False) -> tuple[bool, bool]:
-            return enabled, process_resources
+    def _counts(self, opening: Opening, node: pytest.Item | pytest.Collector) -> bool:
+        """Whether what was left open is a leak, to whom it belongs."""
 
-        marker = item.get_closest_marker(MARKER)
+        def read(enabled: bool = True, *, process_resources: bool = False) -> bool:
+            return enabled and (process_resources or not _is_of_the_process(opening.event))
+
+        marker = node.get_closest_marker(MARKER)
         if marker is not None:
             return read(*marker.args, **marker.kwargs)
-        return bool(self.config.getini(INI)), False
+        return read(bool(self.config.getini(INI)))
 
     def _owner(self, opening: Opening) -> Span | None:
         number = opening.event.number
@@ -296,7 +319,8 @@ def _next_number() -> int:
 
 
 def _is_of_the_process(event: Event) -> bool:
-    return event.lifetime is not None and event.lifetime.name == "PROCESS"
+    # Others that are declared to live as long are a run's alone: what an override brings, and asynchronous ones.
+    return event.lifespan == "the process"
 
 
 # Whose frames stand between a test and what it opens.

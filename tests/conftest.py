@@ -67,11 +67,15 @@ def project(tmp_path: Path, clean_environment: None) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def run_pytest(pytester: pytest.Pytester) -> Callable[..., pytest.RunResult]:
-    """Run pytest in this process, in a context of its own: what the inner tests leave in force is not in force here."""
-    import prefect_lifespan  # noqa: F401 - loaded before, it is kept from one inner run to the next, which takes seconds
+@pytest.fixture(scope="session")
+def library() -> None:
+    """The library is loaded, before `pytester` notes which modules are: what is loaded later it drops again."""
+    import prefect_lifespan.testing  # noqa: F401
 
+
+@pytest.fixture
+def run_pytest(library: None, pytester: pytest.Pytester) -> Callable[..., pytest.RunResult]:
+    """Run pytest in this process, in a context of its own: what the inner tests leave in force is not in force here."""
     return lambda *args: contextvars.copy_context().run(pytester.runpytest_inprocess, *args)
 
 

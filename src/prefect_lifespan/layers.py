@@ -104,7 +104,8 @@ def providers_for(graph: Graph, overrides: Overrides) -> dict[str, AnyProvider]:
     """Overriding providers by dotted path; a plain object becomes a provider of just that object.
 
     Raises:
-        UsageError: a name that the container does not declare, with the ones that it may have meant; no mapping.
+        UsageError: a name that the container does not declare, with the ones that it may have meant; no mapping, or not
+            one of names; a provider that nothing can stand in for.
     """
     declared = getattr(overrides, "providers", None)
     if isinstance(overrides, type) and isinstance(declared, Mapping):
@@ -115,7 +116,11 @@ def providers_for(graph: Graph, overrides: Overrides) -> dict[str, AnyProvider]:
             "paths to what stands in for them, {'name': value}, or a container class"
         )
     found: dict[str, AnyProvider] = {}
-    for path, value in cast("Mapping[str, object]", overrides).items():
+    for path, value in cast("Mapping[object, object]", overrides).items():
+        if not isinstance(path, str):
+            raise UsageError(
+                f"overrides of {graph.container} name {path!r}; a provider goes by its path there, {{'name': value}}"
+            )
         _added(found, _overriding(graph, path, value))
     return found
 
@@ -135,6 +140,11 @@ def _overriding(graph: Graph, path: str, value: object) -> Iterator[tuple[str, A
                 f"by its dotted path, not with a {type(value).__qualname__}"
             )
         yield from _from_container(graph, f"{path}.", cast("Any", declared), value)
+    elif isinstance(overridden, providers.Aggregate):
+        raise UsageError(
+            f"{graph.container}.{path} is a {type(overridden).__name__}: dependency-injector lets nothing stand in for "
+            "such a one; override the providers that it chooses among, by the names that the container declares"
+        )
     else:
         yield path, cast("AnyProvider", value) if providers.is_provider(value) else providers.Object(value)
 

@@ -255,6 +255,107 @@ def test_asynchronous_tests_open_a_container_on_their_own_loop(pytester: pytest.
     run_pytest().assert_outcomes(passed=5, failed=1)
 
 
+@PLUGINS
+def test_an_asynchronous_fixture_is_refused_and_told_how_it_opens_a_container(
+    pytester: pytest.Pytester, run_pytest: Run, mark: str
+):
+    asynchronous = mark.replace("pytest.mark.asyncio", "pytest_asyncio.fixture").replace("mark.anyio", "fixture")
+    pytester.makepyfile(
+        f"""
+        import pytest
+        import pytest_asyncio
+        from app import Asynchronous, LOG
+        from prefect_lifespan import Provide, inject, lifespan
+
+        {ON_ASYNCIO.replace(chr(10), chr(10) + "        ")}
+        @inject
+        async def ask(api=Provide[Asynchronous.api]): return api
+
+        @{asynchronous}
+        async def refused(async_lifespan_container):
+            await async_lifespan_container(Asynchronous)
+
+        @{asynchronous}
+        async def opening_late(async_lifespan_container):
+            yield
+            await async_lifespan_container(Asynchronous)
+
+        @{asynchronous}
+        async def container():
+            async with lifespan(Asynchronous) as container:
+                yield container
+
+        @pytest.fixture
+        def failing(): raise OSError("a fixture that is set up later")
+
+        @{mark}
+        async def test_refused(refused, failing): pass
+
+        @{mark}
+        async def test_refused_after_the_test(opening_late): pass
+
+        def test_nothing_was_opened(): assert LOG == []
+
+        @{mark}
+        async def test_container(container):
+            assert await ask() == container.api() == "api"
+            assert LOG == ["open api"]
+
+        @{mark}
+        async def test_container_and_a_later_fixture_that_fails(container, failing): pass
+
+        def test_it_was_closed(): assert LOG == ["open api", "close api"] * 2
+        """
+    )
+    result = run_pytest()
+    result.assert_outcomes(passed=4, errors=3)
+    told = [
+        line for line in result.outlines if line.startswith("async_lifespan_container is to be awaited in the test")
+    ]
+    assert len(told) == 2
+    assert "`async with lifespan(Container) as container: yield container`" in told[0]
+
+
+def test_each_try_of_a_test_is_told_its_own_outcome_and_the_test_stays_itself(
+    pytester: pytest.Pytester, run_pytest: Run
+):
+    pytester.makeconftest(
+        """
+        def pytest_sessionfinish(session):
+            for item in session.items:
+                assert not hasattr(item.obj, "__wrapped__"), f"{item.name} was left changed"
+        """
+    )
+    pytester.makepyfile(
+        """
+        import pytest
+        from app import App, Asynchronous, LOG
+
+        TRIES = []
+
+        def test_second_try(lifespan_container):
+            lifespan_container(App)
+            TRIES.append(1)
+            assert len(TRIES) == 2, "the first one"
+
+        def test_it_was_told(): assert LOG == ["open db", "AssertionError db", "close db", "open db", "close db"]
+
+        class TestMethods:
+            @pytest.mark.asyncio
+            async def test_second_try(self, async_lifespan_container):
+                LOG.clear()
+                await async_lifespan_container(Asynchronous)
+                TRIES.append(1)
+                assert len(TRIES) == 4, "the first one"
+
+        def test_it_was_closed_once(): assert LOG == ["open api", "close api"]
+        """
+    )
+    result = run_pytest("-p", "pytest_rerunfailures", "--reruns=1")
+    assert result.parseoutcomes() == {"passed": 4, "rerun": 2}
+    assert result.ret == 0
+
+
 def test_every_process_of_xdist_has_overrides_and_a_leak_check_of_its_own(pytester: pytest.Pytester):
     pytester.makepyfile(
         """
@@ -285,8 +386,10 @@ def test_the_fixtures_are_told_with_their_first_line(run_pytest: Run):
 
 def test_the_api_is_that_of_the_session(prefect_harness: str, prefect_server: str):
     from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY
 
     assert prefect_harness == prefect_server
+    assert PREFECT_FLOWS_HEARTBEAT_FREQUENCY.value() is None, "the thread that sends them holds up the end of a run"
     with get_client(sync_client=True) as client:
         assert str(client.api_url).rstrip("/") == prefect_harness.rstrip("/")
         assert client.api_healthcheck() is None

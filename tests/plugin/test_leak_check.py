@@ -85,19 +85,53 @@ def test_what_a_fixture_of_the_test_closes_is_no_leak_and_what_it_leaves_is_one(
         def leaking():
             return lifespan(App).__enter__()
 
+        def test_clean(clean): pass
+        def test_leaking(leaking): pass
+        """
+    )
+    result = run_pytest()
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(["*teardown of test_leaking*", "resources were left open:", "  App.db, opened by*"])
+
+
+def test_where_a_fixture_fails_to_end_what_is_left_open_is_told_with_that(pytester: pytest.Pytester, run_pytest: Run):
+    pytester.makepyfile(
+        """
+        import pytest
+        from app import App
+        from prefect_lifespan import lifespan
+
         @pytest.fixture
         def failing():
             yield
             raise OSError("of the fixture")
 
-        def test_clean(clean): pass
-        def test_leaking(leaking): pass
-        def test_both(failing, leaking): pass
+        def test_both(failing): lifespan(App).__enter__()
+        def test_next(): pass
         """
     )
-    result = run_pytest("-vv")
-    result.assert_outcomes(passed=3, errors=2)
+    result = run_pytest()
+    result.assert_outcomes(passed=2, errors=1)
     result.stdout.fnmatch_lines(["*OSError: of the fixture", "*resources were left open:", "*App.db, opened by*"])
+
+
+def test_an_opening_that_is_told_after_its_closing_is_no_leak(pytester: pytest.Pytester, run_pytest: Run):
+    pytester.makepyfile(
+        """
+        import pytest
+        from prefect_lifespan.engine import Event, lifespan_numbers, observers
+
+        @pytest.mark.parametrize("kinds", [("closed", "opened"), ("close-failed", "opened"), ("opened", "closed")])
+        def test_as_two_threads_may_tell_it(kinds):
+            opening, number = object(), next(lifespan_numbers)
+            for kind in kinds:
+                observers.tell(Event(kind, "App", "db", 0.0, number=number, opening=opening))
+
+        def test_otherwise_it_is_one():
+            observers.tell(Event("opened", "App", "db", 0.0, number=next(lifespan_numbers), opening=object()))
+        """
+    )
+    run_pytest().assert_outcomes(passed=4, errors=1)
 
 
 @pytest.mark.parametrize("scope", ["class", "module", "session"])
@@ -156,6 +190,121 @@ def test_a_fixture_that_outlives_the_test_and_leaks_is_told_where_it_ends(pytest
     result.stdout.fnmatch_lines(["*App.db, opened by*"])
 
 
+def test_what_the_last_test_may_leave_open_says_nothing_of_a_fixture_that_ends_with_it(
+    pytester: pytest.Pytester, run_pytest: Run
+):
+    pytester.makepyfile(
+        """
+        import pytest
+        from app import App, Shared, model
+        from prefect_lifespan import lifespan
+
+        def leaking():
+            lifespan(App, share=False).__enter__()
+            model()
+            yield
+
+        of_the_class = pytest.fixture(scope="class")(leaking)
+        of_the_module = pytest.fixture(scope="module")(leaking)
+
+        @pytest.fixture(scope="class")
+        def marking(request):
+            request.node.add_marker(pytest.mark.lifespan_leak_check(False))
+
+        @pytest.mark.lifespan_leak_check(process_resources=True)
+        class TestOfTheProcess:
+            def test_told_as_well(self, of_the_class): pass
+
+        class TestThem:
+            def test_one(self, of_the_class): pass
+            @pytest.mark.lifespan_leak_check(False)
+            def test_told(self): pass
+
+        @pytest.mark.lifespan_leak_check(False)
+        class TestMarked:
+            def test_not_told(self, of_the_class): pass
+
+        class TestMarkedByTheFixture:
+            def test_not_told(self, of_the_class, marking): pass
+
+        @pytest.mark.lifespan_leak_check(False)
+        def test_last(of_the_module): lifespan(App, share=False).__enter__()
+        """
+    )
+    result = run_pytest()
+    assert result.parseoutcomes() == {"passed": 6, "errors": 3}
+    told = [line.strip() for line in result.outlines if ", opened by " in line]
+    assert [line.partition(" in ")[0] for line in told] == [
+        "App.db, opened by `with lifespan(App)`",
+        "Shared.model, opened by the process",
+        "App.db, opened by `with lifespan(App)`",
+        "App.db, opened by `with lifespan(App)`",
+    ]
+    assert [line.rpartition(" ")[2] for line in told] == ["of_the_class"] * 3 + ["of_the_module"]
+    result.stdout.fnmatch_lines(["Close them, or mark the class or module of the fixture: @pytest.mark.lifespan_le*"])
+
+
+def test_what_a_factory_of_a_wider_fixture_opens_for_a_test_is_the_tests(pytester: pytest.Pytester, run_pytest: Run):
+    pytester.makepyfile(
+        """
+        from contextlib import ExitStack
+        import pytest
+        from app import App
+        from prefect_lifespan import lifespan
+
+        @pytest.fixture(scope="module")
+        def opening():
+            with ExitStack() as stack:
+                yield lambda: stack.enter_context(lifespan(App, share=False))
+
+        def test_told(opening): opening()
+
+        @pytest.mark.lifespan_leak_check(False)
+        def test_marked(opening): opening()
+        """
+    )
+    run_pytest().assert_outcomes(passed=2, errors=1)
+
+
+def test_what_is_declared_for_the_process_and_is_a_runs_alone_is_a_leak(pytester: pytest.Pytester, run_pytest: Run):
+    pytester.makepyfile(
+        """
+        import pytest
+        from dependency_injector import containers
+        from app import Shared, opened, opened_on_a_loop
+        from prefect_lifespan import ProcessResource, Provide, inject, lifespan
+
+        KEPT = []
+
+        class OnALoop(containers.DeclarativeContainer):
+            model = ProcessResource(opened_on_a_loop, "model")
+
+        @inject
+        async def use(model=Provide[OnALoop.model]): return model
+
+        def test_overriding():
+            lifespan(Shared, overrides={"model": ProcessResource(opened, "fake")}).__enter__().model()
+
+        @pytest.mark.asyncio
+        async def test_on_a_loop():
+            KEPT.append(lifespan(OnALoop))
+            await KEPT[-1].__aenter__()
+            assert await use() == "model"
+            KEPT[-1]._entered[0][0].engine.ledger.opened.clear()  # its loop ends
+
+        @pytest.mark.asyncio
+        async def test_on_a_loop_and_closed():
+            async with lifespan(OnALoop):
+                assert await use() == "model"
+            assert await use() == "model"
+        """
+    )
+    result = run_pytest()
+    result.assert_outcomes(passed=3, errors=2)
+    result.stdout.fnmatch_lines(["  Shared.model, opened by `with lifespan(Shared)`*"])
+    result.stdout.fnmatch_lines(["  OnALoop.model, opened by `async with lifespan(OnALoop)`*"])
+
+
 def test_resources_of_the_process_are_leaks_only_where_that_is_asked_for(pytester: pytest.Pytester, run_pytest: Run):
     pytester.makepyfile(
         """
@@ -200,7 +349,7 @@ def test_the_check_is_off_by_ini_or_marker_and_on_by_marker(pytester: pytest.Pyt
     off.stdout.fnmatch_lines(["*teardown of test_marked*"])
 
 
-def test_a_test_that_imports_nothing_of_us_never_imports_prefect(pytester: pytest.Pytester):
+def test_a_test_that_imports_nothing_of_us_never_imports_prefect(library: None, pytester: pytest.Pytester):
     pytester.makepyfile(
         """
         import sys

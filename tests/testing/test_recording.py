@@ -91,6 +91,58 @@ def test_other_threads_are_seen_and_other_containers_are_where_none_is_named():
     assert mine.opened == ["api.client", "db"]
 
 
+def test_a_container_is_the_class_and_those_that_derive_from_it_and_not_its_name():
+    class Deriving(App):
+        cache = providers.Resource(opened)
+
+    mine = App
+
+    def named_alike() -> Any:
+        class App(containers.DeclarativeContainer):
+            db = providers.Resource(opened)
+
+        App.__qualname__ = mine.__qualname__
+        return App
+
+    with recording(App) as record, lifespan(named_alike()), lifespan(Other):
+        assert str(record) == "recorded:\n  nothing"
+    with recording(App) as record, recording(Deriving) as derived, lifespan(Deriving):
+        pass
+    record.assert_opened("api.client", "db", "cache")
+    derived.assert_opened("api.client", "db", "cache")
+    with recording(Deriving) as derived, lifespan(App):
+        pass
+    derived.assert_opened()
+
+
+def test_what_lives_as_long_as_the_process_is_that_of_all_classes_that_inherit_it():
+    class Deriving(App):
+        other = ProcessResource(opened)
+
+    with recording(App) as record, recording(Deriving) as derived, lifespan(Deriving, eager=False) as container:
+        container.model()
+        container.other()
+    assert (record.opened, sorted(record.closed)) == (["model", "other"], ["model", "other"])
+    assert derived.opened == ["model", "other"]
+    with recording(Deriving) as derived, recording(Other) as other, lifespan(App, eager=False) as container:
+        container.model()
+    assert (derived.opened, derived.closed) == (["model"], ["model"])
+    assert other.events == []
+
+
+def test_a_recording_that_is_entered_twice_records_once_until_it_is_left_twice():
+    record = recording(Other)
+    with record:
+        with record, lifespan(Other):
+            pass
+        record.assert_opened("cache")
+        with lifespan(Other):
+            pass
+    with lifespan(Other):
+        pass
+    record.assert_opened("cache", "cache")
+
+
 def test_a_closing_tells_the_outcome_and_each_event_its_lifespan_and_seconds():
     error = ValueError("of the body")
     with recording(Other) as record, pytest.raises(ValueError, match="of the body"), lifespan(Other):

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 from dependency_injector import containers, providers
 
-from prefect_lifespan import ProcessResource, TaskResource, lifespan, override, resource
+from prefect_lifespan import ProcessResource, ResourceCloseError, TaskResource, lifespan, override, resource
 from prefect_lifespan.engine import Event, observers
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.testing import CleanClosing, assert_closes_cleanly
@@ -141,6 +142,23 @@ def test_an_initialiser_that_turns_out_to_be_asynchronous_is_run_on_a_loop():
     assert names(report) == ["nothing fails", "the body fails", "db does not open", "db does not close"]
 
 
+def test_what_opened_before_that_turned_out_is_not_counted_with_the_run_on_a_loop():
+    class Client:
+        async def __aenter__(self) -> str:
+            return "client"
+
+        async def __aexit__(self, *error: object) -> None:
+            await asyncio.sleep(0)
+
+    class Hidden(containers.DeclarativeContainer):
+        db = providers.Resource(opened, "db")
+        client = providers.Resource(lambda db: Client(), db)
+
+    report = assert_closes_cleanly(Hidden, after_each=nothing_open)
+    assert len(report.cases) == 6
+    assert [event.kind for event in report.cases[0].events if event.path == "db"] == ["opened", "closed"]
+
+
 def test_all_failures_are_told_at_once_with_what_was_recorded():
     with pytest.raises(AssertionError) as failed:
         assert_closes_cleanly(Refusing)
@@ -172,6 +190,39 @@ def test_what_an_initialiser_forgets_is_found_by_looking_after_each_case():
     with pytest.raises(AssertionError, match="after_each: AssertionError: assert"):
         assert_closes_cleanly(Leaking, after_each=nothing_open)
     assert_closes_cleanly(Leaking)
+
+
+def test_what_after_each_says_by_pytest_fails_its_case_and_the_others_are_run():
+    calls: list[int] = []
+
+    def looking() -> None:
+        calls.append(len(calls))
+        with pytest.raises(ValueError, match="closed") if len(calls) == 2 else nullcontext():
+            pass
+        if len(calls) == 3:
+            pytest.fail("of the third")
+
+    with pytest.raises(AssertionError) as failed:
+        assert_closes_cleanly(Refusing, {"db": "a value"}, after_each=looking)
+    told = str(failed.value)
+    assert "Refusing: 4 cases, 2 failed" in told
+    assert "FAILED  the body fails\n          after_each: Failed: DID NOT RAISE" in told
+    assert "FAILED  ok does not open\n          after_each: Failed: of the third" in told
+
+
+@pytest.mark.parametrize("stopping", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("container", [App, Asynchronous])
+def test_what_is_to_end_the_program_ends_the_trial(stopping: type[BaseException], container: Any):
+    def stop(*_: object) -> None:
+        raise stopping
+
+    calls: list[int] = []
+    with pytest.raises(stopping):
+        assert_closes_cleanly(container, after_each=stop)
+    with pytest.raises(stopping):
+        path = "cache" if container is App else "blocking"
+        assert_closes_cleanly(container, {path: providers.Resource(stop)}, after_each=lambda: calls.append(1))
+    assert calls == [], "no case came to its end"
 
 
 def test_overrides_are_in_force_and_what_they_bring_is_tried():
@@ -232,5 +283,11 @@ def test_a_wrong_error_or_outcome_is_a_problem():
         "KeyError(\"'other'\") came out, not nothing"
     ]
     assert list(Expected(asyncio.CancelledError).differs(None, [])) == ["nothing came out, not CancelledError"]
+    failed = ResourceCloseError("1 resource of App failed to close", [other])
+    assert list(Expected(wanted, closing="db").differs(failed, [])) == [
+        "ResourceCloseError('1 resource of App failed to close (1 sub-exception)') came out, not ValueError('wanted')"
+    ]
+    both = ResourceCloseError("2 resources of App failed to close", [other, wanted])
+    assert list(Expected(wanted, closing="db").differs(both, [])) == []
     told = list(Expected(wanted, outcome=wanted).differs(wanted, [event("closed", "db", outcome=other)]))
     assert told == ["db closed with KeyError(\"'other'\") as its outcome, not ValueError('wanted')"]

@@ -3,6 +3,7 @@
 from prefect_lifespan.engine.closing import CloseReport
 from prefect_lifespan.engine.engine import Engine, Options, Overrides, process_engines
 from prefect_lifespan.engine.events import Event, Listener, library_logger, logging_to, observers
+from prefect_lifespan.engine.interception import interceptors
 from prefect_lifespan.engine.slot import Slot, State, lifespan_numbers
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Overrides",
     "Slot",
     "State",
+    "interceptors",
     "library_logger",
     "lifespan_numbers",
     "logging_to",

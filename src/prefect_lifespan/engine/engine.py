@@ -33,6 +33,7 @@ from prefect_lifespan.engine.instance import (
     with_choices,
     withhold_singletons,
 )
+from prefect_lifespan.engine.interception import interceptors
 from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.engine.opening import annotate
 from prefect_lifespan.engine.process import ProcessEngines
@@ -335,6 +336,7 @@ class Engine:
 
     def _manage(self, node: Node) -> ManagedResource:
         managed = ManagedResource()
+        managed.engine = self
         managed.slot = self.slots[node.key] = Slot(node, self.ledger, managed)
         managed.demand, managed.initialise, managed.retire = self.demand, self._calls.initialise, self._calls.retire
         return managed
@@ -342,9 +344,10 @@ class Engine:
     def _of_the_process(self) -> dict[int, AnyProvider]:
         """The managed resources of the process's engines for what the container declares to live as long.
 
-        Not for what an override brings or reaches, which is this run's alone, nor for asynchronous ones: they are its loop's.
+        Not for what an override or an interceptor brings or reaches, which is this run's alone, nor for asynchronous
+        ones: they are its loop's.
         """
-        reached = self.graph.reaching(lambda node: node.key in self.overrides)
+        reached = self.graph.reaching(lambda node: node.key in self.overrides or interceptors.concern(self, node))
         shared: dict[int, AnyProvider] = {}
         for node in self.graph.resources:
             if node.lifetime is not Lifetime.PROCESS or node.is_async or node.foreign or node.key in reached:

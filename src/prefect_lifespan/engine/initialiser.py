@@ -17,6 +17,8 @@ from typing import Any, TypeAlias, cast
 
 from dependency_injector import providers
 
+from prefect_lifespan.engine.interception import interceptors
+
 Outcome: TypeAlias = BaseException | None
 
 
@@ -79,7 +81,7 @@ def call_of(provider: providers.Resource[Any]) -> Call:
         args, kwargs = packed
         return initialiser(*args, **kwargs)
 
-    return call
+    return interceptors.around(provider, call)
 
 
 def enter_blocking(call: Call, *, on_loop: bool) -> Entered:

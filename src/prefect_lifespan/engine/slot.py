@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
+    from prefect_lifespan.engine.engine import Engine
     from prefect_lifespan.engine.host import Host
 
 
@@ -296,6 +297,7 @@ class ManagedResource(providers.Resource[Any]):
     """
 
     slot: Slot
+    engine: Engine
     demand: Callable[[Slot], None]
     initialise: Callable[[Slot], Any]
     retire: Callable[[Slot], Any]

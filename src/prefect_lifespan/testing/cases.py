@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from prefect_lifespan.engine import Event
 from prefect_lifespan.errors import ResourceCloseError
+from prefect_lifespan.testing.belonging import is_of_the_process
 from prefect_lifespan.testing.recording import line_of, problems_in
 
 
@@ -82,7 +83,7 @@ class Expected:
 def problems_of(events: Sequence[Event], needs: Mapping[str, Sequence[str]]) -> Iterator[str]:
     """What did not close exactly once, or closed after what it needs."""
     # What lives as long as the process closes with that, or with the outermost lifespan.
-    ours = [event for event in events if event.lifespan != "the process"]
+    ours = [event for event in events if not is_of_the_process(event)]
     yield from problems_in(ours)
     ends = {event.resource: index for index, event in enumerate(ours) if event.kind in ("closed", "close-failed")}
     for user, needed in needs.items():

@@ -6,21 +6,23 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from dependency_injector import providers
 
+from prefect_lifespan.engine import Engine, interceptors
+from prefect_lifespan.engine.initialiser import Call
 from prefect_lifespan.errors import UsageError
-from prefect_lifespan.graph import Graph, graph_of
+from prefect_lifespan.graph import Graph, Node, graph_of
 from prefect_lifespan.graph.edges import AnyProvider, overriding_of
 from prefect_lifespan.graph.findings import require_container
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.layers import did_you_mean
-from prefect_lifespan.overriding import override
 from prefect_lifespan.scope import current_scope
+from prefect_lifespan.testing.belonging import is_of
 from prefect_lifespan.testing.faulty import surrounded
 
 Step = Literal["open", "close"]
@@ -50,9 +52,13 @@ class Fault:
 class Faults:
     """Faults in a user's own container, in force while this is entered; what is injected stays the real thing.
 
-    A resource is opened by its own initialiser with its own arguments and policy, after what is to happen before it. An
-    opening fails before the initialiser is called, a closing when the resource has closed. Where an override stands in
-    for a resource, its initialiser is the one that is used.
+    They strike at the moment of opening, around whatever initialiser opens the resource there: its own, or that of
+    what stands in for it, by an override, by the lifespan's own overrides, or in a container that derives from this
+    one. An opening fails before the initialiser is called. A closing fails when the resource has closed, where it was
+    opened while this was entered.
+
+    They are in force for the whole process, whatever thread, task or context opens the resource, until this has been
+    left as often as it was entered. So they are for tests, of which a process runs one at a time.
 
     Args:
         container: the container class.
@@ -81,7 +87,6 @@ class Faults:
         self._faults: dict[str, list[Fault]] = {}
         self._counts: Counter[tuple[str, Step]] = Counter()
         self._lock = threading.Lock()
-        self._entered: list[override] = []
 
     def fail(
         self,
@@ -129,22 +134,38 @@ class Faults:
             raise ValueError(f"nth is {fault.nth!r}; the first time is 1")
         if fault.seconds < 0:
             raise ValueError(f"seconds is {fault.seconds!r}; it must be zero or more")
-        _resource_at(graph_of(self._container), path, {})
+        _require_resource(graph_of(self._container), path, {})
         self._faults.setdefault(path, []).append(fault)
         return self
 
     def __enter__(self) -> Self:
         graph, overridden = graph_of(self._container), current_scope().overrides_for(self._container)
-        faulty = {path: surrounded(_resource_at(graph, path, overridden), Struck(self, path)) for path in self._faults}
-        entered = override(self._container, faulty)
-        entered.__enter__()
-        self._entered.append(entered)
+        for path in self._faults:
+            _require_resource(graph, path, overridden)
+        interceptors.add(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._entered.pop().__exit__(kind, error, traceback)
+        interceptors.remove(self)
+
+    def concerns(self, engine: Engine, node: Node) -> bool:
+        """Whether a resource has faults: it is declared under one of our paths, or stands in there."""
+        return self._path_of(engine, node) is not None
+
+    def intercept(self, engine: Engine, node: Node, call: Call) -> Call:
+        """The call of its initialiser, whichever that is, with the faults around it."""
+        path = self._path_of(engine, node)
+        return call if path is None else surrounded(call, Struck(self, path), is_async=node.is_async)
+
+    def _path_of(self, engine: Engine, node: Node) -> str | None:
+        if not is_of(self._container, engine, node):
+            return None
+        # One that derives may declare a resource anew, and still reach the one that it has inherited.
+        graphs = (engine.graph, graph_of(self._container))
+        keys = {path: [graph.by_path[path] for graph in graphs if path in graph.by_path] for path in self._faults}
+        return next((path for path in keys if node.key in (_in_use(engine.graph, key) for key in keys[path])), None)
 
     def due(self, path: str, step: Step) -> list[Fault]:
         """The faults that strike now; counts one time more."""
@@ -189,8 +210,15 @@ class Struck:
             fault.strike()
 
 
-def _resource_at(graph: Graph, path: str, overridden: Any) -> providers.BaseResource[Any]:
-    """The resource that opens at a path: the declared one, or the one that stands in for it."""
+def _in_use(graph: Graph, key: int) -> int:
+    """What stands in for a provider in the end; the provider itself, where nothing does."""
+    while key in graph.nodes and graph.nodes[key].overridden:
+        key = graph.nodes[key].edges[0].target
+    return key
+
+
+def _require_resource(graph: Graph, path: str, overridden: Mapping[int, AnyProvider]) -> None:
+    """A resource is declared at the path, or stands in there."""
     key = graph.by_path.get(path)
     if key is None:
         raise UsageError(f"{graph.container} has no resource {path!r} to fail{did_you_mean(path, graph)}")
@@ -202,4 +230,3 @@ def _resource_at(graph: Graph, path: str, overridden: Any) -> providers.BaseReso
             f"{graph.container}.{path} is a {type(provider).__name__} here, which neither opens nor closes: "
             "faults are for resources"
         )
-    return provider

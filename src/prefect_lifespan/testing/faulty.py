@@ -7,17 +7,11 @@ that is a manager of both kinds either way. So a container with faults in it ope
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from types import TracebackType
 from typing import Any, Protocol, cast
 
-from dependency_injector import providers
-
-from prefect_lifespan.engine.initialiser import is_async_manager, is_blocking_manager, manager_of
-from prefect_lifespan.graph.edges import initialiser_is_async
-from prefect_lifespan.lifetimes import policy_of, with_policy
-
-Initialiser = Callable[..., object]
+from prefect_lifespan.engine.initialiser import Call, is_async_manager, is_blocking_manager, manager_of
 
 
 class Around(Protocol):
@@ -40,21 +34,15 @@ class Around(Protocol):
         ...
 
 
-def surrounded(resource: providers.BaseResource[Any], around: Around) -> providers.BaseResource[Any]:
-    """A provider of the resource's class, with its initialiser, arguments and policy, and `around` around it."""
-    declared: Any = resource
-    initialiser: Any = declared.provides
-    call = _asynchronous(around) if initialiser_is_async(initialiser) else _blocking(around)
-    # The initialiser is an argument: where it is a provider of the container, the run calls its own copy of it.
-    given = initialiser.provider if providers.is_provider(initialiser) else providers.Object(initialiser)
-    of_its_class = cast("Callable[..., Any]", type(declared))
-    return of_its_class(with_policy(call, policy_of(initialiser)), given, *declared.args, **declared.kwargs)
+def surrounded(call: Call, around: Around, *, is_async: bool) -> Call:
+    """A call of an initialiser with `around` around what it opens; `is_async` where it certainly opens on a loop."""
+    return _asynchronous(call, around) if is_async else _blocking(call, around)
 
 
-def _blocking(around: Around) -> Initialiser:
-    def initialise(initialiser: Initialiser, /, *args: object, **kwargs: object) -> object:
+def _blocking(call: Call, around: Around) -> Call:
+    def initialise() -> object:
         around.opening()
-        made = manager_of(initialiser(*args, **kwargs))
+        made = manager_of(call())
         if inspect.isawaitable(made):
             return _entered_later(made, around)
         if not is_async_manager(made):
@@ -64,10 +52,10 @@ def _blocking(around: Around) -> Initialiser:
     return initialise
 
 
-def _asynchronous(around: Around) -> Initialiser:
-    async def initialise(initialiser: Initialiser, /, *args: object, **kwargs: object) -> object:
+def _asynchronous(call: Call, around: Around) -> Call:
+    async def initialise() -> object:
         await around.aopening()
-        made = manager_of(initialiser(*args, **kwargs))
+        made = manager_of(call())
         return await _entered_later(made, around) if inspect.isawaitable(made) else _Asynchronous(made, around)
 
     return initialise

@@ -10,7 +10,8 @@ from typing import Self
 
 from prefect_lifespan.engine import Event, observers
 from prefect_lifespan.graph.findings import require_container
-from prefect_lifespan.graph.reader import ContainerClass, qualified_name
+from prefect_lifespan.graph.reader import ContainerClass
+from prefect_lifespan.testing.belonging import is_told_of
 
 _ENDS = ("closed", "close-failed")
 
@@ -22,7 +23,7 @@ class recording:  # noqa: N801 - a context manager, named as the field names it
     what happens there is not seen. Failures and retries are events as well; `str(record)` tells all of it.
 
     Args:
-        container: record this container's resources only.
+        container: record this container's resources only, also in lifespans of containers that derive from it.
 
     Raises:
         TypeError: `container` is not a container class.
@@ -41,21 +42,28 @@ class recording:  # noqa: N801 - a context manager, named as the field names it
     """
 
     def __init__(self, container: ContainerClass | None = None) -> None:
-        self._container = None if container is None else qualified_name(require_container(container))
+        self._container = None if container is None else require_container(container)
         self._events: list[Event] = []
+        self._entered = 0
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
-        observers.add(self._observe)
+        with self._lock:
+            self._entered += 1
+            if self._entered == 1:
+                observers.add(self._observe)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        observers.remove(self._observe)
+        with self._lock:
+            self._entered -= 1
+            if not self._entered:
+                observers.remove(self._observe)
 
     def _observe(self, event: Event) -> None:
-        if self._container in (None, event.container):
+        if self._container is None or is_told_of(self._container, event):
             with self._lock:
                 self._events.append(event)
 

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import Any
 
+from prefect_lifespan.engine import Event
 from prefect_lifespan.engine.events import declared_path
 from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.errors import AsyncResourceError, UsageError
@@ -24,6 +25,9 @@ from prefect_lifespan.scope import current_scope
 from prefect_lifespan.testing.cases import Case, CleanClosing, Expected, problems_of
 from prefect_lifespan.testing.faults import Fault, Faults, InjectedFault
 from prefect_lifespan.testing.recording import recording
+
+# Not a word about one case: they end the whole trial.
+_STOPPING = (KeyboardInterrupt, SystemExit)
 
 
 class BodyError(Exception):
@@ -103,8 +107,6 @@ class Trial:
         found = findings(graph, copying=True)
         if found:
             raise UsageError("\n\n".join([f"{graph.container} cannot be opened:", *map(str, found)]))
-        # A resource of the process is reported under the class that declares it.
-        self._names = {qualified_name(each) for each in container.__mro__ if hasattr(each, "__IS_CONTAINER__")}
         self._nodes = {declared_path(node.path): node for node in graph.eager}
         self._named = [path for path in self._nodes if path in graph.by_path]
         self._asynchronous = any(node.is_async for node in graph.eager)
@@ -134,10 +136,10 @@ class Trial:
     def _case(
         self, name: str, expected: Expected, faults: Faults | None = None, *, body: BaseException | None = None
     ) -> Case:
-        with recording() as record, faults or nullcontext():
-            raised = self._run(body)
-            needs = {node.path: self._paths(graph, node) for graph in [self._read()] for node in graph.resources}
-        events = [event for event in record.events if event.container in self._names]
+        with faults or nullcontext():
+            raised, events = self._run(body)
+        graph = self._read()
+        needs = {node.path: self._paths(graph, node) for node in graph.resources}
         problems = [*problems_of(events, needs), *expected.differs(raised, events), *self._found_afterwards()]
         return Case(name, tuple(problems), tuple(events))
 
@@ -156,21 +158,31 @@ class Trial:
         try:
             if self._after_each is not None:
                 self._after_each()
-        except Exception as error:
+        except _STOPPING:
+            raise
+        except BaseException as error:
             yield f"after_each: {type(error).__name__}: {error}"
 
     # Running
 
-    def _run(self, body: BaseException | None) -> BaseException | None:
-        """One run, in which every resource is used; what came out of it."""
-        if self._asynchronous:
-            return asyncio.run(self._on_a_loop(body))
+    def _run(self, body: BaseException | None) -> tuple[BaseException | None, list[Event]]:
+        """One run, in which every resource is used: what came out of it, and what was recorded."""
+        if not self._asynchronous:
+            with recording(self._container) as record:
+                raised = self._blocking(body)
+            if not isinstance(raised, AsyncResourceError):
+                return raised, record.events
+            self._asynchronous = True  # an initialiser that did not look it: what opened before that counts for nothing
+        with recording(self._container) as record:
+            raised = asyncio.run(self._on_a_loop(body))
+        return raised, record.events
+
+    def _blocking(self, body: BaseException | None) -> BaseException | None:
         try:
             with lifespan(self._container, **self._arguments):
                 self._use(self._named, body)
-        except AsyncResourceError:
-            self._asynchronous = True  # an initialiser that did not look it
-            return asyncio.run(self._on_a_loop(body))
+        except _STOPPING:
+            raise
         except BaseException as error:
             return error
         return None
@@ -180,6 +192,8 @@ class Trial:
         try:
             async with lifespan(self._container, **self._arguments):
                 await self._ause(self._named, body)
+        except _STOPPING:
+            raise
         except BaseException as error:
             return error
         return None
