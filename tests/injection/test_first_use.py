@@ -208,3 +208,23 @@ def test_a_use_after_closing_gets_no_closed_object_where_it_was_prepared_before(
     with pytest.raises(LifespanClosedError):
         context.run(use)
     assert len(counted.made) == 2, "the resource and the singleton, once each"
+
+
+def test_blocking_resources_that_one_call_needs_open_in_as_many_threads_as_the_lifespan_has() -> None:
+    together = threading.Barrier(2)
+
+    def meets(name: str) -> str:
+        together.wait(20)
+        return name
+
+    class Pair(containers.DeclarativeContainer):
+        one = providers.Resource(meets, "one")
+        two = providers.Resource(meets, "two")
+        both = providers.List(one, two)
+
+    @inject
+    def use(both: list[str] = Provide[Pair.both]) -> list[str]:
+        return both
+
+    with lifespan(Pair, eager=False, max_workers=2):
+        assert use() == ["one", "two"]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from dependency_injector import containers, providers
 
-from prefect_lifespan import LifespanError, Provide, current_container, inject, lifespan, override
+from prefect_lifespan import LifespanError, ProcessResource, Provide, current_container, inject, lifespan, override
 from prefect_lifespan.errors import UsageError
 
 
@@ -133,3 +133,20 @@ def test_joined_lifespans_share_the_container_and_others_have_their_own():
             assert own is not outer
             assert current_container(Base) is own
         assert current_container(Base) is outer
+
+
+class OfTheProcess(containers.DeclarativeContainer):
+    tenant = providers.Dependency(instance_of=str)
+    greeting = providers.Callable("hello {}".format, tenant)
+    model = ProcessResource(lambda: "model")
+    cache = ProcessResource("cache of {}".format, tenant)
+
+
+@pytest.mark.parametrize("tenant", ["acme", "umbrella"])
+def test_a_dependency_that_a_run_provides_is_nothing_that_resources_of_the_process_lack(tenant: str) -> None:
+    with lifespan(OfTheProcess, overrides={"tenant": tenant}) as container:
+        assert (container.greeting(), container.model(), container.cache()) == (
+            f"hello {tenant}",
+            "model",
+            f"cache of {tenant}",
+        )

@@ -121,7 +121,8 @@ class Engine:
             InvalidContainerError: the container cannot be opened as it is declared and overridden.
         """
         graph = read(container, overrides) if overrides else graph_of(container)
-        if findings(graph):
+        # The process's own is asked for what a run shares, whose findings are the run's: another run may provide the rest.
+        if of_a_run and findings(graph):
             raise InvalidContainerError(graph.container, findings(graph, copying=True))
         engine = cls(container, graph, name=name, options=options, overrides=overrides or {}, loop=loop)
         sources = {key: node.provider for key, node in graph.nodes.items()}
@@ -244,7 +245,8 @@ class Engine:
         if asynchronous and not self.ledger.ended:
             raise AsyncResourceError(asynchronous, where)
         try:
-            if self.ledger.max_workers > 1 and in_callers_context:
+            # Not at first use in the thread of an event loop, which may be what another one of these openings waits for.
+            if self.ledger.max_workers > 1 and (in_callers_context or running_loop() is None):
                 blocking.open_in_lanes(self.ledger, slots, self.needs, where)
             else:
                 blocking.open_in_order(slots, where, in_callers_context=in_callers_context)

@@ -92,6 +92,7 @@ class Parts:
 
     container: ContainerClass
     policy: Policy
+    max_workers: int
     overrides: Mapping[str, AnyProvider]
 
     @classmethod
@@ -101,7 +102,8 @@ class Parts:
         overrides = {
             path: overriding for path, key in engine.graph.by_path.items() if (overriding := _overriding(engine, key))
         }
-        return cls(engine.container_class, engine.options.defaults, overrides)
+        options = engine.options
+        return cls(engine.container_class, options.defaults, options.max_workers, overrides)
 
     @property
     def by_key(self) -> Mapping[int, AnyProvider]:
