@@ -12,7 +12,7 @@ import threading
 import uuid
 from collections.abc import AsyncGenerator, Callable, Generator, Hashable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from typing import Any, Protocol, cast
 from weakref import WeakSet
 
@@ -293,18 +293,31 @@ def activated(scope: Scope) -> Generator[None]:
     try:
         yield
     finally:
-        leave(token)
+        with suppress(ValueError):  # a generator that is closed in another context, which has ended with it
+            _scope.reset(token)
 
 
-def enter(scope: Scope) -> Token[Scope]:
-    """Let `scope` be in force until `leave`."""
-    return _scope.set(scope)
+def enter(scope: Scope) -> Scope:
+    """Let `scope`, with one more lifespan than the one in force, be in force until `leave`; gives that one."""
+    outer = current_scope()
+    _scope.set(scope)
+    return outer
 
 
-def leave(token: Token[Scope]) -> None:
-    """Undo `enter`; where that happened in another context, which has ended with it, there is nothing to undo."""
-    with suppress(ValueError):
-        _scope.reset(token)
+def leave(entered: Scope, outer: Scope) -> None:
+    """Take back the lifespan that was entered over `outer`, wherever it stands by now.
+
+    Lifespans and overrides may be left out of order, and in another context than they were entered in: what was left
+    meanwhile must not come back, and what was entered meanwhile must stay.
+    """
+    scope = current_scope()
+    if scope is entered:
+        _scope.set(outer)
+        return
+    ended = set(entered.lifespans) - set(outer.lifespans)
+    if not ended.isdisjoint(scope.lifespans):
+        remaining = tuple(lifespan for lifespan in scope.lifespans if lifespan not in ended)
+        _scope.set(Scope(remaining, scope.layers, scope.unit))
 
 
 def push_layer(layer: Layer) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from contextlib import suppress
 from typing import Any
 
 from dependency_injector import containers, providers
@@ -44,6 +45,25 @@ class Journal(list[str]):
                 self.append(f"-{name}")
 
         return initialiser
+
+    def stubborn(self, name: str, *args: Any, waits: int = 1, until: asyncio.Event | None = None) -> Any:
+        """A resource that lets the cancellations of `waits` endless waits fall, and opens when `until` says so."""
+
+        async def initialiser(*_: object) -> AsyncGenerator[str]:
+            self.append(f"trying {name}")
+            for _wait in range(waits):
+                with suppress(asyncio.CancelledError):
+                    await asyncio.Event().wait()
+                self.append(f"ignored {name}")
+            if until is not None:
+                await until.wait()
+            self.append(f"+{name}")
+            try:
+                yield name
+            finally:
+                self.append(f"-{name}")
+
+        return providers.Resource(initialiser, *args)
 
     def resource(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """A blocking resource that needs `args` and `kwargs`."""

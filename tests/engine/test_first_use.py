@@ -189,6 +189,24 @@ def test_a_call_on_the_loops_thread_while_the_loop_opens_it_is_refused_and_never
     run(main)
 
 
+@pytest.mark.parametrize("turn", range(12))
+def test_an_engine_that_closes_as_a_first_use_ends_closes_what_that_has_opened(turn: int) -> None:
+    """Nothing was left to wait for when the waiting began, which was an error, and everything stayed open."""
+
+    async def main() -> None:
+        journal = Journal()
+        engine = async_engine_of(declare(a=journal.resource("a"), b=journal.async_resource("b")))
+        use = asyncio.create_task(engine.aopen(engine.eager(), "first use"))
+        await turns(turn)
+        (await engine.aclose()).settle()
+        await asyncio.wait([use])
+        if not use.cancelled():
+            use.exception()
+        assert sorted(journal.closed) == sorted(journal.opened)
+
+    run(main)
+
+
 def test_an_initialiser_that_asks_for_itself_is_told_so() -> None:
     def selfish() -> None:
         container.a()

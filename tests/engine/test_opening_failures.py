@@ -1,7 +1,9 @@
 """When opening fails: what was open closes in reverse, siblings end, and the initialiser's own exception is seen."""
 
 import asyncio
+import sqlite3
 import threading
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -186,6 +188,58 @@ def test_an_opening_that_failed_can_be_tried_again_by_the_next_use() -> None:
     with pytest.raises(OSError):
         engine.instance.a()
     assert engine.instance.a() == "opened"
+
+
+def test_what_failed_in_a_lane_and_opens_in_the_lifespans_own_thread_closes_there() -> None:
+    """It closed in the lane of the attempt that had failed, where sqlite refuses it."""
+
+    async def main() -> None:
+        down = [True]
+
+        def connect() -> Generator[sqlite3.Connection]:
+            if down[0]:
+                raise OSError
+            connection = sqlite3.connect(":memory:", check_same_thread=True)
+            yield connection
+            connection.close()
+
+        engine = async_engine_of(declare(db=providers.Resource(connect)))
+        container: Any = engine.instance
+        with pytest.raises(OSError):
+            await asyncio.to_thread(container.db)
+        down[0] = False
+        await engine.aopen(engine.eager(), "the next use")
+        (await engine.aclose()).settle()
+
+    run(main)
+
+
+def test_a_manager_of_both_kinds_that_failed_on_the_loop_and_opens_in_a_thread_closes() -> None:
+    """It counted as closed with the task of the attempt that had failed, and was left open."""
+    journal = Journal()
+
+    class Client:
+        async def __aenter__(self) -> None:
+            raise OSError
+
+        async def __aexit__(self, *_: object) -> None: ...
+
+        def __enter__(self) -> None:
+            journal.append("+client")
+
+        def __exit__(self, *_: object) -> None:
+            journal.append("-client")
+
+    async def main() -> None:
+        engine = async_engine_of(declare(client=providers.Resource(Client)))
+        container: Any = engine.instance
+        with pytest.raises(OSError):
+            await engine.aopen(engine.eager(), "first use")
+        await asyncio.to_thread(container.client)
+        (await engine.aclose()).settle()
+
+    run(main)
+    assert journal == ["+client", "-client"]
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])

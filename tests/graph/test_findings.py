@@ -147,6 +147,39 @@ def test_a_longer_lived_resource_that_needs_a_shorter_lived_one_is_captive(outer
     assert finding.cure == "let long live no longer, or short as long"
 
 
+async def connect(*_: object) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "between", [lambda p: p, lambda p: providers.Factory(Service, p), lambda p: providers.Singleton(Service, p)]
+)
+def test_a_blocking_resource_of_the_process_that_needs_an_asynchronous_one_is_captive(between: Any) -> None:
+    """It was no finding, and could never open: not even on an event loop, which the message asked for."""
+    pool = ProcessResource(connect)
+    through = between(pool)
+    names = {} if through is pool else {"between": through}
+    container = declare(pool=pool, model=ProcessResource(Service, through), **names)
+    (finding,) = check(container)
+    assert (finding.code, finding.resource) == ("captive-lifetime", "model")
+    assert finding.path[0] == "App.model  (ProcessResource, one per process)"
+    assert finding.path[-1] == "App.pool  (asynchronous ProcessResource, one per flow run)"
+    assert len(finding.path) == 2 + len(names)
+    assert "belongs to the event loop of one run" in finding.problem
+    assert finding.cure == (
+        "make model a Resource, or asynchronous too: both live as long as the run then; or make pool blocking"
+    )
+    with pytest.raises(InvalidContainerError, match=r"App\.model outlives App\.pool"):
+        engine_of(container)
+
+
+def test_the_cures_of_that_are_no_findings() -> None:
+    pool = ProcessResource(connect)
+    assert check(declare(pool=pool, model=providers.Resource(Service, pool))) == ()
+    assert check(declare(pool=pool, model=ProcessResource(connect, pool))) == ()
+    blocking = ProcessResource(Service)
+    assert check(declare(pool=blocking, model=ProcessResource(Service, blocking))) == ()
+
+
 def test_a_shorter_lived_resource_may_need_a_longer_lived_one() -> None:
     process = ProcessResource(Service)
     run = providers.Resource(Service, process)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from dependency_injector import containers, providers
 
-from prefect_lifespan import LifespanClosedError, Provide, Provider, inject, lifespan
+from prefect_lifespan import LifespanClosedError, LifespanError, Provide, Provider, inject, lifespan, override
 
 RECORD: list[str] = []
 
@@ -228,3 +228,61 @@ def test_a_generator_is_a_value_where_a_provider_that_is_no_resource_gives_one()
         return list(numbers)
 
     assert use() == asyncio.run(ause()) == [0, 1, 2]
+
+
+CELLS = (
+    "class App(containers.DeclarativeContainer):\n    value = providers.Object(value)",
+    "@inject\ndef tell(value=Provide[App.value]):\n    return value",
+)
+
+
+def notebook(value: str, cells: tuple[str, ...] = CELLS, namespace: dict[str, Any] | None = None) -> Any:
+    """What cells define, at first or again."""
+    namespace = {**globals(), "__name__": "__main__"} if namespace is None else namespace
+    namespace["value"] = value
+    for cell in cells:
+        exec(cell, namespace)  # noqa: S102
+    return namespace
+
+
+def test_a_function_that_names_a_class_which_was_defined_again_is_refused_where_the_new_one_is_in_force():
+    names = notebook("old")
+    old, tell_old = names["App"], names["tell"]
+    new = notebook("new", CELLS[:1], names)["App"]
+
+    for in_force in (lifespan(new), override(new, value="fake")):
+        with (
+            in_force,
+            pytest.raises(LifespanError, match="tell: value names a provider of App, .* another class of th"),
+        ):
+            tell_old()
+    notebook("new", CELLS[1:], names)
+    with lifespan(old), pytest.raises(LifespanError, match="another class of that name"):
+        names["tell"]()
+
+
+def test_where_both_are_in_force_or_none_is_each_function_has_its_own():
+    names = notebook("old")
+    old, tell_old = names["App"], names["tell"]
+    new = notebook("new", namespace=names)["App"]
+
+    with lifespan(old), lifespan(new):
+        assert (tell_old(), names["tell"]()) == ("old", "new")
+    assert (tell_old(), names["tell"]()) == ("old", "new")
+
+
+def test_containers_of_two_calls_of_a_function_are_no_more_than_two_containers():
+    def made() -> tuple[Any, Any]:
+        class App(containers.DeclarativeContainer):
+            value = providers.Object("value")
+
+        @inject
+        def tell(value: str = Provide[App.value]) -> str:
+            return value
+
+        return App, tell
+
+    (first, _), (_, tell_second) = made(), made()
+
+    with lifespan(first):
+        assert tell_second() == "value"

@@ -153,6 +153,16 @@ def test_two_injected_tasks_share_neither_task_key_nor_source():
     assert len(keys) == 2
 
 
+def test_an_injected_task_has_the_same_task_key_in_a_script_and_in_the_module_that_a_worker_imports():
+    source = "@task\n@inject\ndef store(row, db=Provide[App.db]):\n    return row\n"
+    keys: set[str] = set()
+    for module in ("__main__", "script"):
+        namespace: dict[str, Any] = {"task": task, "inject": inject, "Provide": Provide, "App": App, "__name__": module}
+        exec(compile(source, "script.py", "exec"), namespace)  # noqa: S102
+        keys.add(namespace["store"].task_key)
+    assert len(keys) == 1
+
+
 @pytest.mark.usefixtures("prefect_api")
 def test_an_explicit_keyword_on_the_tasks_function_needs_no_container():
     fake: Any = object()

@@ -154,10 +154,14 @@ class Programs:
     folder: Path
     started: list[Program] = field(default_factory=list)
 
-    def start(self, module: str, *arguments: str, folder: Path | None = None, **environment: str) -> Program:
-        """Run a module of `programs`, or with its dotted name any other, as a program, in a folder of its own or a given one."""
-        folder = folder or self.folder / str(len(self.started))
-        folder.mkdir(exist_ok=True)
+    def start(self, module: str, *arguments: str, **environment: str) -> Program:
+        """Run a module of `programs`, or with its dotted name any other, as a program, in a folder of its own."""
+        folder = self.folder / str(len(self.started))
+        folder.mkdir()
+        return self.start_in(folder, module, *arguments, **environment)
+
+    def start_in(self, folder: Path, module: str, *arguments: str, **environment: str) -> Program:
+        """The same in a given folder."""
         pid = self.zygote.ask(
             do="start",
             module=module if "." in module else f"tests.processes.programs.{module}",

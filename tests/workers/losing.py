@@ -7,7 +7,6 @@ import signal
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -118,7 +117,7 @@ class Cluster:
         """Start it, if that was not done yet."""
         if self.family is not None:
             return
-        program = self.programs.start("tests.workers.programs.outliving", self.kind, folder=None, **ENVIRONMENT)
+        program = self.programs.start("tests.workers.programs.outliving", self.kind, **ENVIRONMENT)
         self.family = Family(program)
 
         def address() -> list[str]:
@@ -154,18 +153,17 @@ class Losing:
         On one of the latter there may be another run, whose marks are kept when this one runs `beside` it.
         """
         *outliving, kind = kind.split()
-        arguments: list[str] = [flow, kind]
-        folder: Path | None = None
+        module, environment = "tests.workers.programs.losses", ENVIRONMENT | environment
         if outliving:
             cluster = self.clusters[kind]
             cluster.start()
             assert cluster.family is not None
-            arguments.append(cluster.address)
             folder = cluster.family.program.folder
             for file in () if beside else ("marks", "orders"):  # of the run before
                 (folder / file).unlink(missing_ok=True)
-        module = "tests.workers.programs.losses"
-        run = Run(self.programs.start(module, *arguments, folder=folder, **ENVIRONMENT | environment))
+            run = Run(self.programs.start_in(folder, module, flow, kind, cluster.address, **environment))
+        else:
+            run = Run(self.programs.start(module, flow, kind, **environment))
         self.runs.append(run)
         return run
 

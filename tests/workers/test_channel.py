@@ -27,13 +27,14 @@ def channel() -> Channel:
 @pytest.fixture
 def link(channel: Channel) -> Iterator[ChannelLink]:
     """An opening's, which is over with the test."""
-    yield channel.link(OPENING, is_last_word=False)
-    end(channel)
+    link = channel.link(is_last_word=False)
+    yield link
+    end(channel, link)
 
 
-def end(channel: Channel) -> CloseReport:
+def end(channel: Channel, link: ChannelLink) -> CloseReport:
     report = CloseReport("", None)
-    channel.end(OPENING, End(None, None).dumped(cloudpickled), report)
+    channel.end(link.group, End.dumped(None, None, cloudpickled), report)
     return report
 
 
@@ -77,7 +78,7 @@ def test_a_stranger_keeps_no_worker_from_joining(stranger: Callable[[ChannelLink
 
 
 def test_an_opening_that_nobody_joined_is_over_at_once(channel: Channel, link: ChannelLink) -> None:
-    report = end(channel)
+    report = end(channel, link)
 
     assert (report.raising, report.warned) == ([], [])
     with pytest.raises(HasEnded):
@@ -91,7 +92,7 @@ def test_the_key_is_not_shown(link: ChannelLink) -> None:
 def test_no_message_waits_for_the_acknowledgement_of_the_one_before_it(channel: Channel, link: ChannelLink) -> None:
     # Which Linux puts off for 40 ms where a message follows on another one in the same direction.
     joined = link.join(OPENING)
-    (member,) = channel._members[OPENING]
+    (member,) = channel._members[link.group]
     with socket.fromfd(member.connection.fileno(), socket.AF_INET, socket.SOCK_STREAM) as connected:
         assert connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     joined.farewell(CloseReport("", None))

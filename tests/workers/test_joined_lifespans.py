@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.task_runners import ProcessPoolTaskRunner
 
 from prefect_lifespan import lifespan
-from tests.workers.programs.joined import Joined, joins
+from tests.workers.programs.joined import Joined, joins, joins_and_fails
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -53,3 +54,16 @@ def test_workers_that_ray_ends_with_a_flow_which_joined_close_before_that(
     with lifespan(Joined, overrides={"marks": str(marks)}, eager=False):
         pid = joins.with_options(task_runner=runner)()
         assert marks.read_text().splitlines() == [f"open {pid}", f"close {pid}"]
+
+
+def test_workers_of_a_pool_that_ends_with_a_flow_which_joined_are_told_how_that_ended(marks: Path) -> None:
+    runner: Any = ProcessPoolTaskRunner(max_workers=1)
+    with lifespan(Joined, overrides={"marks": str(marks)}, eager=False):
+        with pytest.raises(ZeroDivisionError):
+            joins_and_fails.with_options(task_runner=runner)()
+        first, *told = [line.split(" ", 1) for line in marks.read_text().splitlines()]
+        pid = first[1]
+        assert told == [["fail", f"{pid} ZeroDivisionError"], ["close", pid]]
+
+        pid = joins.with_options(task_runner=runner)()
+        assert marks.read_text().splitlines()[3:] == [f"open {pid}", f"close {pid}"]

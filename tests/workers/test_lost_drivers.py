@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from signal import SIGINT, SIGKILL, SIGTERM, Signals
+from signal import SIGINT, SIGTERM, Signals
 
+import psutil
 import pytest
 
 from tests.workers.losing import Losing, Run, kill
@@ -80,17 +81,24 @@ def test_a_cluster_that_outlives_its_driver_closes_on_a_signal(losing: Losing, k
     opens_anew(losing, kind)
 
 
-@pytest.mark.parametrize("kind", ["outliving dask", "outliving ray"])
-def test_a_cluster_whose_driver_is_killed_closes_what_it_had_opened(losing: Losing, kind: str) -> None:
-    run = losing.start("waiting", kind)
+def test_a_dask_cluster_whose_driver_is_killed_closes_what_then_stands_unused(losing: Losing) -> None:
+    run = losing.start("waiting", "outliving dask")
     workers = run.begin()
-    run.program.send(SIGKILL)
-    if "dask" in kind:
-        run.go()  # there it closes when it has stood unused, as its driver's client is gone
+    kill(run.program.pid)
+    run.go()
 
     assert run.close(workers) == dict.fromkeys(workers, "Abandoned")
-    run.go()
-    opens_anew(losing, kind)
+    opens_anew(losing, "outliving dask")
+
+
+def test_ray_ends_the_workers_of_a_killed_driver_before_or_after_they_close(losing: Losing) -> None:
+    run = losing.start("waiting", "outliving ray")
+    workers = run.begin()
+    kill(run.program.pid)
+
+    run.eventually(lambda: not any(psutil.pid_exists(pid) for pid in workers), "they end")
+    assert set(run.outcomes.values()) <= {"Abandoned"}
+    opens_anew(losing, "outliving ray")
 
 
 def test_what_stands_unused_on_dask_stays_open_for_a_driver_that_lives(losing: Losing) -> None:

@@ -531,6 +531,27 @@ def test_what_comes_back_to_its_own_process_finds_what_is_in_use_there(shop: Any
     outer.db.shutdown()
 
 
+def test_a_container_that_two_threads_unpickle_for_the_first_time_has_one_of_each_provider(
+    shop: Any, elsewhere: Elsewhere
+) -> None:
+    """As the threads of a Dask worker do, when a container of a script or a notebook is new there."""
+    met = shop.with_a_meeting()
+    data = cloudpickle.dumps(cloudpickle.dumps((met, Provide[met.whole], Provide[met.inner.stripe])))
+    facts = (
+        "one[0] is other[0]",
+        "one[1].provider is other[1].provider is one[0].whole",
+        "one[2].provider is other[2].provider is one[0].inner.stripe",
+        "one[0].whole.kwargs['ledger'].kwargs['db'] is one[0].db",
+        "len(one[0].fake.overridden)",
+        "other[1].provider()",
+    )
+
+    seen = elsewhere(f"[({', '.join(facts)}) for one, other in [__import__('shop').at_once(first)]][0]", data)
+
+    db = "{'db': 'connection to sqlite://'}"
+    assert seen == f"(True, True, True, True, 1, {{'ledger': {db}, 'stripe': {db}}})"
+
+
 def test_sub_containers_and_dependencies_of_a_local_container_arrive_connected(shop: Any, elsewhere: Elsewhere) -> None:
     data = cloudpickle.dumps(shop.in_a_function())
     facts = (

@@ -8,26 +8,26 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
 from time import perf_counter
 
-from prefect_lifespan.engine.blocking import Needs, await_late_openings, close_begun, give_up, start_closing
+from prefect_lifespan.engine.blocking import LateOpenings, Needs, close_begun, give_up, start_closing
 from prefect_lifespan.engine.closing import CloseReport, closing_plan
-from prefect_lifespan.engine.hosting import Host, uninterrupted
+from prefect_lifespan.engine.host import GRACE_SECONDS, Host
+from prefect_lifespan.engine.hosting import uninterrupted
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.engine.signals import held_signals
 from prefect_lifespan.engine.slot import Ledger, Slot, State
 from prefect_lifespan.errors import ResourceTimeoutError
-
-# Beyond its limit, for a closer that was cancelled at it to come to its end; after that it is left behind.
-GRACE_SECONDS = 1.0
 
 
 async def aclose_all(ledger: Ledger, needs: Needs, outcome: Outcome) -> CloseReport:
     """Close everything that is open; neither a failure nor a cancellation skips what remains."""
     report = CloseReport(ledger.container, outcome)
     ledger.end()
-    closing = _Closing(ledger.opened, needs, report)
+    late = LateOpenings(ledger, needs, report)
+    closing = _Closing(ledger.opened, needs, report, late)
     while not closing.done:
         try:
             await closing.run()
@@ -36,8 +36,8 @@ async def aclose_all(ledger: Ledger, needs: Needs, outcome: Outcome) -> CloseRep
         except BaseException as interruption:  # a signal, in a step of ours: go on with the rest
             report.interrupted(interruption)
     ledger.opened.clear()
-    if ledger.opening:
-        report.interrupted(await uninterrupted(asyncio.to_thread(await_late_openings, ledger, report)))
+    for slot in late.left:
+        report.interrupted(await uninterrupted(_await_late(slot, late)))
     ledger.lanes.stop()
     return report
 
@@ -52,7 +52,9 @@ async def aclose_some(slots: Iterable[Slot], needs: Needs, container: str) -> Cl
 class _Closing:
     """One closing: what may close when, and what is at it."""
 
-    def __init__(self, opened: Iterable[Slot], needs: Needs, report: CloseReport) -> None:
+    def __init__(
+        self, opened: Iterable[Slot], needs: Needs, report: CloseReport, late: LateOpenings | None = None
+    ) -> None:
         self._report = report
         self._needs = needs
         self._users = closing_plan((slot for slot in opened if slot.state is not State.CLOSED), needs)
@@ -62,6 +64,10 @@ class _Closing:
         self._limits: dict[Slot, asyncio.TimerHandle] = {}
         self._finished: asyncio.Queue[tuple[Slot, Host]] = asyncio.Queue()
         self._order = deque(self._users)  # last opened first
+        self._late_users: dict[Slot, list[asyncio.Task[None]]] = {}
+        if late is not None:
+            for slot in late.left:
+                self._wait_with_what_is_needed(slot, late)
 
     @property
     def done(self) -> bool:
@@ -77,6 +83,8 @@ class _Closing:
             if slot in self._closed:
                 self._order.popleft()
             elif slot.host is None:  # blocking, and all that was opened later has closed
+                if slot in self._late_users:
+                    self._report.interrupted(await uninterrupted(asyncio.wait(self._late_users[slot])))
                 await self._close_blocking(slot)
                 self._release(slot)
             else:
@@ -131,8 +139,41 @@ class _Closing:
     def _release(self, slot: Slot) -> None:
         """`slot` has closed: what it needed may be free now."""
         self._closed.add(slot)
-        for needed in self._needs(slot):
+        self._let_go(slot)
+
+    def _let_go(self, user: Slot) -> None:
+        for needed in self._needs(user):
             if needed in self._users:
                 self._users[needed] -= 1
                 if not self._users[needed]:
                     self._start(needed)
+
+    def _wait_with_what_is_needed(self, slot: Slot, late: LateOpenings) -> None:
+        """An opening is under way: it counts as a user until it has ended."""
+        needed = [other for other in self._needs(slot) if other in self._users]
+        if not needed:
+            return
+        ending = asyncio.get_running_loop().create_task(_await_late(slot, late))
+        ending.add_done_callback(lambda _: self._let_go(slot))
+        for other in needed:
+            self._users[other] += 1
+            self._late_users.setdefault(other, []).append(ending)
+
+
+async def _await_late(slot: Slot, late: LateOpenings) -> None:
+    """Wait for one late opening; not in a thread of the loop's pool, all of which may hang in such openings."""
+    under_way = slot.opening_under_way
+    if under_way is None:
+        return
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+
+    def tell(_: object) -> None:
+        with suppress(RuntimeError):  # it has been given up, and the loop closed since
+            loop.call_soon_threadsafe(ended.set)
+
+    under_way.add_done_callback(tell)
+    try:
+        async with asyncio.timeout(slot.policy.close_timeout_seconds):
+            await ended.wait()
+    except TimeoutError:
+        late.give_up(slot)

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from time import perf_counter
 
@@ -164,6 +164,9 @@ class LaneEntry:
             self._entered = entered
         if self._abandoned:
             entered.close(None)
+        elif self._slot.ledger.ended:  # here and now: the lane may be stopped before it could be given more to do
+            with suppress(Exception):
+                entered.close(None)
         return entered
 
     def abandon(self) -> bool:
@@ -172,12 +175,19 @@ class LaneEntry:
             self._abandoned = self._entered is None
         if self._abandoned:
             self._slot.ledger.lanes.drop(self._lane)
+            self.entering.add_done_callback(_discard_made)
         return self._abandoned
 
     def discard(self) -> None:
         """Stop waiting, whatever it came to."""
         if not self.abandon() and self._entered is not None:
             self._lane.submit(partial(self._entered.close, None), self._context)
+
+
+def _discard_made(entering: Future[Entered]) -> None:
+    error = entering.exception()
+    if isinstance(error, NeedsEventLoop):
+        error.discard()
 
 
 @contextmanager
@@ -189,14 +199,15 @@ def _opening(slot: Slot) -> Generator[None]:
         being_opened.reset(token)
 
 
-def close_all(ledger: Ledger, outcome: Outcome) -> CloseReport:
+def close_all(ledger: Ledger, needs: Needs, outcome: Outcome) -> CloseReport:
     """Close everything that is open, last opened first; nothing that fails or interrupts skips what remains."""
     report = CloseReport(ledger.container, outcome)
+    late = LateOpenings(ledger, needs, report)
     while True:
         try:
             ledger.end()
-            _close_from_the_end(ledger.opened, report)
-            await_late_openings(ledger, report)
+            _close_from_the_end(ledger.opened, report, late)
+            late.wait(late.left)
             ledger.lanes.stop()
             return report
         except BaseException as interruption:  # a signal, in a closer or between two steps of ours: go on with the rest
@@ -210,9 +221,11 @@ def close_some(slots: Iterable[Slot], container: str) -> CloseReport:
     return report
 
 
-def _close_from_the_end(opened: list[Slot], report: CloseReport) -> None:
+def _close_from_the_end(opened: list[Slot], report: CloseReport, late: LateOpenings | None = None) -> None:
     while opened:
         slot = opened[-1]
+        if late is not None:
+            late.wait(late.users_of(slot))
         if slot.begin_close(report):
             close_begun(slot, report)
         opened.pop()
@@ -264,11 +277,39 @@ def run_in_place(slot: Slot, function: Callable[[], None]) -> Future[None]:
     return done
 
 
-def await_late_openings(ledger: Ledger, report: CloseReport) -> None:
-    """Openings under way in other threads see that the lifespan ended and close at once; wait for them, bounded."""
-    # Whoever asked for one gets its error, or a LifespanClosedError.
-    for slot in list(ledger.opening):
-        limit = slot.policy.close_timeout_seconds
-        under_way = slot.opening_under_way
-        if under_way is not None and wait([under_way], timeout=limit).not_done:
-            report.raising.append(ResourceTimeoutError(slot.path, "open", limit or 0.0))
+class LateOpenings:
+    """Openings that are under way when the lifespan ends: each sees that, and closes at once what it has opened.
+
+    What one needs waits for it before it closes, and closing as a whole does, no longer than its limit. Whoever asked
+    for it gets its error, or a LifespanClosedError.
+    """
+
+    def __init__(self, ledger: Ledger, needs: Needs, report: CloseReport) -> None:
+        self._ledger = ledger
+        self._needs = needs
+        self._report = report
+        self._given_up: set[Slot] = set()
+
+    @property
+    def left(self) -> list[Slot]:
+        """Those to wait for."""
+        return [slot for slot in list(self._ledger.opening) if slot not in self._given_up]
+
+    def users_of(self, slot: Slot) -> list[Slot]:
+        """Those that need `slot`."""
+        return [late for late in self.left if slot in self._needs(late)]
+
+    def wait(self, slots: Iterable[Slot]) -> None:
+        """Wait for some of them, without an event loop."""
+        for slot in slots:
+            under_way = slot.opening_under_way
+            if under_way is not None and wait([under_way], timeout=slot.policy.close_timeout_seconds).not_done:
+                self.give_up(slot)
+
+    def give_up(self, slot: Slot) -> None:
+        """Wait no longer for one of them; an error of closing."""
+        if slot not in self._given_up:
+            self._given_up.add(slot)
+            self._report.raising.append(
+                ResourceTimeoutError(slot.path, "open", slot.policy.close_timeout_seconds or 0.0)
+            )

@@ -305,7 +305,7 @@ class Engine:
         report = CloseReport(self.graph.container, outcome)
         for engine, told in self.dependents.to_close(outcome):
             report.merge(engine.close(told))
-        report.merge(blocking.close_all(self.ledger, outcome))
+        report.merge(blocking.close_all(self.ledger, self.needs, outcome))
         self._end()
         return report
 
@@ -315,10 +315,11 @@ class Engine:
         with held_signals.back():
             for engine, told in self.dependents.to_close(outcome):
                 report.merge(await engine.aclose(told))
-            for task in self._tasks:
+            under_way = [*self._tasks]  # they leave the set as they end, and one may before it is waited for
+            for task in under_way:
                 task.cancel()
-            if self._tasks:
-                report.interrupted(await uninterrupted(asyncio.wait(self._tasks)))
+            if under_way:
+                report.interrupted(await uninterrupted(asyncio.wait(under_way)))
             report.merge(await aclose_all(self.ledger, self.needs, outcome))
             self._end()
             return report

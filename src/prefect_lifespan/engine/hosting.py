@@ -1,8 +1,6 @@
-"""Opening and closing on an event loop.
+"""Opening on an event loop: asynchronous resources side by side, each in its host, blocking ones one after another.
 
-An asynchronous resource is entered and exited in one asyncio task of its own, its host, so that an anyio task group or
-a cancel scope can be a resource. Blocking resources stay in the calling thread, one after another, while hosts wait
-for their input and output.
+Blocking resources stay in the calling thread, while hosts wait for their input and output, or go to lanes.
 """
 
 from __future__ import annotations
@@ -14,105 +12,13 @@ from functools import partial
 from typing import Any, TypeVar
 
 from prefect_lifespan.engine.blocking import LaneEntry, Needs, attempt_here, run_in_place
-from prefect_lifespan.engine.initialiser import Entered, NeedsEventLoop, Outcome, call_of, enter_async
-from prefect_lifespan.engine.loops import running_loop
+from prefect_lifespan.engine.host import Host, attempt_async
+from prefect_lifespan.engine.initialiser import Entered, NeedsEventLoop
 from prefect_lifespan.engine.opening import Attempts, Readiness
-from prefect_lifespan.engine.slot import Abandoned, Ledger, Slot, being_opened
-from prefect_lifespan.errors import LifespanError, ResourceTimeoutError
+from prefect_lifespan.engine.slot import Abandoned, Ledger, Slot
 
 T = TypeVar("T")
 Finished = tuple[Slot, Future[None]]
-
-
-class Host:
-    """The one asyncio task in which an asynchronous resource is entered, waits, and is exited."""
-
-    def __init__(self, slot: Slot, made: object = None) -> None:
-        self.slot = slot
-        self.error: BaseException | None = None
-        self.begun = False
-        self._made = made  # what a blocking initialiser returned that turned out to be asynchronous
-        self._closing = asyncio.Event()
-        self._outcome: Outcome = None
-        slot.host = self
-        self.task = asyncio.get_running_loop().create_task(self._run(), name=f"lifespan of {slot.path}")
-        self.task.add_done_callback(_retrieved)
-
-    def request_close(self, outcome: Outcome) -> None:
-        """Let the resource be exited, with the outcome of the body; `task` is done when it has been."""
-        self._outcome = outcome
-        self._closing.set()
-
-    def close_from_outside(self, outcome: Outcome) -> Future[None]:
-        """Let the resource be exited on its event loop, for a caller in another thread or after the loop has ended."""
-        loop = self.task.get_loop()
-        done: Future[None] = Future()
-        if self.task.done():
-            self._tell(done)
-        elif loop is running_loop() or not loop.is_running():
-            done.set_exception(
-                LifespanError(f"{self.slot.path} was opened on an event loop: close it there, in a coroutine")
-            )
-        else:
-            loop.call_soon_threadsafe(self.task.add_done_callback, partial(self._tell, done))
-            loop.call_soon_threadsafe(self.request_close, outcome)
-        return done
-
-    def _tell(self, done: Future[None], _: object = None) -> None:
-        if self.error is None:
-            done.set_result(None)
-        else:
-            done.set_exception(self.error)
-
-    async def _run(self) -> None:
-        slot = self.slot
-        self.begun = True
-        being_opened.set((*being_opened.get(), slot))
-        attempts = Attempts(slot)
-        try:
-            entered = await attempt_async(attempts, self._enter)
-        except BaseException as error:
-            slot.failed(error)
-            if isinstance(error, Exception):
-                return
-            raise
-        being_opened.set(())
-        if not slot.opened(entered):
-            try:
-                await entered.aclose(None)
-            finally:
-                slot.came_late()
-            return
-        slot.event("opened", attempts.seconds)
-        if entered.exit is not None:
-            await self._stay(entered)
-
-    async def _enter(self) -> Entered:
-        made, self._made = self._made, None
-        return await enter_async(call_of(self.slot.provider)() if made is None else made)
-
-    async def _stay(self, entered: Entered) -> None:
-        while not self._closing.is_set():
-            try:
-                await self._closing.wait()
-            except asyncio.CancelledError as cancelled:
-                if self.slot.ledger.is_being_cancelled:
-                    continue  # the loop is shutting down and cancels every task: this one's turn comes, in order
-                # A child of a task group failed: the resource ends here.
-                self.slot.ended()
-                self._outcome = cancelled
-                break
-        limit_seconds = self.slot.policy.close_timeout_seconds
-        limit = asyncio.timeout(limit_seconds)
-        try:
-            async with limit:
-                await entered.aclose(self._outcome)
-        except BaseException as error:
-            late = isinstance(error, TimeoutError) and limit.expired()
-            if late:
-                self.error = ResourceTimeoutError(self.slot.path, "close", limit_seconds or 0.0)
-            elif error is not self._outcome:  # else it let through what it was told, which says that it has closed
-                self.error = error
 
 
 async def open_async(ledger: Ledger, slots: Iterable[Slot], needs: Needs, *, in_callers_context: bool) -> None:
@@ -124,8 +30,10 @@ async def open_async(ledger: Ledger, slots: Iterable[Slot], needs: Needs, *, in_
     opening = _Opening(ledger, Readiness(slots, needs), in_callers_context=in_callers_context)
     try:
         await opening.run()
-    except BaseException:
-        await opening.cancel()
+    except BaseException as error:
+        interruption = await opening.cancel()
+        if interruption is not None and isinstance(error, Exception):
+            raise interruption from error  # it is whose task this is that asks, and whoever retries must not swallow it
         raise
 
 
@@ -164,18 +72,23 @@ class _Opening:
             else:
                 self._readiness.opened(slot)
 
-    async def cancel(self) -> None:
-        """Cancel what this call started and is not open yet, and wait until it has ended."""
-        under_way = [host.task for host in self._hosts if host.slot in self._ledger.opening]
-        under_way += [task for task in self._tasks if not task.done()]
+    async def cancel(self) -> BaseException | None:
+        """Cancel what this call started and is not open yet, and wait until it has ended.
+
+        Returns a cancellation of the caller that arrived meanwhile.
+        """
+        under_way: list[asyncio.Future[None]] = [task for task in self._tasks if not task.done()]
         for task in under_way:
             task.cancel()
-        if under_way:
-            await uninterrupted(asyncio.wait(under_way))
-        # A task that is cancelled before its first step never runs, and so never gives up its claim.
-        for slot in (*self._queued, *(host.slot for host in self._hosts if not host.begun)):
+        for host in self._hosts:
+            if not host.settled.done():
+                host.cancel_opening()
+                under_way.append(host.settled)
+        interruption = await uninterrupted(asyncio.wait(under_way)) if under_way else None
+        for slot in self._queued:  # for a place in a lane, so nobody has given up their claims
             slot.failed(asyncio.CancelledError())
         self._queued.clear()
+        return interruption
 
     def _start(self, slot: Slot) -> None:
         if not slot.node.is_async and self._ledger.max_workers == 1:
@@ -233,26 +146,6 @@ class _Opening:
             slot.came_late()
 
 
-async def attempt_async(attempts: Attempts, enter: Callable[[], Awaitable[Entered]]) -> Entered:
-    """Enter with the attempts that a policy grants, each within its limit."""
-    while True:
-        attempts.start()
-        limit = asyncio.timeout(attempts.limit)
-        try:
-            async with limit:
-                return await enter()
-        except NeedsEventLoop:
-            raise
-        except BaseException as error:
-            final = attempts.timeout() if isinstance(error, TimeoutError) and limit.expired() else error
-            delay = attempts.delay_after(final)
-            if delay is None:
-                if final is error:
-                    raise
-                raise final from error
-        await asyncio.sleep(delay)
-
-
 async def uninterrupted(
     work: Coroutine[Any, Any, T], then: Callable[[T], object] = lambda _: None
 ) -> BaseException | None:
@@ -269,12 +162,6 @@ async def uninterrupted(
             interruption = interruption or cancelled
     then(task.result())
     return interruption
-
-
-def _retrieved(task: asyncio.Task[None]) -> None:
-    """A task's exception has reached whom it concerns another way; asyncio would log it as never retrieved."""
-    if not task.cancelled():
-        task.exception()
 
 
 async def _immediately(enter: Callable[[], Entered]) -> Entered:

@@ -21,17 +21,25 @@ class Lane:
 
     def __init__(self, name: str) -> None:
         self.load = 0  # how much it has to do; counted under the lock
+        self._stopped = False
         self._lock = threading.Lock()
         self._work: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any], Context] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def submit(self, function: Callable[[], T], context: Context) -> Future[T]:
-        """Run `function` in this lane's thread and in `context`."""
+        """Run `function` in this lane's thread and in `context`; in the caller's once it has been stopped."""
         future: Future[T] = Future()
         with self._lock:
-            self.load += 1
-        self._work.put((future, function, context))
+            stopped = self._stopped
+            if not stopped:
+                self.load += 1
+                self._work.put((future, function, context))
+        if stopped:
+            try:
+                future.set_result(context.run(function))
+            except BaseException as error:
+                future.set_exception(error)
         return future
 
     @property
@@ -41,7 +49,9 @@ class Lane:
 
     def stop(self) -> None:
         """Let the thread end when its work is done; does not wait."""
-        self._work.put(None)
+        with self._lock:
+            self._stopped = True
+            self._work.put(None)
 
     def _run(self) -> None:
         while (item := self._work.get()) is not None:

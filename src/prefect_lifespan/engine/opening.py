@@ -20,6 +20,7 @@ class Attempts:
         self.left = slot.policy.retries or 0
         self.limit = slot.policy.open_timeout_seconds
         self.started = perf_counter()
+        self._given_up = False
 
     def start(self) -> None:
         """An attempt begins."""
@@ -36,12 +37,19 @@ class Attempts:
 
     def delay_after(self, error: BaseException) -> float | None:
         """Seconds to wait before the next attempt; None when there is none, and `error` is final."""
-        if self.left and isinstance(error, Exception):
+        if self._given_up:
+            return None
+        if self.left and isinstance(error, Exception) and not self.slot.ledger.ended:
             self.left -= 1
             self.slot.event("open-retried", self.seconds, error)
             return self.slot.policy.retry_delay_seconds or 0.0
-        self.slot.event("open-failed", self.seconds, error)
+        self.give_up(error)
         return None
+
+    def give_up(self, error: BaseException) -> None:
+        """None of them came to anything, and none follows, whatever becomes of one that is still under way."""
+        self._given_up = True
+        self.slot.event("open-failed", self.seconds, error)
 
 
 def annotate(error: BaseException, chain: Iterable[str], container: str) -> None:

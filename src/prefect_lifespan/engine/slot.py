@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from prefect_lifespan.engine.engine import Engine
-    from prefect_lifespan.engine.hosting import Host
+    from prefect_lifespan.engine.host import Host
 
 
 class State(Enum):
@@ -151,7 +151,7 @@ class Slot:
     @property
     def asynchronous(self) -> bool:
         """Whether it is opened on an event loop: told by its initialiser's kind, or found out when it was opened."""
-        return self.node.is_async or self.found_asynchronous or self.host is not None
+        return self.node.is_async or self.found_asynchronous
 
     @property
     def path(self) -> str:
@@ -233,7 +233,7 @@ class Slot:
             opening, self._opening = self._opening, None
             self.state = State.PENDING
             self.failure = error
-            self.loop = None
+            self.lane = self.context = self.host = self.loop = None  # the next one may open it elsewhere
         if opening is not None:
             opening.set_exception(error if isinstance(error, Exception) else Abandoned())
 

@@ -98,6 +98,8 @@ def describe(graph: Graph, key: int) -> str:
     """A provider as a drawn path shows it: its name and what it is."""
     node = graph.nodes[key]
     kind = node.lifetime.told if node.lifetime is not None else type(node.provider).__name__
+    if _is_of_a_loop(node):
+        kind = "asynchronous ProcessResource, one per flow run"
     return f"{graph.container}.{node.path}  ({kind})"
 
 
@@ -183,17 +185,32 @@ def _captives(graph: Graph) -> Iterator[Finding]:
             continue
         for target in graph.direct[node.key]:
             shorter = graph.nodes[target]
-            if shorter.lifetime is not None and shorter.lifetime < node.lifetime:
-                yield Finding(
-                    code="captive-lifetime",
-                    resource=node.path,
-                    path=_drawn(graph, graph.path_between(node.key, target)),
-                    problem=(
-                        f"{graph.container}.{node.path} outlives {graph.container}.{shorter.path}, which it needs: "
-                        "it would go on using it after it has closed"
-                    ),
-                    cure=f"let {node.path} live no longer, or {shorter.path} as long",
+            ends_with_its_run = _is_of_a_loop(shorter) and node.lifetime is Lifetime.PROCESS and not node.is_async
+            if shorter.lifetime is None or (shorter.lifetime >= node.lifetime and not ends_with_its_run):
+                continue
+            problem = (
+                f"{graph.container}.{node.path} outlives {graph.container}.{shorter.path}, which it needs: "
+                "it would go on using it after it has closed"
+            )
+            cure = f"let {node.path} live no longer, or {shorter.path} as long"
+            if ends_with_its_run:
+                problem += "; what is asynchronous belongs to the event loop of one run"
+                cure = (
+                    f"make {node.path} a Resource, or asynchronous too: both live as long as the run then; or make "
+                    f"{shorter.path} blocking"
                 )
+            yield Finding(
+                code="captive-lifetime",
+                resource=node.path,
+                path=_drawn(graph, graph.path_between(node.key, target)),
+                problem=problem,
+                cure=cure,
+            )
+
+
+def _is_of_a_loop(node: Node) -> bool:
+    """Whether it lives as long as the run whose event loop opened it, although it is declared to live longer."""
+    return node.lifetime is Lifetime.PROCESS and node.is_async
 
 
 def _uncopyable(graph: Graph) -> Iterator[Finding]:

@@ -41,8 +41,24 @@ def graph_of(container: ContainerClass) -> Graph:
     if isinstance(cached, _Cached) and cached.graph is not None and cached.stamp == _stamp(container):
         return cached.graph
     graph = read(container)
-    setattr(container, _CACHE, _Cached(graph, _stamp(container)))
+    given = cached.given if isinstance(cached, _Cached) and cached.given is not None else _given(container)
+    setattr(container, _CACHE, _Cached(graph, _stamp(container), given))
     return graph
+
+
+def is_given(container: ContainerClass, overriding: AnyProvider) -> bool:
+    """Whether what overrides a dependency has been there since the class was first read, so that its declaration gave it.
+
+    dependency-injector gives a sub-container what it depends on by overriding, and does not tell that from what is
+    overridden at run time.
+    """
+    cached = container.__dict__.get(_CACHE)
+    return isinstance(cached, _Cached) and any(overriding is given for given in cached.given or ())
+
+
+def _given(container: ContainerClass) -> tuple[AnyProvider, ...]:
+    dependencies = (p for _, p in declared_in(container.providers) if isinstance(p, providers.Dependency))
+    return tuple(given for dependency in dependencies if (given := overriding_of(dependency)) is not None)
 
 
 def read(container: ContainerClass, overrides: Mapping[int, AnyProvider] | None = None) -> Graph:
@@ -54,9 +70,15 @@ def read(container: ContainerClass, overrides: Mapping[int, AnyProvider] | None 
 
 
 class _Cached:
-    """A graph with the stamp of what it was read from; travels empty, when a class is pickled by value."""
+    """A graph with the stamp of what it was read from, and what stood in the place of dependencies at the first time.
 
-    def __init__(self, graph: Graph | None = None, stamp: object = None) -> None:
+    Travels empty, when a class is pickled by value.
+    """
+
+    def __init__(
+        self, graph: Graph | None = None, stamp: object = None, given: tuple[AnyProvider, ...] | None = None
+    ) -> None:
+        self.given = given
         self.graph = graph
         self.stamp = stamp
 

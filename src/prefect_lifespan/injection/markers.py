@@ -201,8 +201,9 @@ def distinct_code(code: types.CodeType, function: Function) -> types.CodeType:
     it stands for: its own line numbers would mark other lines of that file in tracebacks and in coverage.
     """
     own = function.__code__
-    # The same in every process: constants may be sets, and code objects, whose text is not.
-    told = (function.__module__, own.co_qualname, own.co_code, own.co_names)
+    # The same in every process: constants may be sets, and code objects, whose text is not. Without the module, which is
+    # another one where a worker imports the script that delays its tasks.
+    told = (own.co_qualname, own.co_code, own.co_names)
     digest = hashlib.sha256(repr(told).encode()).digest()
     # Instructions that are never reached and do nothing, with the digest in their arguments.
     instructions = code.co_code + bytes(byte for value in digest for byte in (_NOP, value))

@@ -21,6 +21,7 @@ from prefect_lifespan.engine.slot import ManagedResource
 from prefect_lifespan.errors import AsyncResourceError, UsageError
 from prefect_lifespan.graph.anchors import redeclared
 from prefect_lifespan.graph.edges import AnyProvider
+from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.injection.markers import Function, Marker, check_string_ids, is_marker
 from prefect_lifespan.lifetimes import Policy
 from prefect_lifespan.scope import Scope, Unit, current_scope
@@ -280,6 +281,7 @@ class Call:
             )
         container = marker.owner
         assert container is not None, "markers without a container are refused at decoration"
+        self._refuse_a_namesake(container, marker)
         unit = self._unit()
         if not unit.has(container, self.scope):
             surroundings.logger().info(
@@ -288,6 +290,19 @@ class Call:
                 self._plan.where,
             )
         return unit.standing_alone(container, self.scope, self._plan.where, self._loop), marker.provider
+
+    def _refuse_a_namesake(self, container: ContainerClass, marker: Marker) -> None:
+        """Refuse a class that was defined again: its user means the one that is in force, and would get the other."""
+        name = (container.__module__, container.__qualname__)
+        in_force = [lifespan.engine.container_class for lifespan in self.scope.lifespans]
+        in_force += [layer.container for layer in self._layers]
+        others = ((other.__module__, other.__qualname__) for other in in_force if other is not container)
+        if "<locals>" not in container.__qualname__ and name in others:
+            raise UsageError(
+                f"{self._plan.where}: {marker.name} names a provider of {container.__qualname__}, and in force here is "
+                "another class of that name: one of the two was defined again since, by a cell of a notebook or a "
+                "module that was reloaded. Define again what names the old one: tasks, flows, lifespans, overrides"
+            )
 
     def _unit(self) -> Unit:
         unit = self._new_unit or self.scope.unit

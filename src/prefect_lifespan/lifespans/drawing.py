@@ -61,7 +61,7 @@ class DrawnSession:
         self.container: Any = StandIn()
 
     def is_in_force(self) -> bool:
-        """Whether this is the innermost lifespan here."""
+        """Whether this lifespan is in force here."""
         return current_scope() is self.scope
 
     def returns(self, value: T) -> T:

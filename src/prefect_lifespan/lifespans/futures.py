@@ -120,8 +120,10 @@ def watch_submissions() -> None:
         watch(context.task_runner)
 
 
-def watch(runner: TaskRunner[Any]) -> None:
+def watch(runner: TaskRunner[Any], submitted: PendingFutures | None = None) -> None:
     """Let futures that a run's task runner submits be known to the lifespans in force where that happens.
+
+    They are added to `submitted`, too.
 
     Prefect drops what is queued when a flow function returns, and has no hook for submissions; its runner is one
     object per run, whose `submit` is what `task.submit` and `map` go through, so it is replaced on that object.
@@ -134,8 +136,7 @@ def watch(runner: TaskRunner[Any]) -> None:
         with submissions.around(runner):
             future = submit(*args, **kwargs)
         task = kwargs["task"] if "task" in kwargs else args[0]
-        for lifespan in current_scope().lifespans:
-            pending = lifespan.pending
+        for pending in (submitted, *(lifespan.pending for lifespan in current_scope().lifespans)):
             if isinstance(pending, PendingFutures):
                 pending.add(future, task.name)
         return future

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextvars import Token
 from types import TracebackType
 from typing import Any, Literal, TypeVar, cast
 
@@ -106,7 +105,7 @@ class lifespan:  # noqa: N801 - used as a decorator and a context manager, named
         self._settings = Settings(
             container=container,
             overrides=overrides,
-            eager=eager if isinstance(eager, bool) else _keys_of(eager, container),
+            eager=eager if isinstance(eager, bool) else _checked(eager, container),
             share=share,
             max_workers=max_workers,
             policy=Policy(
@@ -119,7 +118,7 @@ class lifespan:  # noqa: N801 - used as a decorator and a context manager, named
             pending=pending,
         )
         # Entered and not left yet; the same object may be entered by several threads or tasks at once.
-        self._entered: list[tuple[Session | DrawnSession, Token[Scope]]] = []
+        self._entered: list[tuple[Session | DrawnSession, Scope]] = []
 
     def __call__(self, function: F) -> F:
         return cast("F", wrap_flow(function, self._settings))
@@ -152,31 +151,33 @@ class lifespan:  # noqa: N801 - used as a decorator and a context manager, named
         return session.container
 
     def _leave(self) -> Session | DrawnSession:
-        """The session to close: the last one entered in this context, or simply the last one.
+        """The session to close: the last one entered that is in force here, or simply the last one.
 
         A test fixture may be left in another context than it was entered in.
         """
         here = [entry for entry in self._entered if entry[0].is_in_force()]
         entry = (here or self._entered)[-1]
         self._entered.remove(entry)
-        session, token = entry
-        leave(token)
+        session, outer = entry
+        leave(session.scope, outer)
         return session
 
 
-def _keys_of(eager: object, container: ContainerClass) -> Sequence[int]:
+def _checked(eager: object, container: ContainerClass) -> Sequence[AnyProvider | str]:
     if isinstance(eager, str) or providers.is_provider(eager):
         raise UsageError(f"eager is one {type(eager).__qualname__}; give a list of those to open, eager=[...]")
-    return [_key_of(item, container) for item in cast("Sequence[AnyProvider | str]", eager)]
+    items = list(cast("Sequence[AnyProvider | str]", eager))
+    for item in items:
+        _check(item, container)
+    return items
 
 
-def _key_of(item: AnyProvider | str, container: ContainerClass) -> int:
+def _check(item: AnyProvider | str, container: ContainerClass) -> None:
     graph = graph_of(container)
     if isinstance(item, str):
         if item not in graph.by_path:
             raise UsageError(f"eager names {item!r}, which {graph.container} lacks{did_you_mean(item, graph)}")
-        return graph.by_path[item]
+        return
     if not providers.is_provider(item) or id(anchor_of(item)) not in graph.nodes:
         given = getattr(item, "__qualname__", type(item).__qualname__)
         raise UsageError(f"eager holds a {given} that is no provider of {graph.container}; name one of its own")
-    return id(anchor_of(item))

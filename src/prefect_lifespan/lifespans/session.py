@@ -19,6 +19,7 @@ from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.engine.signals import held_signals
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph import graph_of
+from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.layers import providers_for, stacked
 from prefect_lifespan.lifespans.futures import Future, PendingFutures, futures_in, watch_submissions
@@ -40,7 +41,7 @@ class Settings:
 
     container: ContainerClass
     overrides: Overrides
-    eager: bool | Sequence[int]
+    eager: bool | Sequence[AnyProvider | str]  # not by identity: it is another one in another process
     share: bool
     max_workers: int
     policy: Policy
@@ -166,9 +167,8 @@ class Session:
         return self._in_force.under(self.scope.layers)
 
     def is_in_force(self) -> bool:
-        """Whether this is the innermost lifespan here."""
-        lifespans = current_scope().lifespans
-        return bool(lifespans) and lifespans[-1] is self._in_force
+        """Whether this lifespan is in force here."""
+        return self._in_force in current_scope().lifespans
 
     @property
     def container(self) -> Any:
@@ -278,8 +278,10 @@ class Session:
 
     def _wanted(self, engine: Engine) -> Sequence[Any]:
         eager = self._settings.eager
-        wanted = (None if eager else ()) if isinstance(eager, bool) else eager
-        slots = engine.eager(wanted)
+        keys = (
+            (None if eager else ()) if isinstance(eager, bool) else [k for each in eager for k in engine.keys_of(each)]
+        )
+        slots = engine.eager(keys)
         if not self._joined:
             return slots
         # In a joined lifespan what belongs to another event loop opens where it is used.

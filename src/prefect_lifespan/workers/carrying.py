@@ -20,10 +20,11 @@ from prefect.flows import Flow
 
 from prefect_lifespan.engine import CloseReport
 from prefect_lifespan.engine.initialiser import Outcome
-from prefect_lifespan.lifespans.futures import submissions, watch
+from prefect_lifespan.lifespans.futures import PendingFutures, submissions, watch
 from prefect_lifespan.scope import InForce, Scope, current_scope
 from prefect_lifespan.workers import reducers
-from prefect_lifespan.workers.openings import Opening, openings
+from prefect_lifespan.workers.opening import Opening
+from prefect_lifespan.workers.openings import openings
 from prefect_lifespan.workers.reach import Reach, Runner, RunnerModule, cloudpickled, module_for
 from prefect_lifespan.workers.references import ScopeReference, key_of, layer_reference, lifespan_reference
 
@@ -45,8 +46,12 @@ class Bringer:
     @contextmanager
     def _entered(self) -> Generator[Runner]:
         with openings.holding(self.reference) as scope, scope.in_force(), self.runner.duplicate() as runner:
-            watch(runner)
+            module = module_for(runner)
+            submitted = PendingFutures() if module is not None and module.ENDS_WITH_RUNNER else None
+            watch(runner, submitted)
             yield runner
+            if submitted is not None:
+                submitted.wait()  # the runner ends with this task, and would drop what has not begun
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +65,8 @@ class Here:
         return False
 
     def close(self, outcome: Outcome, grace: float | None) -> CloseReport:
-        """Nothing to close, for the lifespan does that itself; tasks that come late are told."""
-        openings.forget(self.opening)
+        """Wait for tasks that were brought back; the lifespan closes by itself, and tasks that come late are told so."""
+        openings.forget(self.opening, grace)
         return CloseReport("", outcome)
 
 
@@ -112,20 +117,21 @@ def _reference(scope: Scope, runner: Runner) -> ScopeReference:
     """What stands for a scope in the worker processes of a runner; made once for all that is submitted from it."""
     module = module_for(runner)
     reaches = [_reach(module, runner, lifespan) for lifespan in scope.lifespans]
+    links = tuple(None if reach is None else reach.link for reach in reaches)
     known = (module, attached := _submitting.get(), scope.layers)
-    if known not in scope.references:
+    made_for, reference = scope.references.get(known, (None, None))
+    if made_for != links:
         reducers.register()  # classes of providers may have come since
         dumps = cloudpickled if module is None else module.dumps
-        scope.references[known] = ScopeReference(
+        lifespans = zip(scope.lifespans, links, strict=True)
+        reference = ScopeReference(
             key=key_of(scope),
-            lifespans=tuple(
-                lifespan_reference(lifespan, None if reach is None else reach.link, dumps)
-                for lifespan, reach in zip(scope.lifespans, reaches, strict=True)
-            ),
+            lifespans=tuple(lifespan_reference(lifespan, link, dumps) for lifespan, link in lifespans),
             layers=tuple(layer_reference(layer, dumps) for layer in scope.layers),
             attached=attached,
         )
-    return scope.references[known]
+        scope.references[known] = (links, reference)
+    return reference
 
 
 def _reach(module: RunnerModule | None, runner: Runner, lifespan: InForce) -> Reach | None:

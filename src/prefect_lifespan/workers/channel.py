@@ -10,6 +10,7 @@ import os
 import secrets
 import socket
 import threading
+import uuid
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import AuthenticationError
@@ -21,7 +22,8 @@ from prefect_lifespan.engine import CloseReport
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.lifespans.prefect_run import flow_logger
 from prefect_lifespan.workers.messages import ANSWER_SECONDS, Closed, End, Heard, loaded
-from prefect_lifespan.workers.openings import Abandoned, openings
+from prefect_lifespan.workers.opening import Abandoned
+from prefect_lifespan.workers.openings import openings
 from prefect_lifespan.workers.reach import Dumps, HasEnded, Joined
 
 Address = tuple[str, int]
@@ -35,6 +37,7 @@ class ChannelLink:
 
     address: Address
     key: bytes = field(repr=False)
+    group: str
     is_last_word: bool = False
 
     def join(self, opening: str) -> Joined:
@@ -42,7 +45,7 @@ class ChannelLink:
         try:
             connection = Client(self.address, authkey=self.key)
             _send_at_once(connection)
-            connection.send((opening, os.getpid()))
+            connection.send((self.group, os.getpid()))
             welcome = connection.recv()
         except (OSError, EOFError):
             raise HasEnded from None  # with its process
@@ -101,16 +104,17 @@ class Channel:
         self._lock = threading.Lock()
         threading.Thread(target=self._accept, name="lifespan-channel", daemon=True).start()
 
-    def link(self, opening: str, *, is_last_word: bool) -> ChannelLink:
-        """What lets a worker process connect for an opening, which is live from now on."""
+    def link(self, *, is_last_word: bool) -> ChannelLink:
+        """What lets worker processes connect as a new group, for an opening that is live from now on."""
+        group = uuid.uuid4().hex
         with self._lock:
-            self._members.setdefault(opening, [])
-        return ChannelLink(cast("Address", self._listener.address), self._key, is_last_word)
+            self._members[group] = []
+        return ChannelLink(cast("Address", self._listener.address), self._key, group, is_last_word)
 
-    def end(self, opening: str, end: bytes, report: CloseReport) -> None:
-        """Tell everybody who joined an opening that it has ended, and wait for what they say, as long as they may take."""
+    def end(self, group: str, end: bytes, report: CloseReport) -> None:
+        """Tell a group that its opening has ended, and wait for what they say, as long as they may take."""
         with self._lock:
-            members = self._members.pop(opening, [])
+            members = self._members.pop(group, [])
         for member in members:
             with suppress(OSError):  # it has ended meanwhile, and has said goodbye or not
                 member.connection.send_bytes(end)
@@ -137,11 +141,11 @@ class Channel:
             _send_at_once(connection)
             deliver_challenge(connection, self._key)
             answer_challenge(connection, self._key)
-            opening, pid = connection.recv()
+            group, pid = connection.recv()
             with self._lock:
-                live = opening in self._members
+                live = group in self._members
                 if live:
-                    self._members[opening].append(_Member(connection, pid))
+                    self._members[group].append(_Member(connection, pid))
                 connection.send(live)
         if not live:
             connection.close()
@@ -197,11 +201,10 @@ LOOPBACK = "127.0.0.1"
 class ChannelReach:
     """Worker processes that are reached through a channel."""
 
-    def __init__(self, channel: Channel, opening: str, dumps: Dumps, *, is_last_word: bool = False) -> None:
+    def __init__(self, channel: Channel, dumps: Dumps, *, is_last_word: bool = False) -> None:
         self._channel = channel
-        self._opening = opening
         self._dumps = dumps
-        self.link = channel.link(opening, is_last_word=is_last_word)
+        self.link = channel.link(is_last_word=is_last_word)
 
     def ends_with(self, runner: object) -> bool:
         """They close by themselves when they end."""
@@ -210,5 +213,5 @@ class ChannelReach:
     def close(self, outcome: Outcome, grace: float | None) -> CloseReport:
         """Close in all worker processes that joined the lifespan, side by side."""
         report = CloseReport("", outcome)
-        self._channel.end(self._opening, End(outcome, grace).dumped(self._dumps), report)
+        self._channel.end(self.link.group, End.dumped(outcome, grace, self._dumps), report)
         return report

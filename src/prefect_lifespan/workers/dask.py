@@ -18,6 +18,7 @@ from prefect_lifespan.workers.messages import ANSWER_SECONDS, Closed, End, loade
 from prefect_lifespan.workers.openings import openings
 from prefect_lifespan.workers.reach import Dumps, Joined, Runner, cloudpickled
 
+ENDS_WITH_RUNNER = False
 dumps: Dumps = cloudpickled
 
 # How long a cluster that may have ended is tried to be reached.
@@ -80,7 +81,7 @@ class DaskReach:
         report = CloseReport("", outcome)
         try:
             if self._client.status == "running":
-                self._end(End(outcome, grace).dumped(dumps), grace, report)
+                self._end(End.dumped(outcome, grace, dumps), grace, report)
             elif self._owned:  # otherwise the cluster ended with its runner, and its workers closed with it
                 raise ConnectionError
         except (OSError, TimeoutError) as error:  # the scheduler is gone, and with it the way to its workers

@@ -1,6 +1,7 @@
 """What a driver and its worker processes tell each other at the end of a lifespan: the outcome, and what failed to close.
 
-Exceptions go as they are where they can be pickled; otherwise their type's name stands in for them.
+Exceptions go as they are where they can be pickled, and unpickled on the other side; otherwise their type's name and
+their notes stand in for them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from prefect_lifespan.engine import CloseReport
+from prefect_lifespan.engine.closing import add_note
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.errors import LifespanError
 from prefect_lifespan.workers.reach import Dumps, cloudpickled
@@ -19,19 +21,60 @@ ANSWER_SECONDS = 30.0
 
 
 class FailedElsewhere(LifespanError):
-    """Stands for an exception of another process that cannot be pickled; its text names the type."""
+    """Stands for an exception that did not survive the way from another process; its text names the type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """An exception on its way: its bytes where it can be pickled, and what is left of it where they are of no use.
+
+    Each by itself, so that one that the other side cannot load (it may lack the package) spoils nothing else.
+    """
+
+    kind: str
+    notes: tuple[str, ...]
+    pickled: bytes | None = field(repr=False)
+
+    @classmethod
+    def of(cls, error: BaseException, dumps: Dumps) -> Sent:
+        """The exception as it travels. Many pickle, and cannot be unpickled: not even here."""
+        kind, notes = f"{type(error).__module__}.{type(error).__qualname__}", tuple(getattr(error, "__notes__", ()))
+        with suppress(Exception):
+            pickled = dumps(error)
+            if type(pickle.loads(pickled)) is type(error):  # noqa: S301 - what was dumped just now
+                return cls(kind, notes, pickled)
+        return cls(kind, notes, None)
+
+    def arrived(self) -> BaseException:
+        """The exception itself, or what stands for it."""
+        with suppress(Exception):
+            if self.pickled is not None:
+                error: BaseException = pickle.loads(self.pickled)  # noqa: S301 - from a process of the same run
+                for note in self.notes:  # not all exceptions bring theirs along
+                    add_note(error, note)
+                return error
+        stand_in = FailedElsewhere(f"{self.kind}, which cannot be {'pickled' if self.pickled is None else 'unpickled'}")
+        for note in self.notes:
+            stand_in.add_note(note)
+        return stand_in
 
 
 @dataclass(frozen=True, slots=True)
 class End:
     """A lifespan has ended: its outcome, and the seconds that tasks which still run have; None for no limit."""
 
-    outcome: Outcome
+    sent: Sent | None
     grace: float | None
 
-    def dumped(self, dumps: Dumps) -> bytes:
+    @property
+    def outcome(self) -> Outcome:
+        """The outcome, as far as it survived the way: one that failed has failed in any case."""
+        return None if self.sent is None else self.sent.arrived()
+
+    @classmethod
+    def dumped(cls, outcome: Outcome, grace: float | None, dumps: Dumps) -> bytes:
         """The message as bytes."""
-        return dumps(End(self.outcome if self.outcome is None else _portable(self.outcome, dumps), self.grace))
+        return pickle.dumps(cls(None if outcome is None else Sent.of(outcome, dumps), grace))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,37 +92,27 @@ class Heard:
 class Closed:
     """What a worker process says when it has closed an opening: the errors of resources that did not close."""
 
-    raising: list[Exception] = field(default_factory=list[Exception])
-    warned: list[Exception] = field(default_factory=list[Exception])
+    raising: tuple[Sent, ...]
+    warned: tuple[Sent, ...]
 
     @classmethod
     def dumped(cls, report: CloseReport) -> bytes:
         """The report of closing, as bytes."""
-        return cloudpickled(cls(_all_portable(report.raising), _all_portable(report.warned)))
+        raising, warned = (
+            tuple(Sent.of(e, cloudpickled) for e in errors) for errors in (report.raising, report.warned)
+        )
+        return pickle.dumps(cls(raising, warned))
 
     def into(self, report: CloseReport) -> None:
         """Add what failed to the driver's own report."""
-        report.raising += self.raising
-        report.warned += self.warned
+        report.raising += _exceptions(self.raising)
+        report.warned += _exceptions(self.warned)
 
 
 def loaded(message: bytes) -> End | Heard | Closed:
-    """A message from its bytes."""
+    """A message from its bytes, which hold nothing but this module's own classes."""
     return pickle.loads(message)  # noqa: S301 - from a process of the same run, which has shown that it is
 
 
-def _all_portable(errors: list[Exception]) -> list[Exception]:
-    return [
-        error if (sent := _portable(error, cloudpickled)) is error else FailedElsewhere(str(sent)) for error in errors
-    ]
-
-
-def _portable(error: BaseException, dumps: Dumps) -> BaseException:
-    """The error itself where it survives the way; many exceptions pickle, and cannot be unpickled."""
-    with suppress(Exception):
-        if type(pickle.loads(dumps(error))) is type(error):  # noqa: S301 - what was dumped just now
-            return error
-    stand_in = FailedElsewhere(f"{type(error).__module__}.{type(error).__qualname__}, which cannot be pickled")
-    for note in getattr(error, "__notes__", ()):
-        stand_in.add_note(note)
-    return stand_in
+def _exceptions(sent: tuple[Sent, ...]) -> list[Exception]:
+    return [error for each in sent if isinstance(error := each.arrived(), Exception)]

@@ -1,4 +1,4 @@
-"""Lifespans of other processes, as this one has them: opened when first needed, held by tasks, closed once.
+"""Lifespans of other processes that are in use in this one: who holds them, and what closes them.
 
 An opening is closed by the first of these: its driver says that the lifespan has ended (with its outcome), the driver is
 lost, this process ends, or it stood unused for long while nobody was going to say anything.
@@ -8,22 +8,18 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
-from contextvars import copy_context
 from time import monotonic
 
-from prefect_lifespan.engine import CloseReport, Engine, Event, Options, process_engines
+from prefect_lifespan.engine import CloseReport
 from prefect_lifespan.engine.initialiser import Outcome
-from prefect_lifespan.engine.slot import State
-from prefect_lifespan.errors import LifespanError
-from prefect_lifespan.graph import graph_of
 from prefect_lifespan.lifespans.prefect_run import flow_logger
+from prefect_lifespan.lifespans.session import Grace
 from prefect_lifespan.scope import InForce, Scope
-from prefect_lifespan.workers.exits import at_exit
-from prefect_lifespan.workers.reach import HasEnded, Joined
-from prefect_lifespan.workers.references import BroughtLayer, LayerReference, LifespanReference, Parts, ScopeReference
+from prefect_lifespan.workers.opening import Abandoned, Opening
+from prefect_lifespan.workers.references import BroughtLayer, LifespanReference, ScopeReference
 
 # How long an opening may stand unused where nobody will say that its lifespan has ended.
 IDLE_SECONDS_VARIABLE = "PREFECT_LIFESPAN_WORKER_IDLE_SECONDS"
@@ -31,146 +27,6 @@ IDLE_SECONDS = 300.0
 
 # Ended openings that are remembered, so that a late task is told by name.
 _REMEMBERED = 1000
-
-
-class Abandoned(LifespanError):
-    """The outcome of a lifespan whose driver is gone: nobody can say how it ended, so it is not a success."""
-
-
-class Opening(InForce):
-    """A lifespan of another process, in this one."""
-
-    def __init__(self, reference: LifespanReference, *, attached: bool, ended: bool = False) -> None:
-        layers = tuple(BroughtLayer(LayerReference(layer, b"")) for layer in reference.layers)
-        super().__init__(self._make_engine, layers, opening=reference.id, logger=reference.logger)
-        self.attached = attached
-        self.users = 0
-        self.scopes: dict[str, Scope] = {}
-        self.unused_since = monotonic()
-        self._joined: Joined | None = None
-        self.reference = reference
-        self._made: Engine | None = None
-        self._ended = ended
-        self._making = threading.Lock()
-        self._free = threading.Condition()
-
-    @property
-    def may_be_left_alone(self) -> bool:
-        """Whether something was opened here that no task uses, and of which perhaps nobody will say when to close it."""
-        unsure = self._joined is None or self._joined.is_lost is not None
-        return self.users == 0 and self._made is not None and unsure
-
-    @property
-    def is_told(self) -> bool:
-        """Whether somebody was to say when to close it."""
-        return self._joined is not None
-
-    def is_lost(self) -> bool:
-        """Whether nobody will, as far as can be found out; that may take a while."""
-        joined = self._joined
-        return joined is None or (joined.is_lost is not None and joined.is_lost())
-
-    def _make_engine(self) -> Engine:
-        with self._making:
-            if self._made is None:
-                self._made = self._new_engine()
-            return self._made
-
-    def _new_engine(self) -> Engine:
-        reference = self.reference
-        try:
-            parts = Parts.loaded(reference.payload)
-        except Exception as error:
-            error.add_note(
-                f"while the container of {reference.run} was unpickled in worker process {os.getpid()}, which has to be "
-                "able to import whatever the run's own process imports"
-            )
-            raise
-        keys = graph_of(parts.container).by_path
-        context, pid = copy_context(), os.getpid()
-
-        def listener(event: Event) -> None:
-            # What closes it is no task, and would not know the API that Prefect's settings name.
-            told = (event.level, "%s in worker process %d", event.message, pid)
-            context.copy().run(self.logger.log, *told)
-
-        engine = Engine.of(
-            parts.container,
-            name=reference.run,
-            options=Options(parts.policy, listeners=(listener,)),
-            overrides={keys[path]: provider for path, provider in parts.overrides.items()},
-        )
-        engine.ledger.home_thread = None
-        if not self._ended and reference.link is not None:
-            try:
-                self._joined = reference.link.join(reference.id)
-            except HasEnded:
-                self._ended = self.attached
-        if self._ended:
-            engine.close()  # what is asked of it says that its lifespan has ended, and names both
-        else:
-            process_engines.enter(engine.process_keys)
-            at_exit(openings.close_all)
-        return engine
-
-    def hold(self) -> None:
-        """A task begins that may use it."""
-        with self._free:
-            self.users += 1
-
-    def release(self) -> bool:
-        """A task that might use it has ended; whether it may be left alone now."""
-        with self._free:
-            self.users -= 1
-            self.unused_since = monotonic()
-            self._free.notify_all()
-            return self.may_be_left_alone
-
-    def is_left_to_the_last_task(self) -> bool:
-        """Whether tasks use it that nobody waits for; the last of them closes it."""
-        with self._free:
-            if self.attached or not self.users:
-                return False
-            joined, self._joined = self._joined, None
-        if joined is not None:
-            joined.farewell(CloseReport("", None))
-        return True
-
-    def wait_until_unused(self, seconds: float | None) -> bool:
-        """Wait for the last task; False when `seconds` ran out."""
-        with self._free:
-            return self._free.wait_for(lambda: self.users == 0, seconds)
-
-    def seconds_to_close(self, grace: float | None) -> float | None:
-        """How long closing here may take, by the limits of what is open; None for no limit."""
-        with self._making:
-            engine = self._made
-        if engine is None:
-            return 0.0
-        slots = {slot for each in (engine, *engine.dependents.lasting) for slot in each.slots.values()}
-        limits = [slot.policy.close_timeout_seconds for slot in slots if slot.state is not State.PENDING]
-        # Of what was reached from here, and of tasks that may run as long as they like, nothing is known.
-        if self.elsewhere() or None in limits or (grace is None and self.users):
-            return None
-        return sum(limit for limit in limits if limit is not None) + (grace or 0.0)
-
-    def close(self, outcome: Outcome) -> CloseReport:
-        """Close what was opened here, and before it what was reached from here."""
-        with self._making:
-            self._ended = True
-            engine = self._made
-        report = CloseReport(self.reference.run, outcome)
-        if engine is None:
-            return report
-        for reached in self.elsewhere():
-            report.merge(reached.close(outcome, 0.0))
-        report.merge(engine.close(outcome))
-        link = self.reference.link
-        for ended in process_engines.leave(engine.process_keys, closing=link is not None and link.is_last_word):
-            report.merge(ended.close(outcome))
-        if self._joined is not None:
-            self._joined.farewell(report)
-        return report
 
 
 class Openings:
@@ -181,7 +37,9 @@ class Openings:
         self._ended: OrderedDict[str, None] = OrderedDict()
         # With the process, as a forked child inherits the table, and must not use what is open in its parent.
         self._local: dict[tuple[int, str], InForce] = {}
+        self._users_of_local: Counter[str] = Counter()
         self._lock = threading.Lock()
+        self._free = threading.Condition(self._lock)
         self._watching = False
 
     # Lifespans of this process: a task runner may bring tasks back to a thread of it.
@@ -191,11 +49,16 @@ class Openings:
         with self._lock:
             self._local.setdefault((os.getpid(), lifespan.id), lifespan)
 
-    def forget(self, key: str) -> None:
-        """A lifespan of this process has ended: tasks that come late are told so."""
-        with self._lock:
+    def forget(self, key: str, seconds: float | None) -> None:
+        """A lifespan of this process has ended: tasks that come late are told so, those that run may end before.
+
+        Their futures do not tell when they do: Dask's count as done when they are cancelled, whatever still runs.
+        """
+        with self._free:
+            self._free.wait_for(lambda: not self._users_of_local[key], seconds)
             self._end(key)
             self._local.pop((os.getpid(), key), None)
+            del self._users_of_local[key]
 
     # Lifespans of other processes
 
@@ -203,15 +66,12 @@ class Openings:
     def holding(self, reference: ScopeReference) -> Generator[Scope]:
         """The scope that a reference stands for, which stays open for the body."""
         with self._lock:
-            held = [
-                self._local.get((os.getpid(), item.id)) or self._take(item, reference) for item in reference.lifespans
-            ]
+            held = [self._hold(item, reference) for item in reference.lifespans]
         try:
             yield self._scope(reference, held)
         finally:
             for lifespan in reversed(held):
-                if isinstance(lifespan, Opening):
-                    self._release(lifespan)
+                self._release(lifespan)
 
     def seconds_to_close(self, key: str, grace: float | None) -> float | None:
         """How long the end of an opening may take here; None for no limit."""
@@ -220,21 +80,43 @@ class Openings:
         return 0.0 if opening is None else opening.seconds_to_close(grace)
 
     def end(self, key: str, outcome: Outcome, grace: float | None) -> CloseReport:
-        """Close an opening when the last task that holds it is done, or after `grace` seconds."""
+        """Close an opening when the last task that holds it is done, or after `grace` seconds.
+
+        Until then tasks of its run are let in, which others have submitted that run here or elsewhere.
+        """
+        left = Grace(grace)
         with self._lock:
-            opening = self._openings.pop(key, None)
-            self._end(key)
-        if opening is None:
-            return CloseReport("", outcome)
+            opening = self._openings.get(key)
+            if opening is None or opening.is_ending:
+                self._end(key)
+                return CloseReport("", outcome)
+            opening.is_ending = True
         if opening.is_left_to_the_last_task():
+            self._remove(opening)
             return CloseReport("", outcome)
-        if not opening.wait_until_unused(grace):
+        if outcome is not None:
+            opening.futures.cancel_queued()
+        while opening.wait_until_unused(left):
+            if self._remove(opening, unless_used=True):
+                break
+        else:
+            self._remove(opening)
             flow_logger().warning("Tasks still run at the end of their grace; what they use closes now")
-        return opening.close(outcome)
+        return opening.close(outcome, left)
+
+    def _remove(self, opening: Opening, *, unless_used: bool = False) -> bool:
+        """Let nobody in any more; False where somebody has come meanwhile."""
+        with self._lock:
+            if unless_used and opening.users:
+                return False
+            self._openings.pop(opening.id, None)
+            self._end(opening.id)
+            return True
 
     def close_all(self, terminated: bool) -> None:
         """Close everything: this process ends, in order or by a signal."""
-        outcome = Abandoned("the worker process was terminated") if terminated else None
+        cut_off = Abandoned("the worker process was terminated")
+        untold = Abandoned("the worker process has ended, and nobody said how its lifespan did")
         with self._lock:
             remaining = list(self._openings.values())
             self._openings.clear()
@@ -242,23 +124,40 @@ class Openings:
                 self._end(opening.id)
         for opening in reversed(remaining):
             with suppress(Exception):
-                opening.close(outcome)
+                # In a process that ends before the lifespan does, what was to be told counts as well so far.
+                opening.close(cut_off if terminated else None if opening.is_told else untold, Grace(0.0))
+
+    def _hold(self, item: LifespanReference, scope: ScopeReference) -> InForce:
+        local = self._local.get((os.getpid(), item.id))
+        if local is None:
+            return self._take(item, scope)
+        self._users_of_local[item.id] += 1
+        return local
 
     def _take(self, reference: LifespanReference, scope: ScopeReference) -> Opening:
         opening = self._openings.get(reference.id)
         if opening is None:
             ended = reference.id in self._ended
-            opening = Opening(reference, attached=scope.attached, ended=ended and scope.attached)
+            opening = Opening(reference, self.close_all, attached=scope.attached, ended=ended and scope.attached)
             if not ended:
                 self._openings[reference.id] = opening
-        opening.attached = opening.attached or scope.attached
+        membership = opening.membership
+        membership.attached = membership.attached or scope.attached
         opening.hold()
         return opening
 
-    def _release(self, opening: Opening) -> None:
+    def _release(self, lifespan: InForce) -> None:
+        if isinstance(lifespan, Opening):
+            self._release_opening(lifespan)
+            return
+        with self._free:
+            self._users_of_local[lifespan.id] -= 1
+            self._free.notify_all()
+
+    def _release_opening(self, opening: Opening) -> None:
         if not opening.release():
             return
-        if opening.attached or opening.is_told:
+        if opening.membership.attached or opening.is_told:
             self._watch_idle()
             return
         # Nobody waits for this task, and nobody will say that the lifespan has ended: its end is the last task's.
@@ -267,11 +166,12 @@ class Openings:
                 return
             if self._openings.get(opening.id) is opening:
                 del self._openings[opening.id]
-        opening.close(None)
+        opening.close(None, Grace(0.0))
 
     @staticmethod
     def _scope(reference: ScopeReference, held: list[InForce]) -> Scope:
-        new = Scope(tuple(held), tuple(BroughtLayer(layer) for layer in reference.layers))
+        delayed = not reference.attached
+        new = Scope(tuple(held), tuple(BroughtLayer(layer, delayed=delayed) for layer in reference.layers))
         innermost = held[-1] if held else None
         if not isinstance(innermost, Opening):
             return new
@@ -316,7 +216,7 @@ class Openings:
 def _close_abandoned(abandoned: Iterable[Opening], why: str) -> None:
     for opening in abandoned:
         with suppress(Exception):
-            opening.close(Abandoned(why))
+            opening.close(Abandoned(why), Grace(0.0))
 
 
 openings = Openings()

@@ -15,7 +15,7 @@ from dependency_injector import containers
 
 from prefect_lifespan.graph.anchors import container_classes
 from prefect_lifespan.graph.edges import SUB_CONTAINERS, AnyProvider, children_of, is_kind
-from prefect_lifespan.graph.reader import ContainerClass, declared_in
+from prefect_lifespan.graph.reader import ContainerClass, declared_in, graph_of
 
 _SELF = "__self__"
 
@@ -63,6 +63,26 @@ def is_found_by_name(defined: Any) -> bool:
         return functools.reduce(getattr, defined.__qualname__.split("."), sys.modules[defined.__module__]) is defined
     except (AttributeError, KeyError):
         return False
+
+
+def as_declared_here(container: ContainerClass) -> ContainerClass:
+    """What this process's own code declares as a container class that came from the `__main__` of another one.
+
+    A task worker that serves a script has its tasks, and what their markers name, from its own `__main__`, or from the
+    script as a module. The class itself where nothing, or more than one, is declared as it was.
+    """
+    if container.__module__ != "__main__":
+        return container
+    name, paths = container.__qualname__, graph_of(container).by_path.keys()
+    own = [
+        declared
+        for declared in container_classes(containers.DeclarativeContainer)
+        if declared.__qualname__ == name
+        and (declared.__module__ != "__main__" or is_found_by_name(declared))
+        and graph_of(declared).by_path.keys() == paths
+    ]
+    own = [declared for declared in own if declared.__module__ == "__main__"] or own
+    return own[0] if len(own) == 1 else container
 
 
 def _sent_by_value() -> set[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import uuid
+import weakref
 from collections.abc import Generator, Hashable
 from contextlib import contextmanager
 from typing import Any, cast
@@ -10,20 +12,34 @@ from typing import Any, cast
 from prefect_lifespan.workers.channel import LOOPBACK, ChannelReach, channels
 from prefect_lifespan.workers.reach import Dumps, Runner, cloudpickled
 
+ENDS_WITH_RUNNER = True
 dumps: Dumps = cloudpickled
 
 _lock = threading.Lock()
 _SCOPE = "_prefect_lifespan_scope"
+_POOL = "_prefect_lifespan_pool"
+
+
+class PoolReach(ChannelReach):
+    """The workers of one pool, which lives as long as its runner: as long as one attempt of a flow run."""
+
+    def __init__(self, runner: Runner) -> None:
+        super().__init__(channels.at(LOOPBACK), dumps)
+        self._runner = weakref.ref(runner)  # a lifespan may see many runs come and go
+
+    def ends_with(self, runner: object) -> bool:
+        """Whether it is this one: its workers are told before that how the flow has ended."""
+        return runner is self._runner()
 
 
 def key(runner: Runner) -> Hashable:
-    """All pools of this process share its channel."""
-    return __name__
+    """One for each pool."""
+    return vars(runner).setdefault(_POOL, uuid.uuid4().hex)
 
 
-def reach(runner: Runner, opening: str) -> ChannelReach:
-    """The channel, for an opening."""
-    return ChannelReach(channels.at(LOOPBACK), opening, dumps)
+def reach(runner: Runner, opening: str) -> PoolReach:
+    """This process's channel, for an opening."""
+    return PoolReach(runner)
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Generator, Hashable
 from contextlib import contextmanager
 from typing import Any, cast
@@ -13,6 +15,7 @@ import ray.util
 from prefect_lifespan.workers.channel import LOOPBACK, ChannelReach, channels
 from prefect_lifespan.workers.reach import Dumps, Runner
 
+ENDS_WITH_RUNNER = False
 # Ray's own copy of cloudpickle knows classes of `__main__` that came by it, and takes the same from another for new.
 dumps: Dumps = cast("Any", ray.cloudpickle).dumps
 
@@ -32,10 +35,18 @@ def key(runner: Runner) -> Hashable:
 
 def reach(runner: Runner, opening: str) -> RayReach:
     """The channel, for an opening; where the cluster has other machines, at an address that they see."""
+    _leave_sigterm_to_python()
     nodes = cast("list[dict[str, Any]]", ray.nodes())
     host = LOOPBACK if sum(bool(node["Alive"]) for node in nodes) == 1 else cast("Any", ray.util).get_node_ip_address()
     # Ray ends its workers without a signal: what lives as long as the process closes with the last lifespan in it.
-    return RayReach(channels.at(host), opening, dumps, is_last_word=True)
+    return RayReach(channels.at(host), dumps, is_last_word=True)
+
+
+def _leave_sigterm_to_python() -> None:
+    """Take Ray's handler of the C level off SIGTERM: it calls Python's, and 3 s later aborts the process."""
+    handler = signal.getsignal(signal.SIGTERM)
+    if callable(handler) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
 
 
 @contextmanager

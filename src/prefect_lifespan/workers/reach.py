@@ -64,6 +64,7 @@ class Reach(Reached, Protocol):
 class RunnerModule(Protocol):
     """What a module for a kind of task runner offers."""
 
+    ENDS_WITH_RUNNER: bool  # whether its worker processes end with the runner that they were started by
     dumps: Dumps  # how what its worker processes are to understand is pickled
 
     def key(self, runner: Runner) -> Hashable:

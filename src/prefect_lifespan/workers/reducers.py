@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 import copyreg
+import functools
 from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn, TypeAlias
 
@@ -22,7 +23,7 @@ from prefect_lifespan.engine.slot import ManagedResource
 from prefect_lifespan.errors import LifespanError, UsageError
 from prefect_lifespan.graph.edges import AnyProvider, is_kind, root_of
 from prefect_lifespan.graph.reader import ContainerClass, qualified_name
-from prefect_lifespan.workers import makings
+from prefect_lifespan.workers import arrivals, makings
 from prefect_lifespan.workers.places import is_importable, place_of, provider_at
 
 Reduced: TypeAlias = tuple[Any, ...]
@@ -100,21 +101,18 @@ def _referred_to(container: ContainerClass, path: str) -> AnyProvider:
 
 
 def _arriving(provider_class: type, container: ContainerClass | None, path: str) -> AnyProvider:
-    """The provider that this process has already, where it has the class; an empty one otherwise.
-
-    cloudpickle recreates a class once in a process, and sets its attributes each time it arrives: were they other
-    providers each time, markers and open lifespans would stand on ones that the class no longer has.
-    """
-    known = None if container is None else provider_at(container, path)
-    return known if known is not None and type(known) is provider_class else makings.empty(provider_class)
+    return makings.empty(provider_class) if container is None else arrivals.arriving(provider_class, container, path)
 
 
 def _fill(provider: Any, state: tuple[Any, ...]) -> None:
     container, path, made_of, overridden, attributes = state
-    if container is None or provider_at(container, path) is not provider:
-        makings.write(provider, made_of, overridden, attributes)
-    elif is_kind(provider, providers.Self):  # made with the class, and knows the class alone
-        provider.set_alt_names(made_of["alt_names"])
+    write = functools.partial(makings.write, provider, made_of, overridden, attributes)
+    if container is None:
+        write()
+    elif is_kind(provider, providers.Self) and provider_at(container, path) is provider:
+        provider.set_alt_names(made_of["alt_names"])  # made with the class, and knows the class alone
+    else:
+        arrivals.fill(provider, container, path, write)
 
 
 def _reduce_option(option: Any) -> Reduced:

@@ -6,6 +6,7 @@ overrides go as they are.
 
 from __future__ import annotations
 
+import functools
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -17,11 +18,13 @@ from dependency_injector import providers
 from prefect_lifespan.engine import Engine
 from prefect_lifespan.engine.events import Logger
 from prefect_lifespan.errors import UsageError
+from prefect_lifespan.graph import graph_of
 from prefect_lifespan.graph.edges import SUB_CONTAINERS, AnyProvider, overriding_of
-from prefect_lifespan.graph.reader import ContainerClass, qualified_name
+from prefect_lifespan.graph.reader import ContainerClass, is_given, qualified_name
 from prefect_lifespan.layers import Layer, next_number
 from prefect_lifespan.lifetimes import Policy
 from prefect_lifespan.scope import InForce, Scope
+from prefect_lifespan.workers.places import as_declared_here
 from prefect_lifespan.workers.reach import Dumps, Link
 
 
@@ -61,16 +64,18 @@ class ScopeReference:
 class BroughtLayer(Layer):
     """An override that came from another process; what it holds is unpickled when it is first asked for."""
 
-    def __init__(self, reference: LayerReference) -> None:
+    def __init__(self, reference: LayerReference, *, delayed: bool = False) -> None:
         self.id = reference.id
         self.owner = None
         self.everywhere = False
         self.number = next_number()
         self.reference = reference
+        self._delayed = delayed
 
     @cached_property
     def _parts(self) -> tuple[ContainerClass, Mapping[str, AnyProvider]]:
-        return pickle.loads(self.reference.payload)  # noqa: S301 - made by the run that this process works for
+        container, by_path = pickle.loads(self.reference.payload)  # noqa: S301 - made by the run that this process works for
+        return (as_declared_here(container) if self._delayed else container), by_path
 
     @property
     def container(self) -> ContainerClass:
@@ -98,18 +103,32 @@ class Parts:
         }
         return cls(engine.container_class, engine.options.defaults, overrides)
 
+    @property
+    def by_key(self) -> Mapping[int, AnyProvider]:
+        """The overrides by the identity of what they override in this process."""
+        for path in self.overrides.keys() - graph_of(self.container).by_path.keys():
+            first, *inner = path.split(".")
+            # What a `DependenciesContainer` lacks was added in the other process when the whole of it was overridden.
+            functools.reduce(getattr, inner, self.container.providers[first])
+        keys = graph_of(self.container).by_path
+        return {keys[path]: provider for path, provider in self.overrides.items()}
+
     @staticmethod
-    def loaded(payload: bytes) -> Parts:
-        """The parts from bytes."""
-        return pickle.loads(payload)  # noqa: S301 - made by the run that this process works for
+    def loaded(payload: bytes, *, delayed: bool) -> Parts:
+        """The parts from bytes; a task that was delayed is this process's own, and did not come with them."""
+        parts: Parts = pickle.loads(payload)  # noqa: S301 - made by the run that this process works for
+        return replace(parts, container=as_declared_here(parts.container)) if delayed else parts
 
 
 def _overriding(engine: Engine, key: int) -> AnyProvider | None:
     """What overrides a provider for an opening, or on its class: a class that goes by its import path goes without."""
     declared = engine.graph.nodes[key].provider
-    if key in engine.overrides or isinstance(declared, (*SUB_CONTAINERS, providers.Dependency)):
-        return engine.overrides.get(key)  # sub-containers and what they are given are overridden by declaring them
-    return overriding_of(declared)
+    if key in engine.overrides or isinstance(declared, SUB_CONTAINERS):
+        return engine.overrides.get(key)  # sub-containers are overridden provider by provider
+    overriding = overriding_of(declared)
+    if overriding is None or not isinstance(declared, providers.Dependency):
+        return overriding
+    return None if is_given(engine.container_class, overriding) else overriding
 
 
 def lifespan_reference(lifespan: InForce, link: Link | None, dumps: Dumps) -> LifespanReference:

@@ -14,6 +14,7 @@ from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.lifespans.prefect_run import flow_logger
 from prefect_lifespan.workers.reach import Dumps, Runner, cloudpickled
 
+ENDS_WITH_RUNNER = False
 dumps: Dumps = cloudpickled
 
 

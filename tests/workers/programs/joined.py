@@ -13,11 +13,20 @@ from prefect_lifespan import Provide, inject, lifespan
 
 
 def open_marked(marks: str) -> Iterator[int]:
+    pid = os.getpid()
+    mark(marks, f"open {pid}")
+    try:
+        yield pid
+    except BaseException as error:
+        mark(marks, f"fail {pid} {type(error).__name__}")
+        raise
+    finally:
+        mark(marks, f"close {pid}")
+
+
+def mark(marks: str, line: str) -> None:
     with Path(marks).open("a") as file:
-        file.write(f"open {os.getpid()}\n")
-    yield os.getpid()
-    with Path(marks).open("a") as file:
-        file.write(f"close {os.getpid()}\n")
+        file.write(f"{line}\n")
 
 
 class Joined(containers.DeclarativeContainer):
@@ -35,3 +44,10 @@ def use(marked: int = Provide[Joined.marked]) -> int:
 @lifespan(Joined, eager=False)
 def joins() -> int:
     return use.submit().result()
+
+
+@flow
+@lifespan(Joined, eager=False)
+def joins_and_fails() -> None:
+    use.submit().wait()
+    raise ZeroDivisionError

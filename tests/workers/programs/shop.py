@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from dependency_injector import containers, providers
@@ -48,3 +51,38 @@ def in_a_function() -> Any:
         whole = providers.Factory(dict, ledger=inner.ledger)
 
     return Outer
+
+
+_barrier = threading.Barrier(2)
+
+
+def _meet() -> int:
+    return _barrier.wait(60)
+
+
+class Meeting:
+    """Arrives when it does in two threads."""
+
+    def __reduce__(self) -> Any:
+        return _meet, ()
+
+
+def with_a_meeting() -> Any:
+    """A container of which two threads have unpickled a half, before any of them has the whole."""
+
+    class Met(containers.DeclarativeContainer):
+        db = providers.Resource(open_db, "sqlite://")
+        ledger = providers.Factory(dict, db=db)
+        fake = providers.Factory(str, "real")
+        inner = providers.Container(Gateways, db=db)
+        met = providers.Object(Meeting())
+        whole = providers.Factory(dict, ledger=ledger, stripe=inner.stripe)
+
+    Met.fake.override(providers.Object("fake"))
+    return Met
+
+
+def at_once(data: bytes) -> list[Any]:
+    """What two threads unpickle at the same time."""
+    with ThreadPoolExecutor(2) as threads:
+        return list(threads.map(pickle.loads, (data, data)))
