@@ -1,6 +1,7 @@
 """An asynchronous opening that is cancelled and does not end by it: it is waited for, bounded, and what opens closes."""
 
 import asyncio
+import inspect
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import suppress
@@ -9,7 +10,6 @@ from typing import Any
 import pytest
 from dependency_injector import providers
 
-from prefect_lifespan.engine import State
 from prefect_lifespan.errors import LifespanClosedError
 from tests.engine.support import Journal, aopen_all, apoll, async_engine_of, declare, run, turns
 
@@ -230,6 +230,9 @@ def test_a_task_group_that_opened_although_cancelled_ends_with_its_child() -> No
         opening.cancel()
         with pytest.raises(asyncio.CancelledError):
             await opening
+        (slot,) = engine.eager()
+        assert slot.host is not None
+        assert slot.host.task.cancelling() == 0
         may_fail.set()
         await apoll(lambda: seen, "the group ends")
         assert isinstance(seen[0], ExceptionGroup)
@@ -272,10 +275,12 @@ def test_a_coroutine_that_a_lane_returns_after_the_caller_was_cancelled_is_let_g
 
         async def never_awaited() -> None: ...
 
+        coroutine = never_awaited()
+
         def made() -> Any:
             called.set()
             may_open.wait()
-            return never_awaited()
+            return coroutine
 
         engine = async_engine_of(declare(a=providers.Resource(made)), max_workers=2)
         opening = asyncio.create_task(aopen_all(engine))
@@ -286,6 +291,6 @@ def test_a_coroutine_that_a_lane_returns_after_the_caller_was_cancelled_is_let_g
         with pytest.raises(asyncio.CancelledError):
             await opening
         (await engine.aclose()).settle()
-        assert engine.slots[next(iter(engine.slots))].state is State.PENDING
+        assert inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED
 
     run(main)

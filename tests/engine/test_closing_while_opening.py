@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from dependency_injector import providers
 
-from prefect_lifespan.engine import Engine
+from prefect_lifespan.engine import Engine, State
 from prefect_lifespan.errors import LifespanClosedError
 from tests.engine.support import (
     PATIENCE_SECONDS,
     Journal,
+    aopen_all,
     apoll,
     async_engine_of,
     declare,
@@ -21,6 +22,7 @@ from tests.engine.support import (
     in_threads,
     poll,
     run,
+    turns,
 )
 
 pytestmark = pytest.mark.timeout(30, method="thread")
@@ -165,3 +167,48 @@ def test_no_attempt_follows_when_the_lifespan_has_ended() -> None:
     user.join(PATIENCE_SECONDS)
     assert [type(result) for result in results] == [OSError]
     assert calls == [1]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["lane", "async"])
+def test_a_late_opening_that_is_cancelled_as_it_closes_closes_to_the_end(
+    asynchronous: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a lane nobody gave up its claim, and everybody else waited for it; an asynchronous closer was interrupted."""
+    journal = Journal()
+
+    async def main() -> None:
+        closing, may_close = threading.Event(), threading.Event()
+
+        def blocking() -> Generator[None]:
+            yield
+            closing.set()
+            may_close.wait()
+            journal.append("closed")
+
+        async def hosted() -> AsyncGenerator[None]:
+            yield
+            closing.set()
+            await apoll(may_close.is_set, "it may close")
+            journal.append("closed")
+
+        engine = async_engine_of(declare(a=providers.Resource(hosted if asynchronous else blocking)), max_workers=2)
+        (slot,) = engine.eager()
+        opened = slot.opened
+
+        def opened_late(entered: Any) -> bool:
+            engine.ledger.end()
+            return opened(entered)
+
+        monkeypatch.setattr(slot, "opened", opened_late)
+        opening = asyncio.create_task(aopen_all(engine))
+        await apoll(closing.is_set, "it closes")
+        opening.cancel()
+        await turns()
+        assert not opening.done()
+        may_close.set()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        assert (slot.state, journal) == (State.CLOSED, ["closed"])
+        (await engine.aclose()).settle()
+
+    run(main)

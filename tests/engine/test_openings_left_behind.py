@@ -64,6 +64,25 @@ def test_one_that_needs_longer_than_closing_may_take_is_left_behind_and_closes_w
     ]
 
 
+def test_one_that_ends_at_the_second_cancellation_is_not_left_behind() -> None:
+    events: list[Any] = []
+    journal = Journal()
+
+    async def main() -> None:
+        container = declare(a=journal.stubborn("a", waits=2))
+        engine = async_engine_of(container, close_timeout_seconds=SHORT, events=events)
+        opening = asyncio.create_task(aopen_all(engine))
+        await apoll(lambda: journal, "it has begun")
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        (await engine.aclose()).settle()
+
+    run(main)
+    assert [event.kind for event in events] == ["opened", "closed"]
+    assert journal == ["trying a", "ignored a", "ignored a", "+a", "-a"]
+
+
 def test_what_was_left_behind_is_no_obstacle_to_the_next_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host, "GRACE_SECONDS", SHORT)
     journal = Journal()

@@ -104,9 +104,11 @@ def open_claimed(slot: Slot, where: str, *, in_callers_context: bool = False) ->
         slot.failed(error)
         raise
     if not slot.opened(entered):
-        closing = run_in_place(slot, partial(entered.close, None))
-        wait([closing])
-        slot.came_late()
+        try:
+            closing = run_in_place(slot, partial(entered.close, None))
+            wait([closing])
+        finally:
+            slot.came_late()
         raise slot.closed_error() from closing.exception()
     slot.event("opened", attempts.seconds)
 

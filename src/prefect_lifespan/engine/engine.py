@@ -328,6 +328,7 @@ class Engine:
 
     def _end(self) -> None:
         """Nothing is open any more: its singletons are not given again, and what it stands on forgets it."""
+        process_engines.release(self.process_keys, self)
         others: Instances = {}
         if self.parent is not None:
             self.parent.dependents.closed(self)
@@ -355,7 +356,7 @@ class Engine:
             if node.lifetime is not Lifetime.PROCESS or node.is_async or node.foreign or node.key in reached:
                 continue
             owner = owner_of(node.provider) or self.container_class
-            engine = process_engines.get(owner, partial(Engine._for_process, owner, self.options))
+            engine = process_engines.get(owner, partial(Engine._for_process, owner, self.options), self)
             shared[node.key] = engine.instances[node.key]
             self.slots[node.key] = engine.slots[node.key]
             self.process_keys.add(owner)

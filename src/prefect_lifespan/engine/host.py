@@ -27,6 +27,7 @@ class Host:
         self._attempts = Attempts(slot)
         self._closing = asyncio.Event()
         self._outcome: Outcome = None
+        self._came_late = False  # it closes already
         self._cancellations = 0  # of the opening, which the resource need not follow
         self._timers: list[asyncio.TimerHandle] = []
         loop = asyncio.get_running_loop()
@@ -42,7 +43,8 @@ class Host:
         An initialiser that comes to its end all the same has opened its resource, which closes in its turn. One that
         does not is cancelled again at the limit for closing, and left behind after its grace.
         """
-        self._cancel()
+        if not self._came_late:
+            self._cancel()
         limit = self.slot.policy.close_timeout_seconds
         if limit is not None:
             loop = self.task.get_loop()
@@ -121,11 +123,13 @@ class Host:
             await entered.aclose(None)
             return
         if not slot.opened(entered):
+            self._came_late = True
             try:
                 await entered.aclose(None)
             finally:
-                slot.came_late()
-                self._settle()
+                if not self.settled.done():
+                    slot.came_late()
+                    self._settle()
             return
         self._settle()
         for _ in range(self._cancellations):  # they are over: a task group in the resource counts what is pending

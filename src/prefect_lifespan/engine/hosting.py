@@ -141,9 +141,11 @@ class _Opening:
         if slot.opened(entered):
             slot.event("opened", attempts.seconds)
         else:
-            closing = run_in_place(slot, partial(entered.close, None))
-            await asyncio.wait([asyncio.wrap_future(closing)])
+            closing = asyncio.wrap_future(run_in_place(slot, partial(entered.close, None)))
+            interruption = await uninterrupted(asyncio.wait([closing]), lambda _: closing.exception())
             slot.came_late()
+            if interruption is not None:
+                raise interruption
 
 
 async def uninterrupted(

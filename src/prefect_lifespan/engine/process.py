@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
+from weakref import WeakSet
 
 if TYPE_CHECKING:
     from prefect_lifespan.engine.engine import Engine
@@ -24,6 +25,8 @@ E = TypeVar("E", bound="Engine")
 class _Entry(Generic[E]):
     engine: E
     users: int = 0
+    # The engines whose containers share it and that have not closed: a lifespan is a user only when its engine is made.
+    holders: WeakSet[Engine] = field(default_factory=WeakSet["Engine"])
     to_close: bool = False
 
 
@@ -35,14 +38,21 @@ class ProcessEngines(Generic[E]):
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _pid: int = 0
 
-    def get(self, key: Hashable, make: Callable[[], E]) -> E:
-        """The engine for `key`; the first to ask makes it."""
+    def get(self, key: Hashable, make: Callable[[], E], holder: Engine) -> E:
+        """The engine for `key`, which stays open until `holder` has closed; the first to ask makes it."""
         with self._lock:
             self._begin_in_this_process()
             entry = self._entries.get(key)
             if entry is None:
                 entry = self._entries[key] = _Entry(make())
+            entry.holders.add(holder)
             return entry.engine
+
+    def release(self, keys: set[Hashable], holder: Engine) -> None:
+        """`holder` has closed."""
+        with self._lock:
+            for key in keys & self._entries.keys():
+                self._entries[key].holders.discard(holder)
 
     def enter(self, keys: set[Hashable]) -> None:
         """A lifespan begins to use the engines of `keys`."""
@@ -61,7 +71,7 @@ class ProcessEngines(Generic[E]):
                 entry = self._entries[key]
                 entry.users -= 1
                 entry.to_close = entry.to_close or closing
-                if entry.to_close and entry.users <= 0:
+                if entry.to_close and entry.users <= 0 and not entry.holders:
                     ended.append(self._entries.pop(key).engine)
             return ended
 
