@@ -97,8 +97,16 @@ def lifespan_container(request: pytest.FixtureRequest) -> Iterator[LifespanConta
     It takes the arguments of `prefect_lifespan.lifespan`, and closes with the outcome of the test.
     """
     from prefect_lifespan import AsyncResourceError, lifespan  # noqa: PLC0415
+    from prefect_lifespan.scope import current_scope  # noqa: PLC0415
 
-    stack = ExitStack()
+    item, stack = request.node, ExitStack()
+    test = item.obj
+
+    # On an event loop that outlives the test, so does its context, and what it has opened is closed in another one.
+    @functools.wraps(test)
+    async def in_a_scope_of_its_own(*args: Any, **kwargs: Any) -> None:
+        with current_scope().in_force():
+            await test(*args, **kwargs)
 
     def open_container(container: ContainerClass, **arguments: Any) -> containers.DynamicContainer:
         try:
@@ -107,8 +115,11 @@ def lifespan_container(request: pytest.FixtureRequest) -> Iterator[LifespanConta
             error.add_note("In an `async def` test: container = await async_lifespan_container(...)")
             raise
 
+    if inspect.iscoroutinefunction(test):
+        item.obj = in_a_scope_of_its_own
     yield open_container
-    outcome: BaseException | None = request.node.stash.get(OUTCOME, None)
+    item.obj = test
+    outcome: BaseException | None = item.stash.get(OUTCOME, None)
     stack.__exit__(None if outcome is None else type(outcome), outcome, outcome and outcome.__traceback__)
 
 

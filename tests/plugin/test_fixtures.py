@@ -176,6 +176,42 @@ def test_a_container_is_open_without_a_flow_and_closes_with_the_outcome_of_the_t
     run_pytest().assert_outcomes(passed=6, failed=1, errors=1)
 
 
+@pytest.mark.parametrize("mark", ["anyio", "asyncio(loop_scope='module')"])
+def test_a_container_of_an_asynchronous_test_is_not_in_force_in_the_next_one_on_its_loop(
+    pytester: pytest.Pytester, run_pytest: Run, mark: str
+):
+    pytester.makepyfile(
+        f"""
+        import pytest
+        from app import App, value
+        from prefect_lifespan import LifespanError, current_container, lifespan
+
+        pytestmark = pytest.mark.{mark}
+
+        @pytest.fixture(scope="module")
+        def anyio_backend(): return "asyncio"
+
+        if {mark!r} == "anyio":
+            @pytest.fixture(scope="module", autouse=True)
+            async def on_one_loop(): yield
+
+        async def test_one(lifespan_container):
+            assert lifespan_container(App, overrides={{"value": "given"}}).value() == "given"
+            assert value() == "given"
+
+        async def test_two():
+            with pytest.raises(LifespanError, match="No lifespan of App is open here"):
+                current_container(App)
+            assert value() == "real"
+
+        async def test_three():
+            with lifespan(App) as container:
+                assert container.db() == "db"
+        """
+    )
+    run_pytest().assert_outcomes(passed=3)
+
+
 def test_a_resource_that_does_not_close_fails_the_test_that_had_passed(pytester: pytest.Pytester, run_pytest: Run):
     pytester.makepyfile(
         """
