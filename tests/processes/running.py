@@ -9,12 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
+import psutil
 import psycopg
 from prefect.client.orchestration import SyncPrefectClient
 from sqlalchemy import URL
@@ -135,10 +136,14 @@ class Program:
         return self.exit_code
 
     def kill(self) -> None:
-        """End it whatever it does; nothing where it has ended."""
+        """End it, and what it has started, whatever they do; nothing where it has ended."""
         if not self._ended():
+            started = psutil.Process(self.pid).children(recursive=True)
             os.kill(self.pid, signal.SIGKILL)
             self.ends()
+            for process in started:  # the runs of a runner or a worker, which would go on without it
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
 
     def _ended(self) -> bool:
         if self.exit_code is None:
