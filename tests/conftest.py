@@ -25,6 +25,7 @@ os.environ["PREFECT_HOME"] = _HOME
 os.environ["PREFECT_LOCAL_STORAGE_PATH"] = str(Path(_HOME) / "storage")
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 os.environ["DO_NOT_TRACK"] = "1"  # nothing is reported to anybody
+os.environ["PREFECT_CLIENT_MAX_RETRIES"] = "10"  # an API that is busy says 503 on a loaded machine
 os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "120"
 for name in ("PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_PROFILE"):
     os.environ.pop(name, None)
@@ -74,8 +75,12 @@ def library() -> None:
 
 
 @pytest.fixture
-def run_pytest(library: None, pytester: pytest.Pytester) -> Callable[..., pytest.RunResult]:
+def run_pytest(
+    library: None, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., pytest.RunResult]:
     """Run pytest in this process, in a context of its own: what the inner tests leave in force is not in force here."""
+    for variable in ("CI", "BUILD_NUMBER"):  # there pytest tells everything in its summary, once more
+        monkeypatch.delenv(variable, raising=False)
     return lambda *args: contextvars.copy_context().run(pytester.runpytest_inprocess, *args)
 
 

@@ -82,6 +82,27 @@ def met(marks: str, count: int) -> list[int]:
         time.sleep(0.02)
 
 
+def on_ray_of_its_own(marks: str) -> int:
+    """Start Ray by a runner, leave it again, and see what is known of it meanwhile; the process of a worker."""
+    import ray
+    from prefect_ray import RayTaskRunner
+
+    runner: Any = RayTaskRunner(init_kwargs={"num_cpus": 1, "include_dashboard": False, "log_to_driver": False})
+    with runner:
+        assert runner._owns_ray
+        (node,) = ray.nodes()
+        assert node["Alive"]
+        remote: Any = ray.remote(registers)
+        pid: int = ray.get(remote.remote(marks))
+        other: Any = RayTaskRunner()
+        with other:
+            assert not other._owns_ray
+        assert ray.is_initialized()
+    assert not ray.is_initialized()
+    atexit.unregister(ray.shutdown)  # which fails once more at the end of a child of multiprocessing
+    return pid
+
+
 UNPICKLED: list[int] = []
 
 

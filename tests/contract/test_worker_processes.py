@@ -51,8 +51,12 @@ def test_sigterm_ends_a_child_process_without_any_hook_unless_it_is_handled(tmp_
     assert ended("spawn", marks, "terminated") == ([], -signal.SIGTERM)
 
 
-def test_a_child_process_is_started_with_the_default_handler_of_sigterm_and_knows_its_parent(tmp_path: Path) -> None:
+def test_a_child_process_is_started_with_the_default_handler_of_sigterm_and_knows_its_parent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """How `exits` tells a worker process, whose SIGTERM is nobody else's."""
+    for variable in ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"):  # with which coverage handles it
+        monkeypatch.delenv(variable, raising=False)
     with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         assert pool.submit(exiting.handles).result(PATIENCE_SECONDS) == (True, os.getpid())
     assert multiprocessing.parent_process() is None
@@ -145,19 +149,9 @@ def test_ray_ends_its_workers_without_any_hook_and_a_runner_knows_whether_it_has
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
-    ray: Any = pytest.importorskip("ray")
-    from prefect_ray import RayTaskRunner
-
+    pytest.importorskip("prefect_ray")
     marks = tmp_path / "marks"
-    runner: Any = RayTaskRunner(init_kwargs={"num_cpus": 1, "include_dashboard": False, "log_to_driver": False})
-    with runner:
-        assert runner._owns_ray
-        (node,) = ray.nodes()
-        assert node["Alive"]
-        pid = ray.get(ray.remote(exiting.registers).remote(str(marks)))
-        with RayTaskRunner() as other:
-            assert not other._owns_ray
-        assert ray.is_initialized()
-    assert not ray.is_initialized()
+    with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        pid = pool.submit(exiting.on_ray_of_its_own, str(marks)).result(PATIENCE_SECONDS)
     exiting.wait_for_end(pid)
     assert not marks.exists()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from flows.patterns import (
@@ -17,7 +19,9 @@ pytestmark = pytest.mark.usefixtures("settings")
 
 
 def test_setup_and_cleanup_counts_through_the_api_and_writes_down_in_one_transaction() -> None:
-    assert "1 running" in setup_and_cleanup.demo(), "the run that counts is running itself"
+    running = re.search(r"(\d+) running", setup_and_cleanup.demo())
+    assert running is not None
+    assert int(running[1]) >= 1, "the run that counts is running itself; other tests may have left some of theirs"
 
 
 def test_commit_or_rollback_leaves_no_half_transfer() -> None:

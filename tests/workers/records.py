@@ -36,8 +36,11 @@ class Runners:
             from prefect_ray import RayTaskRunner
 
             return RayTaskRunner()
+        from distributed import client
         from prefect_dask.task_runners import DaskTaskRunner
 
+        # A worker in this process that submits makes its client the default one here, which Prefect prefers to an address.
+        client._global_clients.clear()
         return DaskTaskRunner(address=self.fixture(kind.replace(" ", "_")))
 
 
