@@ -38,9 +38,8 @@ class DaskLink:
 
     def join(self, opening: str) -> Joined | None:
         """Whether this is such a worker."""
-        try:
-            worker = get_worker()
-        except ValueError:
+        worker = _worker_here()
+        if worker is None:
             return None
         is_lost = None if self.client is None else partial(_is_gone, worker, self.client)
         return Joined(lambda _: None, is_lost)  # it is the answer to the call that closes
@@ -145,19 +144,18 @@ def key(runner: Runner) -> Hashable:
 def reach(runner: Runner, opening: str) -> DaskReach:
     """A client for an opening: the runner's, or where the cluster outlives the runner, one that does so, too."""
     client, address = cast("Any", runner).client, cast("Any", runner).address
-    if address is None or _is_worker():
+    if address is None or _worker_here() is not None:  # in a worker its one client is as good as any
         return DaskReach(client, opening, owned=False)
     own = Client(address, security=client.security, set_as_default=False, timeout=_PATIENCE)
     return DaskReach(own, opening, owned=True)
 
 
-def _is_worker() -> bool:
-    """Whether this is a task in a worker, whose one client is as good as any."""
+def _worker_here() -> Any:
+    """The worker whose task this is; None anywhere else."""
     try:
-        get_worker()
+        return get_worker()
     except ValueError:
-        return False
-    return True
+        return None
 
 
 @contextmanager
