@@ -1,0 +1,91 @@
+"""What an error says, fit for a log: on one line, of bounded length, and without secrets.
+
+Masked are the password of an address (`://user:password@`), what is given to a name that sounds secret
+(`password=...`, `"token": ...`, `Bearer ...`), and the value of every secret that the error's own frames hold: pydantic's
+`SecretStr` and its kin, alone or in settings, and local variables whose names sound secret.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from types import FrameType
+from typing import Any, cast
+
+MASK = "***"
+LONGEST = 500  # characters of an error's text that a log line holds
+
+_FRAMES, _DEPTH, _ITEMS = 50, 4, 100  # how far secrets are looked for: an error must not cost more than what failed
+_SHORTEST = 4  # characters of a secret that is masked wherever it stands: shorter ones are parts of ordinary words
+
+_WORDS = r"pass(?:word|wd|phrase)?|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credentials?"
+_NAME = re.compile(rf"(?i)(?:^|_)(?:{_WORDS})(?:_|$)")
+_ADDRESS = re.compile(r"(://[^\s:/@]*:)\S+(@)")
+_BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{4,}")
+_GIVEN = re.compile(
+    rf"""(?ix) ( \b [\w-]* (?: {_WORDS} ) (?: [_-]\w+ )? ['"]? \s* [=:] \s* )
+         ( (['"]) .*? \3 | [^\s,;&)'"\]}}]+ )"""
+)
+
+
+def masked(text: str, secrets: Iterable[str] = ()) -> str:
+    """The text, with what looks like a secret, and each of `secrets`, masked."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, MASK)
+    text = _ADDRESS.sub(rf"\1{MASK}\2", text)
+    text = _BEARER.sub(rf"\1 {MASK}", text)
+    return _GIVEN.sub(rf"\1{MASK}", text)
+
+
+def text_of(error: BaseException) -> str:
+    """What an error says, masked, on one line; nothing where it says nothing or cannot say it."""
+    try:
+        text = masked(" ".join(str(error).split()), secrets_of(error))
+    except Exception:  # a text that cannot be made, whatever the user's class does for it
+        return ""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
+def told(error: BaseException) -> str:
+    """The error as a log line tells it: its type, and what it says."""
+    kind, text = type(error).__qualname__, text_of(error)
+    return f"{kind}: {text}" if text else kind
+
+
+def secrets_of(error: BaseException) -> set[str]:
+    """The secrets that the frames of an error's traceback hold, by type or by name."""
+    found: set[str] = set()
+    traceback, frames = error.__traceback__, 0
+    while traceback is not None and frames < _FRAMES:
+        found.update(_in_frame(traceback.tb_frame))
+        traceback, frames = traceback.tb_next, frames + 1
+    return {secret for secret in found if len(secret) >= _SHORTEST}
+
+
+def _in_frame(frame: FrameType) -> Iterator[str]:
+    for name, value in list(frame.f_locals.items())[:_ITEMS]:
+        yield from _in_named(name, value, _DEPTH)
+
+
+def _in_named(name: object, value: object, depth: int) -> Iterator[str]:
+    if isinstance(value, str):
+        if isinstance(name, str) and _NAME.search(name):
+            yield value
+        return
+    yield from _in_value(value, depth)
+
+
+def _in_value(value: object, depth: int) -> Iterator[str]:
+    # Asked of the class: a value may answer to any attribute, or raise for one.
+    reveal = getattr(type(value), "get_secret_value", None)
+    if reveal is not None:
+        secret: object = reveal(value)
+        yield secret.decode(errors="replace") if isinstance(secret, bytes) else str(secret)
+    elif depth:
+        held = cast("object", value if isinstance(value, (dict, list, tuple)) else getattr(value, "__dict__", None))
+        if isinstance(held, Mapping):
+            for name, item in list(cast("Mapping[Any, Any]", held).items())[:_ITEMS]:
+                yield from _in_named(name, item, depth - 1)
+        elif isinstance(held, (list, tuple)):
+            for item in cast("list[Any]", held)[:_ITEMS]:
+                yield from _in_value(item, depth - 1)
