@@ -156,4 +156,6 @@ def policy_of(initialiser: object) -> Policy:
     while isinstance(initialiser, functools.partial):
         initialiser = cast("functools.partial[object]", initialiser).func
     # A class inherits the policy of its base; contextlib's wrappers carry it in the __dict__ that functools copies.
-    return getattr(initialiser, _POLICY, None) or Policy()
+    policy = None if providers.is_provider(initialiser) else getattr(initialiser, _POLICY, None)
+    # A `.provided` chain and a mock answer to every name.
+    return policy if isinstance(policy, Policy) else Policy()

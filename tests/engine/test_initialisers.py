@@ -108,6 +108,11 @@ def plain(name: str) -> str:
     return name
 
 
+class Session:
+    generator = staticmethod(generator)
+    async_generator = staticmethod(async_generator)
+
+
 BLOCKING = {
     "generator function": generator,
     "contextmanager": manager,
@@ -116,6 +121,10 @@ BLOCKING = {
     "function that returns a context manager": lambda name: Manager(name),
     "partial of a generator function": functools.partial(generator),
     "callable object with a generator": CallableObject(),
+    "provided chain": providers.Singleton(Session).provided.generator.call(),
+    "provided chain of an object": providers.Object({"open": generator}).provided["open"].call(),
+    "factory": providers.Factory(Manager),
+    "callable provider": providers.Callable(generator),
 }
 ASYNCHRONOUS = {
     "async generator function": async_generator,
@@ -126,6 +135,8 @@ ASYNCHRONOUS = {
     "coroutine function that returns one": coroutine_of_manager,
     "partial of an async generator function": functools.partial(async_generator),
     "callable object with an async generator": AsyncCallableObject(),
+    "provided chain to an async one": providers.Singleton(Session).provided.async_generator.call(),
+    "callable provider of an async one": providers.Callable(async_generator),
 }
 ONLY_VALUES: dict[str, Any] = {"plain function": plain, "coroutine function": coroutine}
 

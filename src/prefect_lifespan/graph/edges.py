@@ -77,6 +77,8 @@ def initialiser_is_async(initialiser: object) -> bool:
     """Whether an initialiser certainly opens asynchronously; one that may go either way is found out when it runs."""
     while isinstance(initialiser, functools.partial):
         initialiser = initialiser.func
+    if providers.is_provider(initialiser):
+        return False  # a `.provided` chain answers to every name, `__wrapped__` and `__aenter__` included
     inner: Any = getattr(initialiser, "__wrapped__", initialiser)  # contextlib wraps generator functions
     if is_kind(inner, type):
         return hasattr(inner, "__aenter__") and not hasattr(inner, "__enter__")
