@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import pytest
 from dependency_injector import containers, providers
 from prefect import flow, get_run_logger, task
-from prefect.cache_policies import INPUTS, TASK_SOURCE
+from prefect.cache_policies import INPUTS
 from prefect.context import TaskRunContext
 from pydantic import BaseModel
 
@@ -133,34 +133,6 @@ def test_the_injected_parameter_is_in_no_tasks_inputs_and_no_cache_key():
     history()
     assert inputs == [{"row"}] * len(inputs)
     assert len(set(keys)) == 2, "by the row alone, in whatever run"
-
-
-def test_two_injected_tasks_share_neither_task_key_nor_source():
-    def made(source: str) -> Any:
-        namespace: dict[str, Any] = {"task": task, "inject": inject, "Provide": Provide, "App": App, "__name__": "cell"}
-        exec(compile(source, "<a session without source text>", "exec"), namespace)  # noqa: S102
-        return namespace["store"]
-
-    text = "@task\n@inject\ndef store(row, db=Provide[App.db]):\n    return {}\n"
-    one, other = made(text.format("row + 1")), made(text.format("len(str(row))"))
-    assert one.task_key != other.task_key
-
-    class Context:
-        def __init__(self, of: Any) -> None:
-            self.task = of
-
-    keys = {TASK_SOURCE.compute_key(Context(which), {}, {}) for which in (one, other)}  # pyright: ignore[reportArgumentType]
-    assert len(keys) == 2
-
-
-def test_an_injected_task_has_the_same_task_key_in_a_script_and_in_the_module_that_a_worker_imports():
-    source = "@task\n@inject\ndef store(row, db=Provide[App.db]):\n    return row\n"
-    keys: set[str] = set()
-    for module in ("__main__", "script"):
-        namespace: dict[str, Any] = {"task": task, "inject": inject, "Provide": Provide, "App": App, "__name__": module}
-        exec(compile(source, "script.py", "exec"), namespace)  # noqa: S102
-        keys.add(namespace["store"].task_key)
-    assert len(keys) == 1
 
 
 @pytest.mark.usefixtures("prefect_api")

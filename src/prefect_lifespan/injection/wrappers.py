@@ -84,13 +84,22 @@ def wrap(function: Function, plan: Plan) -> Function:
 
 
 def dress(wrapper: Function, function: Function, injected: Container[str]) -> Function:
-    """Give a wrapper the function's name, documentation, place and visible signature."""
+    """Give a wrapper the function's name, documentation, place, visible signature, and identity as a task."""
     functools.update_wrapper(wrapper, function)
     dressed = cast("Any", wrapper)
+    # Prefect makes task keys and input hashes of this function, where `__wrapped__` says the same
+    # (tests/contract/test_prefect_task_identity.py): no instruction of ours is in what caches and task workers go by.
+    dressed.__wrapped__ = dressed.__prefect_task_source__ = _undressed(function)
     dressed.__signature__ = without(function, injected)
     dressed.__annotations__ = {name: a for name, a in function.__annotations__.items() if name not in injected}
     dressed.__code__ = distinct_code(dressed.__code__, function)
     return wrapper
+
+
+def _undressed(function: Function) -> Function:
+    """The function itself, under wrappers of ours alone: another decorator's is a function of its own."""
+    source = getattr(function, "__prefect_task_source__", None)
+    return source if source is not None and source is getattr(function, "__wrapped__", None) else function
 
 
 # The bodies of wrappers name nothing but their closure: Prefect pickles them by value, with the globals they name.
