@@ -38,6 +38,7 @@ from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.engine.opening import annotate
 from prefect_lifespan.engine.process import ProcessEngines
 from prefect_lifespan.engine.resolving import Resolver
+from prefect_lifespan.engine.settings_first import SettingsFirst
 from prefect_lifespan.engine.signals import held_signals
 from prefect_lifespan.engine.slot import Ledger, ManagedResource, Slot, State
 from prefect_lifespan.errors import AsyncResourceError, InvalidContainerError, LifespanError
@@ -97,6 +98,7 @@ class Engine:
         self._calls = ContainerCalls(self)
         self._tasks: set[asyncio.Task[None]] = set()
         self._resolver = Resolver(self)
+        self.settings = SettingsFirst(self)
         self._lock = threading.Lock()
         # Held while something is made for the first time: one lock for all who share it.
         self.making = threading.RLock() if parent is None else parent.making
@@ -244,6 +246,7 @@ class Engine:
         asynchronous = [slot.path for slot in slots if slot.node.is_async and slot.state is State.PENDING]
         if asynchronous and not self.ledger.ended:
             raise AsyncResourceError(asynchronous, where)
+        self.settings.make(slots)
         try:
             # Not at first use in the thread of an event loop, which may be what another one of these openings waits for.
             if self.ledger.max_workers > 1 and (in_callers_context or running_loop() is None):
@@ -261,6 +264,7 @@ class Engine:
         lifespan (`in_callers_context`).
         """
         self._refuse_task_resources(slots)
+        await self.settings.amake(slots)
         inherited = [slot for slot in slots if slot.ledger is not self.ledger and slot.state is not State.OPEN]
         if inherited and self.parent is not None:
             await self.parent.aopen(inherited, where)

@@ -86,6 +86,13 @@ def initialiser_is_async(initialiser: object) -> bool:
     return any(inspect.iscoroutinefunction(f) or inspect.isasyncgenfunction(f) for f in candidates)
 
 
+def makes_settings(provider: Any) -> bool:
+    """Whether a provider makes an object of pydantic-settings once, told without loading that."""
+    made = provider.provides if is_kind(provider, providers.BaseSingleton) else None
+    bases: tuple[type, ...] = getattr(made, "__mro__", ())
+    return any(b.__name__ == "BaseSettings" and b.__module__.startswith("pydantic_settings.") for b in bases)
+
+
 def _nothing(_: Any) -> Iterator[Need]:
     """A `Self` can reach the whole container and asks for none of it; an object is given as it is, even a provider."""
     return iter(())

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from dependency_injector import providers
 
-from prefect_lifespan.graph.edges import initialiser_is_async
+from prefect_lifespan.graph.edges import initialiser_is_async, makes_settings
 from prefect_lifespan.lifetimes import Lifetime
 
 
@@ -78,6 +78,17 @@ class Graph:
             for node in self.nodes.values()
             if node.declared and node.key not in needed and not self._is_another_name(node)
         )
+
+    @cached_property
+    def settings(self) -> tuple[Node, ...]:
+        """The singletons of settings that no resource has to be open for."""
+        found = [node for node in self.nodes.values() if not node.overridden and makes_settings(node.provider)]
+        return tuple(node for node in found if not self.needed([node.key]))
+
+    def settings_of(self, start: Iterable[int] | None) -> tuple[Node, ...]:
+        """The settings that `start` reaches, or with None, those that anything in force can reach."""
+        seen = self.reachable(self._roots if start is None else start)
+        return tuple(node for node in self.settings if node.key in seen)
 
     def _is_another_name(self, node: Node) -> bool:
         if isinstance(node.provider, providers.Dependency):

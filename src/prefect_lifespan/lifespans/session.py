@@ -179,6 +179,8 @@ class Session:
         """Open what is wanted at once; what was open is closed again when that fails."""
         engine = self.engine
         try:
+            if self._settings.eager is True:
+                engine.settings.make()
             engine.open(self._wanted(engine), engine.ledger.name, in_callers_context=not self._joined)
         except BaseException as error:
             if not self._joined:
@@ -191,6 +193,8 @@ class Session:
         """The same on the running event loop."""
         engine = self.engine
         try:
+            if self._settings.eager is True:
+                await engine.settings.amake()
             await engine.aopen(self._wanted(engine), engine.ledger.name, in_callers_context=not self._joined)
         except BaseException as error:
             if not self._joined:

@@ -1,0 +1,57 @@
+"""Settings are made before anything that needs them opens.
+
+What is missing or wrong there is told once, as that: not as the failure of the resource that happened to ask first,
+which would be logged as its own and tried again by its policy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from prefect_lifespan.engine.closing import add_note
+from prefect_lifespan.engine.slot import Slot, State
+from prefect_lifespan.graph import Node
+
+if TYPE_CHECKING:
+    from prefect_lifespan.engine.engine import Engine
+
+
+class SettingsFirst:
+    """The settings of one container instance, each made once, before what needs it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._made: set[int] = set()
+
+    def make(self, slots: Iterable[Slot] | None = None) -> None:
+        """Make what the slots that are to be opened need, or with None, whatever is in force.
+
+        Raises:
+            Exception: what a class of settings raises, with a note of where it stands.
+        """
+        for node in self._left(slots):
+            self._make(node)
+
+    async def amake(self, slots: Iterable[Slot] | None = None) -> None:
+        """The same from a coroutine: settings may ask an API, for which an event loop must not stand still."""
+        for node in self._left(slots):
+            await asyncio.to_thread(self._make, node)
+
+    def _left(self, slots: Iterable[Slot] | None) -> Sequence[Node]:
+        graph = self._engine.graph
+        if not graph.settings or self._engine.ledger.ended:
+            return ()
+        start = None if slots is None else [slot.node.key for slot in slots if slot.state is State.PENDING]
+        return [node for node in graph.settings_of(start) if node.key not in self._made]
+
+    def _make(self, node: Node) -> None:
+        # dependency-injector's singletons are made twice by two threads that are the first to ask.
+        with self._engine.making:
+            try:
+                self._engine.instances[node.key]()
+            except Exception as error:
+                add_note(error, f"while making the settings {self._engine.graph.container}.{node.path}")
+                raise
+        self._made.add(node.key)
