@@ -11,6 +11,7 @@ from prefect_lifespan.errors import (
     LifespanError,
     ResourceCloseError,
     ResourceTimeoutError,
+    UsageError,
 )
 from prefect_lifespan.graph import check
 from prefect_lifespan.injection import Closing, Provide, Provider, inject
@@ -18,6 +19,7 @@ from prefect_lifespan.lifespans import lifespan
 from prefect_lifespan.lifetimes import ProcessResource, TaskResource, resource
 from prefect_lifespan.overriding import override
 from prefect_lifespan.scope import current_container
+from prefect_lifespan.scoped import carried
 from prefect_lifespan.wiring import wire
 from prefect_lifespan.workers import install as _install
 
@@ -37,6 +39,8 @@ __all__ = [
     "ResourceCloseError",
     "ResourceTimeoutError",
     "TaskResource",
+    "UsageError",
+    "carried",
     "check",
     "current_container",
     "inject",

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph.findings import require_container
 from prefect_lifespan.graph.reader import ContainerClass
-from prefect_lifespan.injection.wrappers import Steps, asynchronous_generator, dress
+from prefect_lifespan.injection.wrappers import dress
 from prefect_lifespan.layers import Layer, Overrides, overrides_of
 from prefect_lifespan.scope import Scope, push_layer, remove_layer, with_layer
+from prefect_lifespan.scoped import in_scope
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -78,15 +78,7 @@ class override:  # noqa: N801 - a context manager, named as the field names it
                 f"override(...) decorates functions, not a {type(function).__qualname__}: put it around the call, "
                 "`with override(...):`, or below @flow or @task"
             )
-        if inspect.isasyncgenfunction(function):
-            wrapper = self._asynchronous_generator(function)
-        elif inspect.iscoroutinefunction(function):
-            wrapper = self._coroutine(function)
-        elif inspect.isgeneratorfunction(function):
-            wrapper = self._generator(function)
-        else:
-            wrapper = self._blocking(function)
-        return cast("F", dress(wrapper, function, ()))
+        return cast("F", dress(in_scope(function, self.scope), function, ()))
 
     def scope(self) -> Scope:
         """The scope that is in force here, with this override in it."""
@@ -95,32 +87,3 @@ class override:  # noqa: N801 - a context manager, named as the field names it
     def _layer(self) -> Layer:
         # A layer for each use: the same override may be entered in several contexts at once, and again inside.
         return Layer(self._container, self._overrides, owner=self)
-
-    def _blocking(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            with self.scope().in_force():
-                return function(*args, **kwargs)
-
-        return wrapper
-
-    def _coroutine(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        async def wrapper(*args: Any, **kwargs: Any) -> Any:
-            with self.scope().in_force():
-                return await function(*args, **kwargs)
-
-        return wrapper
-
-    # A generator's caller goes on between its steps, and sees nothing of the override.
-
-    def _generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            return (yield from self.scope().stepping(function(*args, **kwargs)))
-
-        return wrapper
-
-    def _asynchronous_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        @asynccontextmanager
-        async def start(args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncGenerator[Steps]:
-            yield self.scope().astepping(function(*args, **kwargs))
-
-        return asynchronous_generator(start)

@@ -14,7 +14,6 @@ from collections.abc import AsyncGenerator, Callable, Generator, Hashable, Itera
 from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, Protocol, cast
-from weakref import WeakSet
 
 from dependency_injector import containers
 
@@ -26,6 +25,7 @@ from prefect_lifespan.graph import Node
 from prefect_lifespan.graph.reader import ContainerClass, qualified_name
 from prefect_lifespan.layers import Layer, stacked
 from prefect_lifespan.lifetimes import Lifetime
+from prefect_lifespan.process_wide import process_wide
 from prefect_lifespan.steps import astepping, stepping
 from prefect_lifespan.surroundings import surroundings
 
@@ -63,6 +63,7 @@ class InForce:
         self.logger = logger
         self.pending = pending  # what a lifespan waits for before it closes; whoever submits tells it
         self.reached: dict[Hashable, Reached] = {}
+        self._missed_by: set[str] = set()
         self._views: dict[tuple[Layer, ...], Engine] = {}
         self._lock = threading.Lock()
 
@@ -70,6 +71,16 @@ class InForce:
     def engine(self) -> Engine:
         """Opens and closes its resources in this process."""
         return self._engine_here()
+
+    @property
+    def container(self) -> ContainerClass:
+        """The container class that it opens."""
+        return self.engine.container_class
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its closing has begun."""
+        return self.engine.ledger.ended
 
     def reach(self, key: Hashable, make: Callable[[], Reached]) -> Reached:
         """The other processes that it has reached under `key`, from now on told of its end."""
@@ -90,6 +101,13 @@ class InForce:
             for key in ending:
                 del self.reached[key]
             return list(ending.values())
+
+    def is_missed_by(self, where: str) -> bool:
+        """A function opens its own although this one is open; whether that is the first time."""
+        with self._lock:
+            first = where not in self._missed_by
+            self._missed_by.add(where)
+            return first
 
     def joined_by(self, pending: object) -> InForce:
         """The same lifespan for one that joins it: everything is shared, but for the futures to wait for."""
@@ -130,7 +148,14 @@ class Unit:
         self.attempt = attempt
         self._options = options
         self._engines: dict[object, Engine] = {}
+        self._ended = threading.Event()
         self._lock = threading.Lock()
+
+    def for_attempt(self, attempt: Hashable | None) -> Unit:
+        """The same unit for a caller in another attempt, or in none, who was handed what belongs to this one."""
+        unit = copy.copy(self)
+        unit.attempt = attempt
+        return unit
 
     def derived(self, base: Engine, where: str, loop: asyncio.AbstractEventLoop | None) -> Engine:
         """This unit's view of an engine in force: task resources, and resources bound to another loop, are its own."""
@@ -144,7 +169,7 @@ class Unit:
             engine = self._engines.get(base)
             if engine is None:
                 engine = self._engines[base] = base.derive(affected, name=where, loop=loop)
-                engine.serves_tasks = True
+                self._admit(engine)
             return engine
 
     def standing_alone(
@@ -157,9 +182,14 @@ class Unit:
             if engine is None:
                 overrides = scope.overrides_for(container)
                 engine = Engine.of(container, name=where, options=self._options, overrides=overrides, loop=loop)
-                engine.serves_tasks = True
                 self._engines[key] = engine
+                self._admit(engine)
             return engine
+
+    def _admit(self, engine: Engine) -> None:
+        engine.serves_tasks = True
+        if self._ended.is_set():
+            engine.close()  # what is its own is refused from now on, and what it shares goes on
 
     def has(self, container: ContainerClass, scope: Scope) -> bool:
         """Whether a container has an engine of its own here already."""
@@ -175,6 +205,7 @@ class Unit:
 
     def close(self, outcome: BaseException | None) -> CloseReport:
         """Close everything the unit opened, last made first."""
+        self._end()
         report = CloseReport("the call", outcome)
         for engine in reversed(self._engines.values()):
             report.merge(engine.close(outcome))
@@ -182,10 +213,15 @@ class Unit:
 
     async def aclose(self, outcome: BaseException | None) -> CloseReport:
         """Close everything the unit opened, from a coroutine on its loop."""
+        self._end()
         report = CloseReport("the call", outcome)
         for engine in reversed(self._engines.values()):
             report.merge(await engine.aclose(outcome))
         return report
+
+    def _end(self) -> None:
+        with self._lock:
+            self._ended.set()
 
 
 class Scope:
@@ -195,31 +231,44 @@ class Scope:
     `references` what stands for this scope in other processes.
     """
 
-    __slots__ = ("__weakref__", "_layers", "lifespans", "prepared", "references", "unit")
+    __slots__ = ("__weakref__", "_layers", "entered", "prepared", "references", "unit")
 
     def __init__(
         self, lifespans: tuple[InForce, ...] = (), layers: tuple[Layer, ...] = (), unit: Unit | None = None
     ) -> None:
-        self.lifespans = lifespans
+        self.entered = lifespans
         self._layers = tuple(layer for layer in layers if not layer.everywhere)
         self.unit = unit
         self.prepared: dict[object, Any] = {}
         self.references: dict[object, Any] = {}
 
     @property
+    def lifespans(self) -> tuple[InForce, ...]:
+        """The lifespans in force, innermost last: those of all contexts, and over them those entered in this one."""
+        everywhere = process_wide.lifespans
+        if not everywhere:
+            return self.entered
+        return (*(lifespan for lifespan in everywhere if lifespan not in self.entered), *self.entered)
+
+    @property
     def layers(self) -> tuple[Layer, ...]:
         """The overrides in force, the one that was entered last in the end: of this context, and of all."""
-        everywhere = _everywhere.layers
+        everywhere = process_wide.layers
         if not everywhere:
             return self._layers
         return tuple(sorted((*everywhere, *self._layers), key=lambda layer: layer.number))
 
-    def keep(self, plan: object, prepared: object, layers: tuple[Layer, ...]) -> None:
-        """Keep what was prepared for a function under some overrides, as long as these are in force."""
-        with _everywhere.lock:
-            if layers == self.layers:
+    @property
+    def ground(self) -> tuple[tuple[InForce, ...], tuple[Layer, ...]]:
+        """What anything that is prepared for this scope stands on."""
+        return (self.lifespans, self.layers)
+
+    def keep(self, plan: object, prepared: object, ground: object) -> None:
+        """Keep what was prepared for a function on some ground, as long as it stands on that."""
+        with process_wide.lock:
+            if ground == self.ground:
                 self.prepared[plan] = prepared
-                _everywhere.prepared_in.add(self)
+                process_wide.prepared_in.add(self)
 
     def in_force(self) -> AbstractContextManager[None]:
         """Let this scope be in force for a body."""
@@ -255,32 +304,6 @@ class Scope:
         return stacked(layer.by_key(container) for layer in self.layers if issubclass(container, layer.container))
 
 
-class Everywhere:
-    """Overrides that every context of the process sees: a test's fixtures and threads may have contexts of their own."""
-
-    def __init__(self) -> None:
-        self.layers: tuple[Layer, ...] = ()
-        self.prepared_in: WeakSet[Scope] = WeakSet()
-        self.lock = threading.Lock()
-
-    def add(self, layer: Layer) -> None:
-        """Let an override be in force everywhere."""
-        with self.lock:
-            self._become((*self.layers, layer))
-
-    def remove(self, layer: Layer) -> None:
-        """Take it back."""
-        with self.lock:
-            self._become(tuple(other for other in self.layers if other is not layer))
-
-    def _become(self, layers: tuple[Layer, ...]) -> None:
-        self.layers = layers
-        for scope in list(self.prepared_in):
-            scope.prepared.clear()
-        self.prepared_in.clear()
-
-
-_everywhere = Everywhere()
 _scope: ContextVar[Scope] = ContextVar("prefect_lifespan_scope", default=Scope())  # noqa: B039 - immutable, but for its cache
 
 current_scope: Callable[[], Scope] = _scope.get
@@ -314,9 +337,9 @@ def leave(entered: Scope, outer: Scope) -> None:
     if scope is entered:
         _scope.set(outer)
         return
-    ended = set(entered.lifespans) - set(outer.lifespans)
-    if not ended.isdisjoint(scope.lifespans):
-        remaining = tuple(lifespan for lifespan in scope.lifespans if lifespan not in ended)
+    ended = set(entered.entered) - set(outer.entered)
+    if not ended.isdisjoint(scope.entered):
+        remaining = tuple(lifespan for lifespan in scope.entered if lifespan not in ended)
         _scope.set(Scope(remaining, scope.layers, scope.unit))
 
 
@@ -328,7 +351,7 @@ def push_layer(layer: Layer) -> None:
 def with_layer(layer: Layer) -> Scope:
     """The scope that is in force here, with an override over those that it has."""
     scope = current_scope()
-    return Scope(scope.lifespans, (*scope.layers, layer), scope.unit)
+    return Scope(scope.entered, (*scope.layers, layer), scope.unit)
 
 
 def remove_layer(owner: object) -> None:
@@ -337,12 +360,8 @@ def remove_layer(owner: object) -> None:
     for layer in reversed(scope.layers):
         if layer.owner is owner:
             layers = tuple(other for other in scope.layers if other is not layer)
-            _scope.set(Scope(scope.lifespans, layers, scope.unit))
+            _scope.set(Scope(scope.entered, layers, scope.unit))
             return
-
-
-add_everywhere: Callable[[Layer], None] = _everywhere.add
-remove_everywhere: Callable[[Layer], None] = _everywhere.remove
 
 
 def current_container(container: ContainerClass | None = None) -> containers.DynamicContainer:

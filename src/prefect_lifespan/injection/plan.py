@@ -24,6 +24,7 @@ from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.injection.markers import Function, Marker, check_string_ids, is_marker
 from prefect_lifespan.lifetimes import Policy
+from prefect_lifespan.process_wide import process_wide
 from prefect_lifespan.scope import Scope, Unit, current_scope
 from prefect_lifespan.surroundings import surroundings
 
@@ -152,7 +153,7 @@ class Call:
         self._plan = plan
         self._loop = loop
         self.scope = current_scope()
-        self._layers = self.scope.layers
+        self._ground = self.scope.ground
         self._attempt = surroundings.attempt()
         self._new_unit: Unit | None = None
         self._for_call: list[Engine] = []
@@ -240,7 +241,7 @@ class Call:
             per_attempt=any(given.engine.has_task_resources for given in self._given),
             attempt=self._attempt,
         )
-        self.scope.keep(self._plan.key, prepared, self._layers)
+        self.scope.keep(self._plan.key, prepared, self._ground)
 
     def _give(self, marker: Marker) -> Given:
         engine, named = self._locate(marker)
@@ -284,18 +285,32 @@ class Call:
         self._refuse_a_namesake(container, marker)
         unit = self._unit()
         if not unit.has(container, self.scope):
-            surroundings.logger().info(
-                "No lifespan of %s is in force for %s: what it needs is opened for this call",
-                container.__qualname__,
-                self._plan.where,
-            )
+            self._tell_of_opening_for_the_call(container)
         return unit.standing_alone(container, self.scope, self._plan.where, self._loop), marker.provider
+
+    def _tell_of_opening_for_the_call(self, container: ContainerClass) -> None:
+        name, where = container.__qualname__, self._plan.where
+        missed = process_wide.open_somewhere(container) if self._attempt is None else None
+        if missed is not None and missed.is_missed_by(where):
+            missed.logger.warning(
+                "%s was called where no lifespan of %s is in force, although one is open in this process: it opens what it "
+                "needs for each call, and closes it. A thread or executor that does not carry context variables needs "
+                "`carried(function)`, an application whose requests run in contexts of their own "
+                "`lifespan(%s, everywhere=True)`",
+                where,
+                name,
+                name,
+            )
+        else:
+            surroundings.logger().info(
+                "No lifespan of %s is in force for %s: what it needs is opened for this call", name, where
+            )
 
     def _refuse_a_namesake(self, container: ContainerClass, marker: Marker) -> None:
         """Refuse a class that was defined again: its user means the one that is in force, and would get the other."""
         name = (container.__module__, container.__qualname__)
         in_force = [lifespan.engine.container_class for lifespan in self.scope.lifespans]
-        in_force += [layer.container for layer in self._layers]
+        in_force += [layer.container for layer in self._ground[1]]
         others = ((other.__module__, other.__qualname__) for other in in_force if other is not container)
         if "<locals>" not in container.__qualname__ and name in others:
             raise UsageError(

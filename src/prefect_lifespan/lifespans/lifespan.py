@@ -43,6 +43,9 @@ class lifespan:  # noqa: N801 - used as a decorator and a context manager, named
             they need; False opens none. What is not open opens at first use.
         share: whether to join a lifespan of the same container that is in force here; False opens one of its own. One
             with `overrides` is always its own.
+        everywhere: for the block of an application: True has it in force in every context of the process that has no
+            lifespan of that container of its own: the requests of an ASGI app, which run in other tasks and threads than
+            its lifespan, threads and their flows. One at a time for a container; not for a decorator.
         max_workers: how many blocking initialisers may run at a time, each in a thread that its resource then stays
             in. 1 runs them in the calling thread.
         open_timeout_seconds: seconds that one attempt to open one resource may take; None for no limit.
@@ -55,7 +58,8 @@ class lifespan:  # noqa: N801 - used as a decorator and a context manager, named
 
     Raises:
         TypeError: `container` is not a container class.
-        UsageError: a name in `overrides` or `eager` that the container does not declare.
+        UsageError: a name in `overrides` or `eager` that the container does not declare; `everywhere` on a decorator,
+            or, when entered, while there is another one of that container.
         ValueError: a number or a word out of range.
         InvalidContainerError: when entered, a container that cannot be opened as it is declared and overridden.
         AsyncResourceError: when entered without an event loop, asynchronous resources that are to be opened.
@@ -87,6 +91,7 @@ class lifespan:  # noqa: N801 - used as a decorator and a context manager, named
         overrides: Overrides = None,
         eager: Eager = True,
         share: bool = True,
+        everywhere: bool = False,
         max_workers: int = 1,
         open_timeout_seconds: float | None = None,
         close_timeout_seconds: float | None = 30,
@@ -116,11 +121,18 @@ class lifespan:  # noqa: N801 - used as a decorator and a context manager, named
                 on_close_error=on_close_error,
             ),
             pending=pending,
+            everywhere=everywhere,
         )
         # Entered and not left yet; the same object may be entered by several threads or tasks at once.
         self._entered: list[tuple[Session | DrawnSession, Scope]] = []
 
     def __call__(self, function: F) -> F:
+        if self._settings.everywhere:
+            raise UsageError(
+                f"lifespan({self._settings.container.__qualname__}, everywhere=True) is for a block of an application, "
+                "`async with lifespan(..., everywhere=True):`; a flow's lifespan is in force for its own run only, so "
+                "decorate flows without it: called in the block, they join what it has open"
+            )
         return cast("F", wrap_flow(function, self._settings))
 
     def __enter__(self) -> containers.DynamicContainer:

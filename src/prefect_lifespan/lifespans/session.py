@@ -25,6 +25,7 @@ from prefect_lifespan.layers import providers_for, stacked
 from prefect_lifespan.lifespans.futures import Future, PendingFutures, futures_in, watch_submissions
 from prefect_lifespan.lifespans.prefect_run import flow_logger, is_suspension, is_termination, run_name, send_log
 from prefect_lifespan.lifetimes import Policy
+from prefect_lifespan.process_wide import process_wide
 from prefect_lifespan.scope import InForce, Reached, Scope, current_scope
 from prefect_lifespan.surroundings import surroundings
 
@@ -46,6 +47,7 @@ class Settings:
     max_workers: int
     policy: Policy
     pending: Literal["wait", "cancel"]
+    everywhere: bool = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A flow's function is pickled with every task that goes to another process, where nobody may ever call it."""
@@ -155,6 +157,8 @@ class Session:
             )
             in_force = InForce(lambda: engine, outer.layers, pending, logger=logger)
         scope = Scope((*outer.lifespans, in_force), outer.layers, outer.unit)
+        if settings.everywhere:
+            process_wide.announce(in_force)
         process_engines.enter(in_force.engine.process_keys)
         watch_submissions()
         session = cls(settings, in_force, scope, pending, joined=joinable is not None)
@@ -182,7 +186,9 @@ class Session:
             if self._settings.eager is True:
                 engine.settings.make()
             engine.open(self._wanted(engine), engine.ledger.name, in_callers_context=not self._joined)
+            self._is_open()
         except BaseException as error:
+            process_wide.remove(self._in_force)
             if not self._joined:
                 engine.close(error).settle()
             for ended in self._leave_process(error):
@@ -196,7 +202,9 @@ class Session:
             if self._settings.eager is True:
                 await engine.settings.amake()
             await engine.aopen(self._wanted(engine), engine.ledger.name, in_callers_context=not self._joined)
+            self._is_open()
         except BaseException as error:
+            process_wide.remove(self._in_force)
             if not self._joined:
                 (await engine.aclose(error)).settle()
             for ended in self._leave_process(error):
@@ -213,6 +221,7 @@ class Session:
         """Wait for the last task, then close with the outcome; see `settle` of the report for what is raised."""
         report = CloseReport(self._settings.container.__qualname__, outcome)
         grace = self._grace(outcome)
+        process_wide.remove(self._in_force)
         try:
             self.pending.wait(grace.left, self._returned)
             self._cancel_queued(outcome)
@@ -245,6 +254,7 @@ class Session:
     async def aclose(self, outcome: BaseException | None) -> None:
         """The same on the running event loop, whatever cancels the caller meanwhile."""
         report = CloseReport(self._settings.container.__qualname__, outcome)
+        process_wide.remove(self._in_force)
         if self._grace(outcome).seconds is None:
             # Signals are not held back yet: nothing else ends a waiting that has no limit.
             try:
@@ -279,6 +289,12 @@ class Session:
             await checkpoint_if_cancelled()
         except asyncio.CancelledError as cancelled:
             report.interrupted(cancelled)
+
+    def _is_open(self) -> None:
+        """What was to be open at once is."""
+        process_wide.note_open(self._in_force)
+        if self._settings.everywhere:
+            process_wide.add(self._in_force)
 
     def _wanted(self, engine: Engine) -> Sequence[Any]:
         eager = self._settings.eager

@@ -7,7 +7,7 @@ from types import TracebackType
 from prefect_lifespan.graph.findings import require_container
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.layers import Layer, Overrides, overrides_of
-from prefect_lifespan.scope import add_everywhere, remove_everywhere
+from prefect_lifespan.process_wide import process_wide
 
 
 class override_everywhere:  # noqa: N801 - a context manager, named as the field names it
@@ -51,9 +51,9 @@ class override_everywhere:  # noqa: N801 - a context manager, named as the field
     def __enter__(self) -> None:
         layer = Layer(self._container, self._overrides, owner=self, everywhere=True)
         self._entered.append(layer)
-        add_everywhere(layer)
+        process_wide.add_layer(layer)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        remove_everywhere(self._entered.pop())
+        process_wide.remove_layer(self._entered.pop())

@@ -116,21 +116,23 @@ def _bringing(flow: Flow[..., Any], runner: Runner, scope: Scope) -> Flow[..., A
 def _reference(scope: Scope, runner: Runner) -> ScopeReference:
     """What stands for a scope in the worker processes of a runner; made once for all that is submitted from it."""
     module = module_for(runner)
-    reaches = [_reach(module, runner, lifespan) for lifespan in scope.lifespans]
+    in_force, layers = scope.ground
+    reaches = [_reach(module, runner, lifespan) for lifespan in in_force]
     links = tuple(None if reach is None else reach.link for reach in reaches)
-    known = (module, attached := _submitting.get(), scope.layers)
+    known = (module, attached := _submitting.get())
+    standing_on = (links, in_force, layers)
     made_for, reference = scope.references.get(known, (None, None))
-    if made_for != links:
+    if made_for != standing_on:
         reducers.register()  # classes of providers may have come since
         dumps = cloudpickled if module is None else module.dumps
-        lifespans = zip(scope.lifespans, links, strict=True)
+        lifespans = zip(in_force, links, strict=True)
         reference = ScopeReference(
             key=key_of(scope),
             lifespans=tuple(lifespan_reference(lifespan, link, dumps) for lifespan, link in lifespans),
-            layers=tuple(layer_reference(layer, dumps) for layer in scope.layers),
+            layers=tuple(layer_reference(layer, dumps) for layer in layers),
             attached=attached,
         )
-        scope.references[known] = (links, reference)
+        scope.references[known] = (standing_on, reference)
     return reference
 
 

@@ -87,6 +87,11 @@ class Opening(InForce):
         return self._made is not None or bool(self.elsewhere())
 
     @property
+    def has_ended(self) -> bool:
+        """Whether its closing has begun."""
+        return self.membership.ended
+
+    @property
     def is_told(self) -> bool:
         """Whether somebody was to say when to close it."""
         return self.membership.joined is not None

@@ -1,0 +1,104 @@
+"""What is in force in every context of the process: a test's overrides, an application's lifespans.
+
+The threads of an ASGI server's pool, the tasks of its requests and a test's fixtures have contexts of their own. What is
+entered here is seen in all of them from then on, and in none any more once it has been taken back.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+from weakref import WeakSet
+
+from prefect_lifespan.errors import UsageError
+
+if TYPE_CHECKING:
+    from prefect_lifespan.graph.reader import ContainerClass
+    from prefect_lifespan.layers import Layer
+    from prefect_lifespan.scope import InForce, Scope
+
+
+class ProcessWide:
+    """The overrides and lifespans that every context sees, and the lifespans that are open in any context."""
+
+    def __init__(self) -> None:
+        self.layers: tuple[Layer, ...] = ()
+        self.lifespans: tuple[InForce, ...] = ()
+        self.prepared_in: WeakSet[Scope] = WeakSet()
+        self.lock = threading.Lock()
+        self._announced: list[InForce] = []  # that are being opened, and those in force
+        self._open: WeakSet[InForce] = WeakSet()
+
+    def add_layer(self, layer: Layer) -> None:
+        """Let an override be in force everywhere."""
+        with self.lock:
+            self.layers = (*self.layers, layer)
+            self._forget_prepared()
+
+    def remove_layer(self, layer: Layer) -> None:
+        """Take it back."""
+        with self.lock:
+            self.layers = tuple(other for other in self.layers if other is not layer)
+            self._forget_prepared()
+
+    def announce(self, lifespan: InForce) -> None:
+        """A lifespan is about to be opened for every context.
+
+        Raises:
+            UsageError: there is one of its container already.
+        """
+        container = lifespan.container
+        with self.lock:
+            if any(other.container is container for other in self._announced):
+                raise UsageError(
+                    f"a lifespan of {container.__qualname__} is in force everywhere already, and there can be one at a "
+                    "time; leave that one first, or open this one without everywhere=True: then it is in force where it "
+                    "was entered"
+                )
+            self._announced.append(lifespan)
+
+    def add(self, lifespan: InForce) -> None:
+        """Let a lifespan that was announced be in force everywhere; what contexts have entered themselves stays nearer."""
+        with self.lock:
+            if lifespan not in self.lifespans:
+                self.lifespans = (*self.lifespans, lifespan)
+                self._forget_prepared()
+
+    def remove(self, lifespan: InForce) -> None:
+        """Take back a lifespan that was announced; of any other one nothing is in force here."""
+        with self.lock:
+            if lifespan in self._announced:
+                self._announced.remove(lifespan)
+                self.lifespans = tuple(other for other in self.lifespans if other is not lifespan)
+                self._forget_prepared()
+
+    def note_open(self, lifespan: InForce) -> None:
+        """A lifespan is open, in whatever context."""
+        with self.lock:
+            self._open.add(lifespan)
+
+    def open_somewhere(self, container: ContainerClass) -> InForce | None:
+        """A lifespan of `container`, or of one that derives from it, that is open in another context; None without one."""
+        with self.lock:
+            others = [lifespan for lifespan in self._open if issubclass(lifespan.container, container)]
+        return next((lifespan for lifespan in others if not lifespan.has_ended), None)
+
+    def _forget_prepared(self) -> None:
+        # What injection has prepared was found without what came, or is in what has gone.
+        for scope in list(self.prepared_in):
+            scope.prepared.clear()
+        self.prepared_in.clear()
+
+    def forget_lifespans(self) -> None:
+        """In a forked child: what the parent has open is not open here, and nobody holds the lock."""
+        self.lock = threading.Lock()
+        self.lifespans = ()
+        self._announced.clear()
+        self._open = WeakSet()
+        self._forget_prepared()
+
+
+process_wide = ProcessWide()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=process_wide.forget_lifespans)

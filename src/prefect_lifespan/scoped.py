@@ -1,0 +1,125 @@
+"""Functions that run in a scope which is not the one of their caller: `carried`, and what `override` decorates."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar, cast
+
+from prefect_lifespan.errors import LifespanClosedError, UsageError
+from prefect_lifespan.injection.wrappers import Steps, asynchronous_generator
+from prefect_lifespan.scope import Scope, current_scope
+from prefect_lifespan.surroundings import surroundings
+
+Function = Callable[..., Any]
+F = TypeVar("F", bound=Function)
+
+
+def carried(function: F) -> F:
+    """The function, bound to the scope that is in force here: to its lifespans, overrides and task resources.
+
+    For threads and executors that do not carry context variables: `threading.Thread`, `ThreadPoolExecutor`,
+    `loop.run_in_executor`. (`asyncio.to_thread`, asyncio's tasks and Prefect's task runners carry them.) Called there, the
+    function's injected parameters, and those of what it calls, are the ones that they would be here.
+
+    Args:
+        function: any function, also one without injected parameters that calls such; synchronous, asynchronous, a
+            generator or an asynchronous generator. It keeps its kind, name and signature.
+
+    Raises:
+        UsageError: `function` cannot be called.
+        LifespanClosedError: when called, a lifespan that was in force here has ended.
+
+    Example:
+        >>> from concurrent.futures import ThreadPoolExecutor
+        >>> from dependency_injector import containers, providers
+        >>> from prefect_lifespan import Provide, carried, inject, lifespan
+        >>> class App(containers.DeclarativeContainer):
+        ...     db = providers.Resource(lambda: "the open db")
+        >>> @inject
+        ... def query(number: int, db: str = Provide[App.db]) -> str:
+        ...     return f"{number} from {db}"
+        >>> with lifespan(App), ThreadPoolExecutor() as pool:
+        ...     list(pool.map(carried(query), [1, 2]))
+        ['1 from the open db', '2 from the open db']
+    """
+    if not callable(function):
+        raise UsageError(
+            f"carried() takes a function, not a {type(function).__qualname__}; give it what is to be called"
+        )
+    bound = _Bound(current_scope(), getattr(function, "__qualname__", type(function).__qualname__))
+    return cast("F", functools.update_wrapper(in_scope(function, bound.scope), function))
+
+
+class _Bound:
+    """The scope in force where a function was bound, for calls from anywhere."""
+
+    def __init__(self, scope: Scope, name: str) -> None:
+        # As of here: what is in force everywhere by then is what the function was bound to, and ends as such.
+        self._scope = Scope(scope.lifespans, scope.layers, scope.unit)
+        self._name = name
+        self._shares_unit = scope.unit is not None and scope.unit.attempt == surroundings.attempt()
+
+    def scope(self) -> Scope:
+        """The scope for one call.
+
+        Raises:
+            LifespanClosedError: one of its lifespans has ended.
+        """
+        for lifespan in reversed(self._scope.lifespans):
+            if lifespan.has_ended:
+                raise LifespanClosedError(f"{self._name} (carried)", lifespan.engine.ledger.name)
+        unit = self._scope.unit
+        if not self._shares_unit or unit is None:
+            return self._scope
+        # A thread without the context of the task run is in no attempt, and what it calls belongs to this one.
+        return Scope(self._scope.entered, self._scope.layers, unit.for_attempt(surroundings.attempt()))
+
+
+def in_scope(function: Function, scope: Callable[[], Scope]) -> Function:
+    """A function of the same kind whose calls run in what `scope` gives, each in its own."""
+    # A Prefect flow or task tells by its function what calling it gives; so does a partial.
+    kind = inspect.unwrap(function)
+    if inspect.isasyncgenfunction(kind):
+        return _asynchronous_generator(function, scope)
+    if inspect.iscoroutinefunction(kind):
+        return _coroutine(function, scope)
+    if inspect.isgeneratorfunction(kind):
+        return _generator(function, scope)
+    return _blocking(function, scope)
+
+
+def _blocking(function: Function, scope: Callable[[], Scope]) -> Function:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        with scope().in_force():
+            return function(*args, **kwargs)
+
+    return wrapper
+
+
+def _coroutine(function: Function, scope: Callable[[], Scope]) -> Function:
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        with scope().in_force():
+            return await function(*args, **kwargs)
+
+    return wrapper
+
+
+# A generator's caller goes on between its steps, and sees nothing of the scope.
+
+
+def _generator(function: Function, scope: Callable[[], Scope]) -> Function:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return (yield from scope().stepping(function(*args, **kwargs)))
+
+    return wrapper
+
+
+def _asynchronous_generator(function: Function, scope: Callable[[], Scope]) -> Function:
+    @asynccontextmanager
+    async def start(args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncGenerator[Steps]:
+        yield scope().astepping(function(*args, **kwargs))
+
+    return asynchronous_generator(start)
