@@ -15,6 +15,7 @@ from prefect_lifespan.errors import (
 )
 from prefect_lifespan.graph import check
 from prefect_lifespan.injection import Closing, Provide, Provider, inject
+from prefect_lifespan.lifespans import install as _guard
 from prefect_lifespan.lifespans import lifespan
 from prefect_lifespan.lifetimes import ProcessResource, TaskResource, resource
 from prefect_lifespan.overriding import override
@@ -25,6 +26,7 @@ from prefect_lifespan.workers import install as _install
 
 __version__ = "0.1.0"
 
+_guard()
 _install()
 
 __all__ = [

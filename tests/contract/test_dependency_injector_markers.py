@@ -1,7 +1,8 @@
 """What a marker of dependency-injector holds, and how it is resolved against one container instance."""
 
 import inspect
-from typing import Annotated, Any, get_args
+import types
+from typing import Annotated, Any, cast, get_args
 
 import pytest
 from dependency_injector import containers, providers, wiring
@@ -185,3 +186,23 @@ def test_markers_in_annotations_that_are_strings_are_not_found() -> None:
     found, _ = wiring._fetch_reference_injections(use)
 
     assert found == {}
+
+
+def test_the_registry_knows_which_functions_are_wired():
+    """Private; `injection.mistakes` tells by it what was wired on purpose from what merely carries the decorator."""
+    registry: Any = wiring._patched_registry
+
+    @wiring.inject
+    def stock(db: Any = Provide[App.engine]) -> Any:
+        return db
+
+    module = types.ModuleType("a module that is wired")
+    cast("Any", module).function = stock
+    stock.__module__ = module.__name__
+    container = App()
+    assert registry.get_callable(stock).injections == {}
+    assert registry.get_callable(len) is None
+    container.wire(modules=[module])
+    assert list(registry.get_callable(stock).injections) == ["db"]
+    container.unwire()
+    assert registry.get_callable(stock).injections == {}

@@ -62,6 +62,52 @@ def redeclared(
     return None if key is None else providers.deepcopy(provider, {id(anchor): graph.nodes[key].provider})
 
 
+def told_provider(provider: AnyProvider) -> str:
+    """A provider as its user writes it: `App.db`, `App.gateways.container.client`; its kind where no container has it."""
+    owner = owner_of(provider)
+    if owner is None:
+        return f"a {type(provider).__name__} provider"
+    anchor = anchor_of(provider)
+    if cast("Any", owner).__self__ is anchor:
+        return owner.__qualname__
+    graph = graph_of(owner)
+    return as_written(owner, graph.nodes[id(anchor)].path)
+
+
+def as_written(container: ContainerClass, path: str) -> str:
+    """A dotted path as an attribute of the container class: a provider of a sub-container is one of its `.container`."""
+    graph = graph_of(container)
+    written, so_far = container.__qualname__.rpartition("<locals>.")[2], ""
+    for name in path.split("."):
+        outer = graph.by_path.get(so_far)
+        inside = outer is not None and isinstance(graph.nodes[outer].provider, providers.Container)
+        written += f".container.{name}" if inside else f".{name}"
+        so_far = f"{so_far}.{name}" if so_far else name
+    return written
+
+
+def copy_inside(provider: AnyProvider, owner: ContainerClass, container: ContainerClass) -> str | None:
+    """The path of what stands for a provider of `owner` where `container` has that as a sub-container; None elsewhere."""
+    declared = graph_of(owner).nodes.get(id(anchor_of(provider)))
+    if declared is None or not declared.declared:
+        return None
+    graph = graph_of(container)
+    for path, key in graph.by_path.items():
+        sub: Any = graph.nodes[key].provider
+        if (
+            isinstance(sub, providers.Container)
+            and _is_made_of(sub, owner)
+            and f"{path}.{declared.path}" in graph.by_path
+        ):
+            return f"{path}.{declared.path}"
+    return None
+
+
+def _is_made_of(sub_container: Any, owner: ContainerClass) -> bool:
+    made_of = sub_container.container.declarative_parent
+    return isinstance(made_of, type) and issubclass(made_of, owner)
+
+
 def container_classes(base: type) -> Iterator[Any]:
     """All container classes, each before those that derive from it."""
     for container in type.__subclasses__(base):

@@ -10,7 +10,7 @@ from dependency_injector.wiring import Closing, Provide, Provider
 
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.injection.markers import markers_of
-from prefect_lifespan.injection.plan import Plan
+from prefect_lifespan.injection.plan import Plan, plan_of
 from prefect_lifespan.injection.wrappers import wrap
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -52,6 +52,12 @@ def inject(function: F) -> F:
         raise UsageError(f"@inject decorates functions, not a {kind}{order}")
     plan = Plan(function, markers_of(function))
     if not plan.markers:
+        below = plan_of(function)
+        if below is not None:
+            raise UsageError(
+                f"{plan.where} has no parameter to inject: {below.decorator} below provides what it is marked with; drop "
+                "this @inject"
+            )
         raise UsageError(
             f"{plan.where} has no parameter to inject; mark one: `db: Db = Provide[Container.db]`, or drop @inject"
         )

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast, get_args, get
 from dependency_injector import providers, wiring
 
 from prefect_lifespan.errors import UsageError
-from prefect_lifespan.graph.anchors import owner_of
-from prefect_lifespan.graph.edges import AnyProvider
+from prefect_lifespan.graph.anchors import as_written, copy_inside, owner_of, told_provider
+from prefect_lifespan.graph.edges import AnyProvider, is_kind
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.layers import did_you_mean
 
@@ -41,10 +41,17 @@ class Marker:
     closing: bool  # Closing[...]: of its own for each call, closed when that returns
     owner: ContainerClass | None  # the container class that declares it; None for a string id
 
-    def told(self) -> str:
-        """The parameter as messages show it."""
-        what = repr(self.provider) if isinstance(self.provider, str) else type(self.provider).__name__
-        return f"{self.name}=Provide[{what}]"
+    def names_inside(self, container: ContainerClass) -> str | None:
+        """What is wrong with a marker on a container that `container` holds a copy of: it does not mean that copy."""
+        if self.owner is None or isinstance(self.provider, str) or issubclass(container, self.owner):
+            return None
+        path = copy_inside(self.provider, self.owner, container)
+        if path is None:
+            return None
+        return (
+            f"{self.name} is marked with {told_provider(self.provider)}, and {container.__qualname__} has a copy of "
+            f"{self.owner.__qualname__} of its own, which that does not mean: write Provide[{as_written(container, path)}]"
+        )
 
 
 def is_marker(value: object) -> bool:
@@ -62,7 +69,13 @@ def markers_of(function: Function) -> dict[str, Marker]:
     where = f"{function.__module__}.{function.__qualname__}"
     found: dict[str, Marker] = {}
     for parameter in inspect.signature(function).parameters.values():
-        marked = _marker_on(parameter, function, where)
+        if is_kind(parameter.default, providers.Provider):
+            told = told_provider(cast("AnyProvider", parameter.default))
+            raise UsageError(
+                f"{where}: the default value of {parameter.name!r} is a provider; mark it, "
+                f"{parameter.name}=Provide[{told}], or Provider[{told}] to be given the provider itself"
+            )
+        marked = marker_on(parameter, function, where)
         if marked is None:
             continue
         if parameter.kind is parameter.POSITIONAL_ONLY:
@@ -76,7 +89,12 @@ def markers_of(function: Function) -> dict[str, Marker]:
     return found
 
 
-def _marker_on(parameter: inspect.Parameter, function: Function, where: str) -> Any:
+def marker_on(parameter: inspect.Parameter, function: Function, where: str) -> Any:
+    """The marker that a parameter carries, as its default value or in its annotation; None where it has none.
+
+    Raises:
+        UsageError: a postponed annotation that names a marker and cannot be evaluated.
+    """
     if is_marker(parameter.default):
         return parameter.default
     annotation = parameter.annotation

@@ -70,7 +70,8 @@ class Prepared:
 class Plan:
     """The injected parameters of one function. It is what a wrapper holds of the library, beside the function."""
 
-    def __init__(self, function: Function, markers: Mapping[str, Marker]) -> None:
+    def __init__(self, function: Function, markers: Mapping[str, Marker], decorator: str = "@inject") -> None:
+        self.decorator = decorator
         self.where = f"{function.__module__}.{function.__qualname__}"
         self.markers = markers
         # Under it, scopes keep what was prepared: one plan arrives in another process with each task, as a new object.
@@ -144,6 +145,21 @@ class Plan:
             for opened in call.own():
                 report.merge(await opened.aclose(surroundings.told(outcome)))
             report.settle()
+
+
+_PLAN = "__prefect_lifespan_plan__"
+
+
+def planned(wrapper: Function, plan: Plan) -> Function:
+    """The function that stands in for an injected one, with its plan for whoever looks for mistakes."""
+    setattr(wrapper, _PLAN, plan)
+    return wrapper
+
+
+def plan_of(function: object) -> Plan | None:
+    """The plan of a function with `inject` or `lifespan`, also where another decorator stands above; None for others."""
+    plan = getattr(function, _PLAN, None)
+    return plan if isinstance(plan, Plan) else None
 
 
 class Call:
@@ -282,6 +298,7 @@ class Call:
             )
         container = marker.owner
         assert container is not None, "markers without a container are refused at decoration"
+        self._refuse_an_inner_container(marker)
         self._refuse_a_namesake(container, marker)
         unit = self._unit()
         if not unit.has(container, self.scope):
@@ -305,6 +322,13 @@ class Call:
             surroundings.logger().info(
                 "No lifespan of %s is in force for %s: what it needs is opened for this call", name, where
             )
+
+    def _refuse_an_inner_container(self, marker: Marker) -> None:
+        """Refuse a marker on a container that the one in force holds a copy of: its user means what is open there."""
+        for lifespan in reversed(self.scope.lifespans):
+            problem = marker.names_inside(lifespan.engine.container_class)
+            if problem is not None:
+                raise UsageError(f"{self._plan.where}: {problem}")
 
     def _refuse_a_namesake(self, container: ContainerClass, marker: Marker) -> None:
         """Refuse a class that was defined again: its user means the one that is in force, and would get the other."""

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeAlias, cast
 
 from prefect_lifespan.injection.markers import Function, distinct_code, is_marker, without
-from prefect_lifespan.injection.plan import Plan
+from prefect_lifespan.injection.plan import Plan, planned
 
 Steps: TypeAlias = AsyncGenerator[Any, Any]
 Start: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], AbstractAsyncContextManager[Steps]]
@@ -43,7 +43,11 @@ class Binding:
                 # many together with those that are injected.
                 args, kwargs = self.arguments(args, kwargs, dict.fromkeys(self._injected))
                 self._function(*args, **kwargs)
-            raise
+            taken = ", ".join(name for name in self._positional if name not in self._injected)
+            raise TypeError(
+                f"{self._function.__qualname__}() got too many positional arguments: {len(args)}, and it takes "
+                f"({taken}); {', '.join(sorted(self._injected))} is injected"
+            ) from None
 
     def arguments(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], values: Mapping[str, Any]
@@ -80,7 +84,7 @@ def wrap(function: Function, plan: Plan) -> Function:
         wrapper = _generator(function, plan, binding)
     else:
         wrapper = _blocking(function, plan, binding)
-    return dress(wrapper, function, plan.markers)
+    return planned(dress(wrapper, function, plan.markers), plan)
 
 
 def dress(wrapper: Function, function: Function, injected: Container[str]) -> Function:

@@ -17,9 +17,10 @@ from prefect.utilities.callables import parameter_schema
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph import graph_of
 from prefect_lifespan.injection.markers import check_string_ids, markers_of, without
-from prefect_lifespan.injection.plan import Plan
+from prefect_lifespan.injection.plan import Plan, planned
 from prefect_lifespan.injection.wrappers import Binding, Steps, asynchronous_generator, dress
 from prefect_lifespan.lifespans.drawing import begin
+from prefect_lifespan.lifespans.forgotten import refuse_reachable
 from prefect_lifespan.lifespans.session import Settings
 from prefect_lifespan.scope import Scope
 
@@ -50,7 +51,7 @@ def wrap_flow(function: Any, settings: Settings) -> Any:
         wrapper = _generator(function, around)
     else:
         wrapper = _blocking(function, around)
-    return dress(wrapper, function, around.plan.markers)
+    return planned(dress(wrapper, function, around.plan.markers), around.plan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,9 @@ class FlowLifespan:
 
     def __init__(self, function: Function, settings: Settings) -> None:
         markers = markers_of(function)
-        self.plan = Plan(function, markers)
+        self._function = function
+        self._looked_through = False
+        self.plan = Plan(function, markers, decorator="@lifespan")
         check_string_ids(markers, graph_of(settings.container), self.plan.where)
         self._settings = settings
         self._binding = Binding(function, markers)
@@ -77,6 +80,7 @@ class FlowLifespan:
     @contextmanager
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Generator[Run]:
         """Open for one run, give its arguments and scope, and close with the outcome of the body."""
+        self._refuse_mistakes()
         session = begin(self._settings, self._parameters(args, kwargs), name=self.plan.where, loop=None)
         session.open()
         outcome: BaseException | None = None
@@ -94,6 +98,7 @@ class FlowLifespan:
     @asynccontextmanager
     async def arun(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncGenerator[Run]:
         """The same for a flow that is a coroutine or an asynchronous generator."""
+        self._refuse_mistakes()
         parameters, loop = self._parameters(args, kwargs), asyncio.get_running_loop()
         session = begin(self._settings, parameters, name=self.plan.where, loop=loop)
         await session.aopen()
@@ -108,6 +113,12 @@ class FlowLifespan:
             raise
         finally:
             await session.aclose(outcome)
+
+    def _refuse_mistakes(self) -> None:
+        """Once: what it names does not change from run to run, and where it does, the engine looks at each call."""
+        if not self._looked_through:
+            refuse_reachable(self._function, self._settings.container)
+            self._looked_through = True
 
     def _parameters(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """The flow's parameters by name, where overrides depend on them."""

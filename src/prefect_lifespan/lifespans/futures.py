@@ -15,6 +15,7 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner
 from prefect.utilities.collections import visit_collection
 
+from prefect_lifespan.lifespans.forgotten import refuse
 from prefect_lifespan.scope import current_scope
 
 Future = PrefectFuture[Any]
@@ -133,9 +134,10 @@ def watch(runner: TaskRunner[Any], submitted: PendingFutures | None = None) -> N
     submit: Callable[..., Future] = runner.submit
 
     def submit_and_tell(*args: Any, **kwargs: Any) -> Future:
+        task = kwargs["task"] if "task" in kwargs else args[0]
+        refuse(task, kwargs["parameters"] if "parameters" in kwargs else args[1])
         with submissions.around(runner):
             future = submit(*args, **kwargs)
-        task = kwargs["task"] if "task" in kwargs else args[0]
         for pending in (submitted, *(lifespan.pending for lifespan in current_scope().lifespans)):
             if isinstance(pending, PendingFutures):
                 pending.add(future, task.name)

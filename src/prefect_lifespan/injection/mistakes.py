@@ -1,0 +1,145 @@
+"""Parameters that carry a marker and that nothing provides: the function would be given the marker itself.
+
+Found by looking at functions, which are neither called nor changed. Whoever is about to call one (a lifespan, Prefect's
+engine) asks here, and refuses it by name, with the cure.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+from weakref import WeakKeyDictionary
+
+from dependency_injector import providers, wiring
+
+from prefect_lifespan.errors import UsageError
+from prefect_lifespan.graph.anchors import told_provider
+from prefect_lifespan.graph.edges import is_kind
+from prefect_lifespan.injection.markers import Function, is_marker, marker_on
+
+Kind = Literal["task", "flow", "hook", "function"]
+
+
+@dataclass(frozen=True, slots=True)
+class Unprovided:
+    """One such parameter: its default value (`Parameter.empty` where the marker is in the annotation), as it is told."""
+
+    name: str
+    default: object
+    told: str
+
+    def is_left(self, parameters: Mapping[str, object]) -> bool:
+        """Whether a call with these parameters gives no value of its own for it."""
+        value = parameters.get(self.name, self.default)
+        return value is self.default or is_marker(value)
+
+
+def unprovided(function: object) -> tuple[Unprovided, ...]:
+    """The parameters of a function that carry a marker, or a provider in the place of one, and that nothing provides.
+
+    A function with `inject` or `lifespan` shows no such parameters, and one that dependency-injector has wired gets them
+    from there.
+    """
+    while isinstance(function, functools.partial):
+        function = cast("functools.partial[object]", function).func
+    function = getattr(function, "__func__", function)  # of a method
+    if not inspect.isfunction(function):
+        return ()
+    found = _KNOWN.get(function)
+    if found is None:
+        found = _KNOWN[function] = tuple(_carried(function))
+    return found if found and not _is_wired(function) else ()
+
+
+_KNOWN: WeakKeyDictionary[Function, tuple[Unprovided, ...]] = WeakKeyDictionary()
+
+
+def _carried(function: Function) -> list[Unprovided]:
+    found: list[Unprovided] = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        if is_kind(parameter.default, providers.Provider):
+            found.append(Unprovided(name, parameter.default, f"{name} = {told_provider(parameter.default)}"))
+            continue
+        try:
+            marker = marker_on(parameter, function, place_of(function))
+        except UsageError:  # a postponed annotation that cannot be evaluated: said where the function is injected
+            continue
+        if marker is not None:
+            found.append(Unprovided(name, parameter.default, f"{name}: {told_marker(marker)}"))
+    return found
+
+
+def refusal(kind: Kind, function: Any, left: Sequence[Unprovided], of: str = "") -> str:
+    """Why a function is refused, and what to do; `of` names whose hook it is."""
+    where = place_of(function)
+    names = ", ".join(each.told for each in left)
+    subject = f"the {kind} {where}{of}"
+    if any(_is_stock_injected(each) for each in _chain(function)):
+        return (
+            f"{subject} carries dependency-injector's own @inject, which Prefect hands the marker to ({names}): "
+            "import inject from prefect_lifespan"
+        )
+    if not any(is_marker(each.default) or each.default is inspect.Parameter.empty for each in left):
+        return (
+            f"{subject} has a provider as its default value ({names}), and would be given the provider itself: mark it, "
+            f"`{left[0].name}=Provide[{told_provider(cast('Any', left[0].default))}]`, and {_PLACE[kind]}"
+        )
+    return f"{subject} carries a marker that nothing provides ({names}), and would be given the marker: {_PLACE[kind]}"
+
+
+_PLACE: Mapping[Kind, str] = {
+    "task": "put @inject below @task",
+    "flow": "put @lifespan(Container), or @inject, below @flow",
+    "hook": "put @inject on it",
+    "function": "put @inject on it",
+}
+
+
+def told_marker(marker: Any) -> str:
+    """A marker as its user has written it."""
+    if isinstance(marker, type):
+        return marker.__name__
+    if not hasattr(marker, "provider"):
+        return type(marker).__name__
+    marked = marker.provider
+    inner = told_marker(marked) if is_marker(marked) else repr(marked)
+    if isinstance(marked, providers.Provider):
+        inner = told_provider(cast("Any", marked))
+    return f"{type(marker).__name__}[{inner}]"
+
+
+def place_of(function: Any) -> str:
+    """A function's qualified name, with the file and the line that it is in."""
+    while isinstance(function, functools.partial):
+        function = cast("Any", function).func
+    name = f"{getattr(function, '__module__', '?')}.{getattr(function, '__qualname__', repr(function))}"
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return name if code is None else f"{name} ({code.co_filename}:{code.co_firstlineno})"
+
+
+def _chain(function: Any) -> list[Any]:
+    """A function, and those that it wraps."""
+    chain = [function]
+    inspect.unwrap(function, stop=lambda each: chain.append(each) is not None)
+    return chain
+
+
+def _is_stock_injected(function: object) -> bool:
+    return _patched(function) is not None
+
+
+def _is_wired(function: Function) -> bool:
+    """Whether dependency-injector provides what the function asks for, since a container was wired to its module."""
+    return any(patched is not None and bool(patched.injections) for patched in map(_patched, _chain(function)))
+
+
+def _patched(function: object) -> Any:
+    # Private, and the only place that knows which functions are wired, on purpose or not (pinned by a contract test).
+    registry: Any = wiring._patched_registry  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    try:
+        return registry.get_callable(function)
+    except TypeError:  # not hashable
+        return None

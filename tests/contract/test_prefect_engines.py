@@ -1,0 +1,67 @@
+"""Every way to run a task or flow makes an engine of one base class each: what `lifespans.forgotten` rests on."""
+
+import asyncio
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from prefect import flow, task
+from prefect.flow_engine import BaseFlowRunEngine
+from prefect.task_engine import BaseTaskRunEngine
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Any]]:
+    """The work and the parameters of every engine that is made."""
+    engines: list[tuple[Any, Any]] = []
+    for engine, attribute in ((BaseTaskRunEngine, "task"), (BaseFlowRunEngine, "flow")):
+        post_init = engine.__post_init__
+
+        def noting(self: Any, post_init: Any = post_init, attribute: str = attribute) -> None:
+            post_init(self)
+            engines.append((getattr(self, attribute), self.parameters))
+
+        monkeypatch.setattr(engine, "__post_init__", noting)
+    return engines
+
+
+def test_an_engine_is_made_for_every_kind_and_way_and_knows_work_and_parameters(made: list[tuple[Any, Any]]):
+    @task
+    def blocking(n: int) -> int:
+        return n
+
+    @task
+    async def coroutine(n: int) -> int:
+        return n
+
+    @task
+    def generator(n: int) -> Iterator[int]:
+        yield n
+
+    @flow
+    def child(n: int) -> int:
+        return n
+
+    @flow
+    async def main(n: int) -> None:
+        blocking(n)
+        blocking.submit(n).result()
+        blocking.map([n]).result()
+        await coroutine(n)
+        list(generator(n))
+        child(n)
+
+    asyncio.run(main(1))
+    expected = [main, blocking, blocking, blocking, coroutine, generator, child]
+    assert [(work.name, parameters) for work, parameters in made] == [(each.name, {"n": 1}) for each in expected]
+
+
+def test_the_engine_calls_the_function_of_the_work_that_it_holds():
+    for engine in (BaseTaskRunEngine, BaseFlowRunEngine):
+        assert "__post_init__" in vars(engine)
+        for derived in engine.__subclasses__():
+            assert "__post_init__" not in vars(derived)
+            assert "self.task.fn" in inspect.getsource(derived) or "self.flow.fn" in inspect.getsource(derived)
