@@ -11,7 +11,8 @@ from typing import Any
 import cloudpickle
 import pytest
 from prefect import flow, task
-from prefect.context import FlowRunContext, hydrated_context, serialize_context, with_context
+from prefect.client.orchestration import get_client
+from prefect.context import FlowRunContext, SyncClientContext, hydrated_context, serialize_context, with_context
 from prefect.futures import wait
 from prefect.transactions import transaction
 
@@ -262,3 +263,20 @@ def test_tasks_in_threads_see_the_context_of_the_run_itself() -> None:
         return future.result()
 
     assert run() == "opening-1"
+
+
+def test_a_context_that_was_kept_holds_a_client_that_its_run_has_closed() -> None:
+    """If this fails, closers need not have their run and its clients from where they close: `__var__` names them."""
+    kept: list[contextvars.Context] = []
+
+    @flow
+    def run() -> None:
+        kept.append(contextvars.copy_context())
+
+    run()
+    (context,) = kept
+    assert SyncClientContext.__var__ in context
+    client = context.run(lambda: get_client(sync_client=True))
+    assert client is context[SyncClientContext.__var__].client
+    with pytest.raises(RuntimeError, match="closed"):
+        context.run(lambda: client.read_variable_by_name("any"))

@@ -1,6 +1,7 @@
 """Opens and closes the resources of one container instance: order, failure, outcome, timeouts, threads, loops."""
 
 from prefect_lifespan.engine.closing import CloseReport
+from prefect_lifespan.engine.contexts import passing
 from prefect_lifespan.engine.engine import Engine, Options, Overrides, process_engines
 from prefect_lifespan.engine.events import Event, Listener, library_logger, logging_to, observers
 from prefect_lifespan.engine.interception import interceptors
@@ -20,5 +21,6 @@ __all__ = [
     "lifespan_numbers",
     "logging_to",
     "observers",
+    "passing",
     "process_engines",
 ]

@@ -13,6 +13,7 @@ from functools import partial
 from time import perf_counter
 
 from prefect_lifespan.engine.closing import CloseReport
+from prefect_lifespan.engine.contexts import ResourceContext
 from prefect_lifespan.engine.initialiser import Entered, NeedsEventLoop, Outcome, call_of, enter_blocking
 from prefect_lifespan.engine.lanes import Lanes
 from prefect_lifespan.engine.loops import running_loop
@@ -131,9 +132,9 @@ def _attempt(slot: Slot, attempts: Attempts, *, in_callers_context: bool) -> Ent
 def attempt_here(slot: Slot, attempts: Attempts, *, on_loop: bool, in_callers_context: bool) -> Entered:
     """One attempt to open a blocking slot in the calling thread."""
     with _opening(slot):
-        slot.context = None if in_callers_context else contextvars.copy_context()
+        slot.context = None if in_callers_context else ResourceContext()
         enter = partial(_enter_in_time, slot, attempts, on_loop=on_loop)
-        return enter() if slot.context is None else slot.context.run(enter)
+        return enter() if slot.context is None else slot.context.context.run(enter)
 
 
 def _enter_in_time(slot: Slot, attempts: Attempts, *, on_loop: bool) -> Entered:
@@ -156,8 +157,8 @@ class LaneEntry:
         self._abandoned = False
         self._entered: Entered | None = None
         with _opening(slot):
-            self._context = slot.context = contextvars.copy_context()
-        self._lane, self.entering = slot.ledger.lanes.submit(self._run, self._context)
+            self._context = slot.context = ResourceContext()
+        self._lane, self.entering = slot.ledger.lanes.submit(self._run, self._context.context)
         slot.lane = self._lane
 
     def _run(self) -> Entered:
@@ -183,7 +184,7 @@ class LaneEntry:
     def discard(self) -> None:
         """Stop waiting, whatever it came to."""
         if not self.abandon() and self._entered is not None:
-            self._lane.submit(partial(self._entered.close, None), self._context)
+            self._lane.submit(self._context.closing(partial(self._entered.close, None)), self._context.context)
 
 
 def _discard_made(entering: Future[Entered]) -> None:
@@ -267,11 +268,13 @@ def give_up(slot: Slot) -> ResourceTimeoutError:
 
 def run_in_place(slot: Slot, function: Callable[[], None]) -> Future[None]:
     """Run a closer where its resource was opened: in its lane and context, or here."""
-    if slot.lane is not None and slot.context is not None and not slot.lane.is_current:
-        return slot.lane.submit(function, slot.context)
+    context = slot.context
+    closing = function if context is None else context.closing(function)
+    if slot.lane is not None and context is not None and not slot.lane.is_current:
+        return slot.lane.submit(closing, context.context)
     done: Future[None] = Future()
     try:
-        function() if slot.context is None else slot.context.run(function)
+        closing() if context is None else context.context.run(closing)
     except Exception as error:
         done.set_exception(error)
     else:

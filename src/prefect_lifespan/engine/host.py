@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
+from contextvars import Context, copy_context
 from functools import partial
 
+from prefect_lifespan.engine.contexts import ResourceContext
 from prefect_lifespan.engine.initialiser import Entered, NeedsEventLoop, Outcome, call_of, enter_async
 from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.engine.opening import Attempts
@@ -27,6 +29,8 @@ class Host:
         self._attempts = Attempts(slot)
         self._closing = asyncio.Event()
         self._outcome: Outcome = None
+        self._context = ResourceContext()
+        self._closer: Context | None = None  # the context of whoever closes it
         self._came_late = False  # it closes already
         self._cancellations = 0  # of the opening, which the resource need not follow
         self._timers: list[asyncio.TimerHandle] = []
@@ -34,7 +38,7 @@ class Host:
         # Done when the claim to the opening is: it is open, has failed, or is left behind. `task` goes on till it closes.
         self.settled: asyncio.Future[None] = loop.create_future()
         slot.host, slot.found_asynchronous = self, True
-        self.task = loop.create_task(self._run(), name=f"lifespan of {slot.path}")
+        self.task = loop.create_task(self._run(), name=f"lifespan of {slot.path}", context=self._context.context)
         self.task.add_done_callback(self._ended)
 
     def cancel_opening(self) -> None:
@@ -56,7 +60,7 @@ class Host:
 
     def request_close(self, outcome: Outcome) -> None:
         """Let the resource be exited, with the outcome of the body; `task` is done when it has been."""
-        self._outcome = outcome
+        self._outcome, self._closer = outcome, copy_context()
         self._closing.set()
 
     def close_from_outside(self, outcome: Outcome) -> Future[None]:
@@ -166,6 +170,8 @@ class Host:
                 self.slot.ended()
                 self._outcome = cancelled
                 break
+        if self._closer is not None:
+            self._context.renew(self._closer)
         limit_seconds = self.slot.policy.close_timeout_seconds
         limit = asyncio.timeout(limit_seconds)
         try:

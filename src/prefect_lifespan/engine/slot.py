@@ -13,13 +13,14 @@ import bisect
 import itertools
 import threading
 from concurrent.futures import Future
-from contextvars import Context, ContextVar
+from contextvars import ContextVar
 from enum import Enum, auto
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from dependency_injector import providers
 
+from prefect_lifespan.engine.contexts import ResourceContext
 from prefect_lifespan.engine.events import Event, Kind, Listener, library_logger, observers
 from prefect_lifespan.engine.initialiser import Entered
 from prefect_lifespan.engine.lanes import Lane, Lanes
@@ -132,7 +133,7 @@ class Slot:
         self.entered: Entered | None = None
         self.entered_at = 0.0  # by perf_counter
         self.lane: Lane | None = None
-        self.context: Context | None = None  # None: the context of whoever opened the lifespan
+        self.context: ResourceContext | None = None  # None: the context of whoever opened the lifespan
         self.host: Host | None = None  # of an asynchronous resource
         self.loop: asyncio.AbstractEventLoop | None = None  # which drives an opening that is under way
         self.found_asynchronous = False  # what its initialiser returned was to be entered on an event loop

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from contextvars import Context, copy_context
 
-from prefect.context import FlowRunContext, TaskRunContext
+from prefect.context import AssetContext, AsyncClientContext, FlowRunContext, SyncClientContext, TaskRunContext
 from prefect.exceptions import MissingContextError, Pause, TerminationSignal
 from prefect.logging.loggers import flow_run_logger, get_logger, get_run_logger
+from prefect.transactions import Transaction
 from prefect.utilities.visualization import get_task_viz_tracker
 
-from prefect_lifespan.engine import library_logger
+from prefect_lifespan.engine import library_logger, passing
 from prefect_lifespan.engine.events import Logger
 from prefect_lifespan.surroundings import surroundings
 
@@ -60,6 +62,15 @@ def attempt() -> Hashable | None:
     return (flow_id, task.task_run.id, task.task_run.run_count)
 
 
+def context_of_the_run() -> Context:
+    """The caller's context as it is when the task that it is in has ended, and the run goes on."""
+    context = Context()
+    for variable, value in copy_context().items():
+        if variable not in _OF_A_TASK:
+            context.run(variable.set, value)
+    return context
+
+
 def is_being_drawn() -> bool:
     """Whether the flow function is only run for `flow.visualize()`, which calls no task."""
     return get_task_viz_tracker() is not None
@@ -80,6 +91,11 @@ def is_termination(error: BaseException | None) -> bool:
     return isinstance(error, TerminationSignal)
 
 
+# What Prefect enters around a run, and leaves: each closes its client, and a run that has ended is nobody's.
+_OF_A_TASK = tuple(
+    each.__var__ for each in (SyncClientContext, AsyncClientContext, TaskRunContext, AssetContext, Transaction)
+)
+passing.add((*_OF_A_TASK, FlowRunContext.__var__))
 surroundings.attempt = attempt
 surroundings.logger = run_logger
 surroundings.told = told

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Hashable
-from contextvars import copy_context
+from contextvars import Context
 from time import monotonic
 
 from prefect_lifespan.engine import CloseReport, Engine, Event, Options, process_engines
@@ -13,6 +13,7 @@ from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.engine.slot import State
 from prefect_lifespan.errors import LifespanError
 from prefect_lifespan.lifespans.futures import PendingFutures
+from prefect_lifespan.lifespans.prefect_run import context_of_the_run
 from prefect_lifespan.lifespans.session import Grace
 from prefect_lifespan.scope import InForce, Reached, Scope
 from prefect_lifespan.workers.exits import Close, at_exit
@@ -71,6 +72,7 @@ class Opening(InForce):
         self.unused_since = monotonic()
         self.reference = reference
         self._made: Engine | None = None
+        self._context = Context()  # of what opened it first, which knows the run and the API
         self._making = threading.Lock()
         self._free = threading.Condition()
 
@@ -125,7 +127,8 @@ class Opening(InForce):
                 "able to import whatever the run's own process imports"
             )
             raise
-        context, pid = copy_context(), os.getpid()
+        context, pid = context_of_the_run(), os.getpid()
+        self._context = context
 
         def listener(event: Event) -> None:
             # What closes it is no task, and would not know the API that Prefect's settings name.
@@ -195,10 +198,11 @@ class Opening(InForce):
         for reached in self.elsewhere():
             report.merge(reached.close(outcome, grace.left))
         if engine is not None:
-            report.merge(engine.close(outcome))
+            # What closes it is no task, and has neither.
+            report.merge(self._context.copy().run(engine.close, outcome))
             link = self.reference.link
             for ended in process_engines.leave(engine.process_keys, closing=link is not None and link.is_last_word):
-                report.merge(ended.close(outcome))
+                report.merge(self._context.copy().run(ended.close, outcome))
         if self.membership.joined is not None:
             self.membership.joined.farewell(report)
         return report

@@ -1,0 +1,68 @@
+"""The context variables that an initialiser and its closer run with.
+
+A closer runs in the context that its initialiser ran in: what that has set is there, and can be reset. What belongs to
+whoever asked for the resource first, a run and its clients, may have ended when it closes: that is as it is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextvars import Context, ContextVar, Token, copy_context
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_MISSING = object()
+
+
+class PassingVariables:
+    """The variables whose values end with whoever has set them; a layer that knows some adds them."""
+
+    def __init__(self) -> None:
+        self._variables: frozenset[ContextVar[Any]] = frozenset()
+
+    def add(self, variables: Iterable[ContextVar[Any]]) -> None:
+        """Let a closer have the values that these have where it closes."""
+        self._variables |= frozenset(variables)
+
+    def __contains__(self, variable: ContextVar[Any]) -> bool:
+        return variable in self._variables
+
+
+passing = PassingVariables()
+
+
+class ResourceContext:
+    """The context of one resource: made where it opens, of the variables that are set there."""
+
+    def __init__(self) -> None:
+        # Of nothing, and filled: a variable that was copied could not be unset again.
+        self.context = Context()
+        self._lent: list[tuple[Token[Any], object]] = []
+        self.context.run(self._fill, copy_context())
+
+    def closing(self, close: Callable[[], T]) -> Callable[[], T]:
+        """`close`, to be called in this context, with what is passing as it is here and now."""
+        here = copy_context()
+
+        def closing() -> T:
+            self.renew(here)
+            return close()
+
+        return closing
+
+    def renew(self, here: Context) -> None:
+        """Called in this context: let what is passing be as it is in another one, but for what the initialiser has set."""
+        lent, self._lent = self._lent, []
+        for token, value in lent:
+            if token.var.get(_MISSING) is value:
+                token.var.reset(token)
+        for variable, value in here.items():
+            if variable in passing and variable.get(_MISSING) is _MISSING:
+                self._lent.append((variable.set(value), value))
+
+    def _fill(self, here: Context) -> None:
+        for variable, value in here.items():
+            token = variable.set(value)
+            if variable in passing:
+                self._lent.append((token, value))
