@@ -80,7 +80,7 @@ class AsyncResourceError(LifespanError):
         return (
             f"{self.where[:1].upper()}{self.where[1:]} cannot open {names}: {kind} needs an event loop to open on. "
             "Make the function `async def`, or open it beforehand in an asynchronous lifespan "
-            "(`async with lifespan(...)`, or an `async def` flow with eager=True), or leave it out with eager=[...]."
+            "(`async with lifespan(...)`, or an `async def` flow), where it is open then; do not name it in eager=[...] here."
         )
 
 

@@ -177,13 +177,26 @@ def test_closing_that_takes_too_long_fails_the_run_and_holds_nobody_up(witness: 
     assert time.monotonic() - started < SECONDS
 
 
-def test_a_sync_flow_cannot_open_async_resources_and_says_which(witness: Witness) -> None:
+def test_a_sync_flow_leaves_what_is_asynchronous_to_its_first_use(witness: Witness) -> None:
     class App(containers.DeclarativeContainer):
         db = providers.Resource(witness.blocking)
         api = providers.Resource(witness.asynchronous)
 
     @flow
     @lifespan(App)
+    def run() -> None: ...
+
+    run()
+    assert witness.record == ["open db", "close db"]
+
+
+def test_a_sync_flow_cannot_open_the_async_resources_that_it_names_and_says_which(witness: Witness) -> None:
+    class App(containers.DeclarativeContainer):
+        db = providers.Resource(witness.blocking)
+        api = providers.Resource(witness.asynchronous)
+
+    @flow
+    @lifespan(App, eager=[App.db, App.api])
     def run() -> None: ...
 
     with pytest.raises(AsyncResourceError, match=r"App\.api"):

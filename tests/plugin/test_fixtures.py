@@ -237,7 +237,7 @@ def test_an_asynchronous_container_in_a_blocking_test_is_refused_in_words(pytest
 
         def test_refused(lifespan_container):
             with pytest.raises(AsyncResourceError) as refused:
-                lifespan_container(Asynchronous)
+                lifespan_container(Asynchronous, eager=["api"])
             assert "await async_lifespan_container" in refused.value.__notes__[-1]
 
         def test_wrong_fixture(async_lifespan_container): pass

@@ -205,9 +205,10 @@ class Engine:
     # Opening
 
     def eager(self, keys: Iterable[int] | None = None) -> list[Slot]:
-        """The run's resources that an eager opening opens: all in use, or those that `keys` need."""
-        nodes = self.graph.eager if keys is None else self.graph.needed(keys)
-        return list(self.needed(node.key for node in nodes if node.lifetime is Lifetime.RUN))
+        """What an eager opening opens: all resources of the run that are in use; or what `keys` need, the process's too."""
+        if keys is None:
+            return list(self.needed(node.key for node in self.graph.eager if node.lifetime is Lifetime.RUN))
+        return list(self.needed(node.key for node in self.graph.needed(keys) if node.lifetime is not Lifetime.TASK))
 
     def needed(self, keys: Iterable[int]) -> tuple[Slot, ...]:
         """The resources that the providers of `keys` need, dependencies first."""

@@ -52,6 +52,22 @@ class Attempts:
         self.slot.event("open-failed", self.seconds, error)
 
 
+def without_loop(slots: Iterable[Slot], needs: Callable[[Slot], Iterable[Slot]]) -> tuple[list[Slot], list[Slot]]:
+    """Slots, dependencies first, as two lists: those that open without an event loop, and those that are to wait for one.
+
+    What waits are asynchronous ones that are not open, and what needs them.
+    """
+    here: list[Slot] = []
+    waiting: dict[Slot, None] = {}
+    for slot in slots:
+        unopened = slot.asynchronous and slot.state is not State.OPEN
+        if unopened or any(needed in waiting for needed in needs(slot)):
+            waiting[slot] = None
+        else:
+            here.append(slot)
+    return here, list(waiting)
+
+
 def annotate(error: BaseException, chain: Iterable[str], container: str) -> None:
     """Name the resource, who needs it, and the container, on an initialiser's own exception."""
     names = list(chain)

@@ -162,6 +162,16 @@ def plan_of(function: object) -> Plan | None:
     return plan if isinstance(plan, Plan) else None
 
 
+def of_an_inner_container(marker: Marker, container: ContainerClass, scope: Scope) -> str | None:
+    """What is wrong with a marker on a container that the one in force holds a copy of: its user means what is open there.
+
+    Nothing where the inner container is overridden by its own name: then that is what is meant.
+    """
+    if marker.owner is None or any(issubclass(marker.owner, layer.container) for layer in scope.layers):
+        return None
+    return marker.names_inside(container)
+
+
 class Call:
     """The decisions of one call that found nothing prepared: which engine gives each parameter, and for how long."""
 
@@ -324,9 +334,8 @@ class Call:
             )
 
     def _refuse_an_inner_container(self, marker: Marker) -> None:
-        """Refuse a marker on a container that the one in force holds a copy of: its user means what is open there."""
         for lifespan in reversed(self.scope.lifespans):
-            problem = marker.names_inside(lifespan.engine.container_class)
+            problem = of_an_inner_container(marker, lifespan.engine.container_class, self.scope)
             if problem is not None:
                 raise UsageError(f"{self._plan.where}: {problem}")
 

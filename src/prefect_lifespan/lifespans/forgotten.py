@@ -20,7 +20,7 @@ from prefect.tasks import Task
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.injection.mistakes import Kind, place_of, refusal, unprovided
-from prefect_lifespan.injection.plan import plan_of
+from prefect_lifespan.injection.plan import of_an_inner_container, plan_of
 from prefect_lifespan.lifespans.reachable import reachable
 from prefect_lifespan.scope import current_scope
 
@@ -49,7 +49,7 @@ def refuse_reachable(function: Any, container: ContainerClass) -> None:
     """
     works = reachable(function)
     found = [problem for work in works for problem in problems_of(work)]
-    if current_scope().lifespans == ():  # inside another lifespan a marker may be of that one's container
+    if not current_scope().lifespans:  # inside another lifespan a marker may be of that one's container
         found += [problem for work in works for problem in _of_inner_containers(work, container)]
     if found:
         raise UsageError(_listed(found))
@@ -81,7 +81,7 @@ def problems_of(work: Work, parameters: Mapping[str, object] | None = None) -> I
 def _of_inner_containers(work: Work, container: ContainerClass) -> Iterator[str]:
     plan = plan_of(work.fn)
     for marker in plan.markers.values() if plan is not None else ():
-        if problem := marker.names_inside(container):
+        if problem := of_an_inner_container(marker, container, current_scope()):
             yield f"the {_kind(work)} {place_of(work.fn)}: {problem}"
 
 

@@ -11,15 +11,15 @@ from dependency_injector import containers, providers
 
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph import graph_of
-from prefect_lifespan.graph.anchors import anchor_of
-from prefect_lifespan.graph.edges import AnyProvider
+from prefect_lifespan.graph.anchors import anchor_of, as_written, copy_inside, owner_of
+from prefect_lifespan.graph.edges import AnyProvider, is_kind
 from prefect_lifespan.graph.findings import require_container
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.layers import did_you_mean, providers_for
 from prefect_lifespan.lifespans.drawing import DrawnSession, begin
 from prefect_lifespan.lifespans.flows import wrap_flow
 from prefect_lifespan.lifespans.session import Overrides, Session, Settings
-from prefect_lifespan.lifetimes import OnCloseError, Policy
+from prefect_lifespan.lifetimes import Lifetime, OnCloseError, Policy
 from prefect_lifespan.scope import Scope, enter, leave
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -39,8 +39,9 @@ class lifespan:  # noqa: N801 - used as a decorator and a context manager, named
         container: a dependency-injector DeclarativeContainer class.
         overrides: other providers or plain objects for this lifespan, by dotted path; or a function that is given the
             flow's parameters by keyword and returns them.
-        eager: True opens all run resources at the start; a list of providers (or their paths) opens those and what
-            they need; False opens none. What is not open opens at first use.
+        eager: True opens all run resources at the start that can be opened there: without an event loop, asynchronous
+            ones and what needs them are left. A list of providers (or their paths) opens those and what they need,
+            resources of the process included; False opens none. What is not open opens at first use.
         share: whether to join a lifespan of the same container that is in force here; False opens one of its own. One
             with `overrides` is always its own.
         everywhere: for the block of an application: True has it in force in every context of the process that has no
@@ -58,11 +59,11 @@ class lifespan:  # noqa: N801 - used as a decorator and a context manager, named
 
     Raises:
         TypeError: `container` is not a container class.
-        UsageError: a name in `overrides` or `eager` that the container does not declare; `everywhere` on a decorator,
-            or, when entered, while there is another one of that container.
+        UsageError: a name in `overrides` or `eager` that the container does not declare; a `TaskResource` in `eager`;
+            `everywhere` on a decorator, or, when entered, while there is another one of that container.
         ValueError: a number or a word out of range.
         InvalidContainerError: when entered, a container that cannot be opened as it is declared and overridden.
-        AsyncResourceError: when entered without an event loop, asynchronous resources that are to be opened.
+        AsyncResourceError: when entered without an event loop, asynchronous resources that `eager` names.
         ResourceTimeoutError: when entered, a resource that does not open within its limit.
         ResourceCloseError: when left, what failed to close after a body that succeeded.
 
@@ -189,7 +190,20 @@ def _check(item: AnyProvider | str, container: ContainerClass) -> None:
     if isinstance(item, str):
         if item not in graph.by_path:
             raise UsageError(f"eager names {item!r}, which {graph.container} lacks{did_you_mean(item, graph)}")
-        return
-    if not providers.is_provider(item) or id(anchor_of(item)) not in graph.nodes:
+        node = graph.nodes[graph.by_path[item]]
+    elif providers.is_provider(item) and id(anchor_of(item)) in graph.nodes:
+        node = graph.nodes[id(anchor_of(item))]
+    else:
         given = getattr(item, "__qualname__", type(item).__qualname__)
-        raise UsageError(f"eager holds a {given} that is no provider of {graph.container}; name one of its own")
+        raise UsageError(f"eager holds a {given} that is no provider of {graph.container}; {_cure(item, container)}")
+    if node.lifetime is Lifetime.TASK:
+        raise UsageError(
+            f"eager names {graph.container}.{node.path}, a TaskResource: it opens in each task that uses it, not with the "
+            "lifespan; leave it out"
+        )
+
+
+def _cure(item: Any, container: ContainerClass) -> str:
+    owner = owner_of(item) if is_kind(item, providers.Provider) else None
+    path = copy_inside(item, owner, container) if owner is not None else None
+    return "name one of its own" if path is None else f"write {as_written(container, path)}"

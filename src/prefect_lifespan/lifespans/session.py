@@ -16,8 +16,9 @@ from prefect.context import FlowRunContext
 from prefect_lifespan.engine import CloseReport, Engine, Options, logging_to, process_engines
 from prefect_lifespan.engine.hosting import uninterrupted
 from prefect_lifespan.engine.loops import running_loop
+from prefect_lifespan.engine.opening import without_loop
 from prefect_lifespan.engine.signals import held_signals
-from prefect_lifespan.errors import UsageError
+from prefect_lifespan.errors import AsyncResourceError, UsageError
 from prefect_lifespan.graph import graph_of
 from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.graph.reader import ContainerClass
@@ -185,7 +186,9 @@ class Session:
         try:
             if self._settings.eager is True:
                 engine.settings.make()
-            engine.open(self._wanted(engine), engine.ledger.name, in_callers_context=not self._joined)
+                self._open_what_needs_no_loop(engine)
+            else:
+                engine.open(self._wanted(engine), engine.ledger.name, in_callers_context=not self._joined)
             self._is_open()
         except BaseException as error:
             process_wide.remove(self._in_force)
@@ -295,6 +298,23 @@ class Session:
         process_wide.note_open(self._in_force)
         if self._settings.everywhere:
             process_wide.add(self._in_force)
+
+    def _open_what_needs_no_loop(self, engine: Engine) -> None:
+        """Open all that can be opened here, without an event loop, and leave the rest to its first use."""
+        wanted = self._wanted(engine)
+        here, waiting = without_loop(wanted, engine.needs)
+        while True:
+            try:
+                engine.open(here, engine.ledger.name, in_callers_context=not self._joined)
+                break
+            except AsyncResourceError:
+                # An initialiser turned out to be asynchronous that did not look it.
+                known, (here, waiting) = len(waiting), without_loop(wanted, engine.needs)
+                if len(waiting) == known:
+                    raise
+        if waiting:
+            names = ", ".join(slot.path for slot in waiting)
+            self._in_force.logger.debug("Left to first use, as there is no event loop here to open them on: %s", names)
 
     def _wanted(self, engine: Engine) -> Sequence[Any]:
         eager = self._settings.eager
