@@ -1,8 +1,9 @@
-# make run    the patterns, then the run history with its report, in ./data and ./reports;
-#             RUNNER=processes, dask or ray takes its tasks to other processes
-# make test   everything that must hold: style, types, layers, tests with coverage
-# make bench  the figures behind the claims of speed
-# make clean  removes the environment and everything the commands above wrote
+# make run        the patterns, then the run history with its report, in ./data and ./reports;
+#                 RUNNER=processes, dask or ray takes its tasks to other processes
+# make test       what must hold before each commit: style, types, layers, tests with coverage; in minutes
+# make test-all   the same, with every test on every runner, and coverage in all processes; in half an hour
+# make bench      the figures behind the claims of speed
+# make clean      removes the environment and everything the commands above wrote
 #
 # Each command stands alone on a fresh clone: it makes .venv when that is missing (with uv where there is one,
 # else with venv and pip), installs what it needs, and does its job.
@@ -31,10 +32,10 @@ DEMO := PREFECT_HOME="$${PREFECT_HOME:-$(CURDIR)/data/prefect}" \
 	PREFECT_SERVER_ANALYTICS_ENABLED=false \
 	PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS=120
 
-.PHONY: help run test lint types layers pytest bench format clean
+.PHONY: help run test test-all lint types layers pytest pytest-all bench format clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -5
+	@sed -n 's/^# //p' Makefile | head -6
 
 run: $(VENV)/.installed-app $(if $(filter dask ray,$(RUNNER)),$(VENV)/.installed-runners)
 	@export $(DEMO)
@@ -42,6 +43,8 @@ run: $(VENV)/.installed-app $(if $(filter dask ray,$(RUNNER)),$(VENV)/.installed
 	$(BIN)/python -m flows --runner "$(RUNNER)"
 
 test: lint types layers pytest
+
+test-all: lint types layers pytest-all
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -53,8 +56,14 @@ types: $(VENV)/.installed-dev
 layers: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
+# Groups of tests are given out in the order of tests/conftest.py, what takes longest first.
+PYTEST := $(BIN)/pytest --numprocesses=2 --dist=loadgroup --no-loadscope-reorder --cov --cov-report=term
+
 pytest: $(VENV)/.installed-dev
-	$(BIN)/pytest --numprocesses=2 --dist=loadgroup --cov --cov-report=term
+	$(PYTEST) -m "not extended"
+
+pytest-all: $(VENV)/.installed-dev
+	COVERAGE_PATCH=subprocess $(PYTEST) --cov-fail-under=95
 
 bench: $(VENV)/.installed-bench
 	@for benchmark in benchmarks/[!_]*.py; do $(BIN)/python -m "benchmarks.$$(basename "$$benchmark" .py)"; done

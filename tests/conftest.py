@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import contextvars
 import os
 import shutil
@@ -11,9 +12,11 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests import prefect_api
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -30,29 +33,73 @@ os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "120"
 for name in ("PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_PROFILE"):
     os.environ.pop(name, None)
 
+_API = pytest.StashKey[str]()
+
 # Started in the background of a script, the suite would ignore Ctrl-C, and with it every program that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# Tests that wait for real processes, and share what is expensive to start.
-_SLOW = ("workers", "processes")
+# What takes longest begins first, and with several processes each of these groups stays in one: a cluster is started once.
+_GROUPS = ("ray", "dask", "pool")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A session that starts processes of its own has one API for all of them, which is up before they ask for it."""
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        api = contextlib.ExitStack()
+        config.stash[_API] = api.enter_context(prefect_api.running())
+        config.add_cleanup(api.close)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a process of xdist where that is."""
+    node.workerinput["prefect_api"] = node.config.stash[_API]
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With several workers, a file stays on one of them, as do all that share clusters; what takes longest goes first."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What runs on one kind of cluster is one group, any other file is one; those of clusters and processes go first."""
+
+    def rank(item: pytest.Item) -> int:
+        group = _group(item)
+        return _GROUPS.index(group) if group in _GROUPS else len(_GROUPS) + (item.path.parent.name != "processes")
+
     for item in items:
-        folder = item.path.parent.name
-        item.add_marker(pytest.mark.xdist_group(folder if folder == "workers" else item.path.as_posix()))
-    items.sort(key=lambda item: item.path.parent.name not in _SLOW)
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    items.sort(key=rank)
+
+
+def _group(item: pytest.Item) -> str:
+    chosen = item.get_closest_marker("xdist_group")
+    if chosen is not None:
+        return str(chosen.args[0])
+    if item.path.parent.name == "workers" and isinstance(item, pytest.Function) and hasattr(item, "callspec"):
+        runner = str(item.callspec.params.get("kind", ""))
+        for group in _GROUPS:
+            if group in runner and runner != "dask threads":
+                return group
+    return item.path.relative_to(Path(__file__).parent).as_posix()
 
 
 @pytest.fixture(scope="session")
-def prefect_server(prefect_harness: str) -> str:
-    """One embedded Prefect server for the whole session, on loopback; its API's address. The plugin's own fixture."""
-    return prefect_harness
+def prefect_server(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of the Prefect API for all tests: that of the whole session, or where there is none one of its own."""
+    with contextlib.ExitStack() as stack:
+        shared: dict[str, str] = getattr(request.config, "workerinput", {})
+        address = shared.get("prefect_api") or stack.enter_context(prefect_api.running())
+        prefect_api.wait(address)
+        from prefect.context import refresh_global_settings_context
+        from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+        # For threads, and for the processes that tests start, as well.
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setenv("PREFECT_API_URL", address)
+        refresh_global_settings_context()
+        stack.callback(refresh_global_settings_context)
+        # Heartbeats hold up the end of each run for a second; no environment variable can say that there are none.
+        stack.enter_context(temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}))
+        yield address
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ import pytest
 
 from benchmarks import injected_call, open_close, workers
 
+pytestmark = pytest.mark.extended
+
 COMPETITORS = ("dishka", "that_depends", "wireup")
 
 

@@ -16,6 +16,7 @@ import pytest
 from tests.contract import exiting
 
 pytestmark = [
+    pytest.mark.extended,
     pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
     pytest.mark.filterwarnings("ignore:unclosed transport:ResourceWarning"),
     pytest.mark.filterwarnings("ignore:unclosed event loop:ResourceWarning"),

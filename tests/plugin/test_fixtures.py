@@ -418,14 +418,3 @@ def test_the_fixtures_are_told_with_their_first_line(run_pytest: Run):
     for name in ("override_providers", "lifespan_container", "async_lifespan_container", "prefect_harness"):
         result.stdout.fnmatch_lines([f"{name}*"])
     result.stdout.fnmatch_lines(["*A function that overrides providers of a container until the test ends*"])
-
-
-def test_the_api_is_that_of_the_session(prefect_harness: str, prefect_server: str):
-    from prefect.client.orchestration import get_client
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY
-
-    assert prefect_harness == prefect_server
-    assert PREFECT_FLOWS_HEARTBEAT_FREQUENCY.value() is None, "the thread that sends them holds up the end of a run"
-    with get_client(sync_client=True) as client:
-        assert str(client.api_url).rstrip("/") == prefect_harness.rstrip("/")
-        assert client.api_healthcheck() is None

@@ -52,7 +52,12 @@ def test_a_task_delayed_in_a_lifespan_opens_its_own_in_the_worker(programs: Prog
     ]
 
 
-@pytest.fixture(params=["script to script", "module to module", "script to module"])
+@pytest.fixture(
+    params=[
+        "script to module",
+        *(pytest.param(f"{at} to {at}", marks=pytest.mark.extended) for at in ("script", "module")),
+    ]
+)
 def way(request: pytest.FixtureRequest) -> list[str]:
     """Where container and tasks of `programs.delaying` stand, for who delays and for who serves."""
     return request.param.split(" to ")

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import os
 import runpy
-import signal
 import sys
+from contextlib import suppress
 from typing import Any
 
 import prefect.flow_engine  # what every run of a flow imports
 import prefect.main
 import prefect.task_engine  # noqa: F401
+import psutil
 from prefect.context import refresh_global_settings_context
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
@@ -42,8 +43,15 @@ def serve() -> Command | None:
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
     for pid in running:
-        os.kill(pid, signal.SIGKILL)
+        end(psutil.Process(pid))
     return None
+
+
+def end(program: psutil.Process) -> None:
+    """End a program, and what it has started: the tests that would do so have gone."""
+    for process in (*program.children(recursive=True), program):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def become(command: Command) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.processes.conftest import zygote
+from tests.processes.conftest import programs, zygote
 from tests.processes.running import Programs, Zygote
 from tests.workers.losing import Cluster, Losing
 from tests.workers.records import Runners
 
-__all__ = ["zygote"]  # a fixture
+__all__ = ["programs", "zygote"]  # fixtures
 
 ROOT = Path(__file__).parents[2]
 

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
 
-KINDS = ("thread", "pool", "dask processes", "dask threads", "ray")
+
+def on(*kinds: str, extended: Sequence[str] = ()) -> list[Any]:
+    """Kinds of task runners as a test's parameter; those where it goes as on another one are for `make test-all`."""
+    return [*kinds, *(pytest.param(kind, marks=pytest.mark.extended) for kind in extended)]
+
+
+KINDS = on("thread", "pool", "dask processes", "ray", extended=["dask threads"])
 PATIENCE_SECONDS = 60
 
 

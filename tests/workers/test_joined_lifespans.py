@@ -10,6 +10,8 @@ import pytest
 from prefect.task_runners import ProcessPoolTaskRunner
 
 from prefect_lifespan import lifespan
+from tests.processes.running import Programs
+from tests.workers.losing import ENVIRONMENT
 from tests.workers.programs.joined import Joined, joins, joins_and_fails
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -31,6 +33,7 @@ def cluster() -> Iterator[Any]:
         yield cluster
 
 
+@pytest.mark.xdist_group("dask")
 def test_workers_that_outlive_a_flow_which_joined_close_with_the_lifespan(cluster: Any, marks: Path) -> None:
     from prefect_dask.task_runners import DaskTaskRunner
 
@@ -44,18 +47,19 @@ def test_workers_that_outlive_a_flow_which_joined_close_with_the_lifespan(cluste
     assert marks.read_text().splitlines() == [f"open {pid}", f"close {pid}"]
 
 
-def test_workers_that_ray_ends_with_a_flow_which_joined_close_before_that(
-    marks: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    prefect_ray = pytest.importorskip("prefect_ray")
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    runner = prefect_ray.RayTaskRunner(init_kwargs={"num_cpus": 1, "include_dashboard": False})
+@pytest.mark.xdist_group("ray")
+def test_workers_that_ray_ends_with_a_flow_which_joined_close_before_that(programs: Programs, marks: Path) -> None:
+    pytest.importorskip("prefect_ray")
+    # In a program: beside a cluster that this process is connected to, the flow would not have its own.
+    program = programs.start("tests.workers.programs.joined", str(marks), **ENVIRONMENT)
 
-    with lifespan(Joined, overrides={"marks": str(marks)}, eager=False):
-        pid = joins.with_options(task_runner=runner)()
-        assert marks.read_text().splitlines() == [f"open {pid}", f"close {pid}"]
+    assert program.ends() == 0, program.log()
+    opened, closed, left = marks.read_text().splitlines()
+    pid = opened.removeprefix("open ")
+    assert [closed, left] == [f"close {pid}", f"the flow has returned {pid}"]
 
 
+@pytest.mark.xdist_group("pool")
 def test_workers_of_a_pool_that_ends_with_a_flow_which_joined_are_told_how_that_ended(marks: Path) -> None:
     runner: Any = ProcessPoolTaskRunner(max_workers=1)
     with lifespan(Joined, overrides={"marks": str(marks)}, eager=False):

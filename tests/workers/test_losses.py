@@ -8,12 +8,13 @@ from signal import SIGCONT, SIGSTOP
 import pytest
 
 from tests.workers.losing import Losing, kill
+from tests.workers.records import on
 
 # One loss is enough for Dask and Ray, too; by themselves they run such a task three times more.
 ONE_LOSS = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0", "RAY_TASK_MAX_RETRIES": "0"}
 
 
-@pytest.mark.parametrize("kind", ["pool", "dask", "outliving ray"])
+@pytest.mark.parametrize("kind", on("pool", extended=["dask", "outliving ray"]))
 def test_a_run_whose_worker_is_killed_fails_as_without_us_and_closes_everywhere_else(losing: Losing, kind: str) -> None:
     ends = []
     for flow in ("plain_results", "results"):
@@ -31,7 +32,7 @@ def test_a_run_whose_worker_is_killed_fails_as_without_us_and_closes_everywhere_
     assert "none" not in outcomes.values()
 
 
-@pytest.mark.parametrize("kind", ["outliving dask", "outliving ray"])
+@pytest.mark.parametrize("kind", on("outliving dask", extended=["outliving ray"]))
 def test_a_task_that_is_run_again_after_its_worker_was_killed_finds_its_resource_open(
     losing: Losing, kind: str
 ) -> None:
@@ -47,7 +48,7 @@ def test_a_task_that_is_run_again_after_its_worker_was_killed_finds_its_resource
     assert run.outcomes == dict.fromkeys(set(run.pids("open db")) - {lost}, "none")
 
 
-@pytest.mark.parametrize("kind", ["pool", "outliving dask", "outliving ray"])
+@pytest.mark.parametrize("kind", on("pool", extended=["outliving dask", "outliving ray"]))
 def test_a_worker_that_hangs_in_closing_holds_up_nobody_beyond_its_limit(losing: Losing, kind: str) -> None:
     run = losing.start("closing", kind)
     hanging, other = run.begin()
@@ -60,7 +61,7 @@ def test_a_worker_that_hangs_in_closing_holds_up_nobody_beyond_its_limit(losing:
     assert run.outcomes == {run.program.pid: "none"}
 
 
-@pytest.mark.parametrize("kind", ["pool", "outliving dask", "outliving ray"])
+@pytest.mark.parametrize("kind", on("outliving ray", extended=["pool", "outliving dask"]))
 def test_a_worker_that_is_stopped_is_given_up_and_named_in_the_log(losing: Losing, kind: str) -> None:
     run = losing.start("stopped", kind)
     stopped, other = run.begin()
@@ -82,6 +83,7 @@ def test_a_worker_that_is_stopped_is_given_up_and_named_in_the_log(losing: Losin
     assert run.close([stopped])[other] == "none"
 
 
+@pytest.mark.xdist_group("dask")
 def test_a_worker_that_joins_a_dask_cluster_during_a_run_closes_with_it(losing: Losing) -> None:
     run = losing.start("growing", "outliving dask")
     first = run.begin()

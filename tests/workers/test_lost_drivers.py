@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from tests.workers.losing import Losing, Run, kill
+from tests.workers.records import on
 
 GRACE = 4.0
 
@@ -28,7 +29,14 @@ def closes_under_its_tasks(run: Run, signal: Signals) -> None:
     assert took < 2 * GRACE, "one grace for all, wherever tasks are waited for"
 
 
-@pytest.mark.parametrize(("flow", "signal"), [("waiting", SIGTERM), ("waiting", SIGINT), ("waiting_async", SIGTERM)])
+@pytest.mark.parametrize(
+    ("flow", "signal"),
+    [
+        ("waiting_async", SIGTERM),
+        pytest.param("waiting", SIGTERM, marks=pytest.mark.extended),
+        pytest.param("waiting", SIGINT, marks=pytest.mark.extended),
+    ],
+)
 def test_a_pool_closes_within_the_grace_of_a_signal_and_ends_as_without_us(
     losing: Losing, flow: str, signal: Signals
 ) -> None:
@@ -50,7 +58,7 @@ def test_a_signal_while_the_lifespan_waits_for_its_tasks_does_not_wait_without_l
     assert run.program.ends() == -SIGTERM
 
 
-@pytest.mark.parametrize("kind", ["dask", "ray"])
+@pytest.mark.parametrize("kind", on("dask", extended=["ray"]))
 def test_a_cluster_that_ends_with_its_run_closes_before_that_on_a_signal(losing: Losing, kind: str) -> None:
     run = losing.start("waiting", kind, GRACE=str(GRACE))
     closes_under_its_tasks(run, SIGTERM)
@@ -71,8 +79,15 @@ def test_a_pool_whose_driver_is_killed_closes_at_once(losing: Losing) -> None:
     assert set(workers) <= run.left(), "Python's pools leave their workers behind, without us, too"
 
 
-@pytest.mark.parametrize("signal", [SIGTERM, SIGINT])
-@pytest.mark.parametrize("kind", ["outliving dask", "outliving ray"])
+@pytest.mark.parametrize(
+    ("kind", "signal"),
+    [
+        ("outliving ray", SIGTERM),
+        pytest.param("outliving ray", SIGINT, marks=pytest.mark.extended),
+        pytest.param("outliving dask", SIGTERM, marks=pytest.mark.extended),
+        pytest.param("outliving dask", SIGINT, marks=pytest.mark.extended),
+    ],
+)
 def test_a_cluster_that_outlives_its_driver_closes_on_a_signal(losing: Losing, kind: str, signal: Signals) -> None:
     run = losing.start("waiting", kind, GRACE=str(GRACE))
     closes_under_its_tasks(run, signal)
@@ -81,6 +96,7 @@ def test_a_cluster_that_outlives_its_driver_closes_on_a_signal(losing: Losing, k
     opens_anew(losing, kind)
 
 
+@pytest.mark.xdist_group("dask")
 def test_a_dask_cluster_whose_driver_is_killed_closes_what_then_stands_unused(losing: Losing) -> None:
     run = losing.start("waiting", "outliving dask")
     workers = run.begin()
@@ -91,6 +107,8 @@ def test_a_dask_cluster_whose_driver_is_killed_closes_what_then_stands_unused(lo
     opens_anew(losing, "outliving dask")
 
 
+@pytest.mark.extended
+@pytest.mark.xdist_group("ray")
 def test_ray_ends_the_workers_of_a_killed_driver_before_or_after_they_close(losing: Losing) -> None:
     run = losing.start("waiting", "outliving ray")
     workers = run.begin()
@@ -101,6 +119,8 @@ def test_ray_ends_the_workers_of_a_killed_driver_before_or_after_they_close(losi
     opens_anew(losing, "outliving ray")
 
 
+@pytest.mark.extended
+@pytest.mark.xdist_group("dask")
 def test_what_stands_unused_on_dask_stays_open_for_a_driver_that_lives(losing: Losing) -> None:
     living = losing.start("stopped", "outliving dask")
     living.begin()

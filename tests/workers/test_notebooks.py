@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from tests.workers.records import Mark, Runners, marks_at
+from tests.workers.records import Mark, Runners, marks_at, on
 
 NOTEBOOK = Path(__file__).parent / "programs" / "notebook.py"
-KINDS = ("thread", "pool", "dask processes", "ray")
+KINDS = on("thread", "pool", extended=["dask processes", "ray"])
 # Whose workers outlive a flow.
-LASTING = pytest.mark.parametrize("kind", ["thread", "dask processes", "ray"])
+LASTING = pytest.mark.parametrize("kind", on("thread", extended=["dask processes", "ray"]))
 SECONDS = 120
 # Heartbeats hold up the end of each run for a second; no environment variable can say that there are none.
 WITHOUT_HEARTBEATS = (

@@ -11,9 +11,10 @@ from dependency_injector import containers, providers
 from prefect_lifespan.errors import ResourceCloseError
 from tests.workers.programs import passing as program
 from tests.workers.programs.journey import Broken, mark
-from tests.workers.records import KINDS, Mark, Runners, marks_at
+from tests.workers.records import Mark, Runners, marks_at, on
 
-ELSEWHERE = ("pool", "dask processes", "ray")
+HERE_AND_ELSEWHERE = on("thread", "pool", "dask processes", extended=["dask threads", "ray"])
+ELSEWHERE = on("pool", "dask processes", extended=["ray"])
 
 
 class Runs:
@@ -48,7 +49,7 @@ def runs(runners: Runners, tmp_path: Path) -> Runs:
     return Runs(runners, tmp_path)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", HERE_AND_ELSEWHERE)
 def test_a_worker_that_only_passes_a_lifespan_on_closes_what_it_led_to(runs: Runs, kind: str) -> None:
     pid = runs.run(program.passing, kind)
 
@@ -60,7 +61,7 @@ def test_a_worker_that_only_passes_a_lifespan_on_closes_what_it_led_to(runs: Run
     assert runs.told[-1] == "returned"
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", HERE_AND_ELSEWHERE)
 @pytest.mark.parametrize(
     ("flow", "outcome"), [(program.failing_beside, "Broken"), (program.cancelling_beside, "success")]
 )
@@ -70,7 +71,7 @@ def test_what_a_running_task_uses_stays_open_until_it_ends(runs: Runs, kind: str
     assert runs.told == ["open db", "lasts 0", "body ends", "lasted 0", f"close db {outcome}", "returned"]
 
 
-@pytest.mark.parametrize("kind", ["thread", "pool", "ray"])
+@pytest.mark.parametrize("kind", on("thread", "pool", extended=["ray"]))
 def test_tasks_that_a_task_leaves_behind_are_waited_for(runs: Runs, kind: str) -> None:
     runs.run(program.leaving_behind, kind)
 
@@ -96,7 +97,7 @@ def overridden_on_the_class() -> None:
 
 
 @pytest.mark.usefixtures("overridden_on_the_class")
-@pytest.mark.parametrize("kind", ["thread", *ELSEWHERE])
+@pytest.mark.parametrize("kind", on("thread", "pool", extended=["dask processes", "ray"]))
 def test_what_is_overridden_on_the_class_goes_along_for_dependencies_too(runs: Runs, kind: str) -> None:
     assert runs.run(program.asking, kind) == (60, "given", "named", "somebody")
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from tests.workers.records import KINDS, Mark, Runners, marks_at
+from tests.workers.records import Mark, Runners, marks_at, on
 
 PROGRAM = Path(__file__).parent / "programs" / "standalone.py"
 SECONDS = 200
@@ -55,15 +55,18 @@ class Script:
         return [mark.what for mark in self.marks(run)]
 
 
+@pytest.fixture(scope="session", params=on("pool", "ray", extended=["thread", "dask processes", "dask threads"]))
+def kind(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
 @pytest.fixture(scope="session")
-def scripts(
-    prefect_server: str,
-    runners: Runners,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[dict[str, Script]]:
-    """A program for each kind, side by side."""
-    addresses = {kind: runners.fixture(kind.replace(" ", "_")) for kind in ("dask processes",)}
-    addresses["ray"] = runners.fixture("ray_cluster")
+def script(
+    kind: str, prefect_server: str, runners: Runners, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Script]:
+    """The program on a kind of task runner."""
+    fixture = {"dask processes": "dask_processes", "ray": "ray_cluster"}.get(kind)
+    address = runners.fixture(fixture) if fixture else ""
     environment = {
         **os.environ,
         "PREFECT_API_URL": prefect_server,
@@ -71,24 +74,14 @@ def scripts(
         "RAY_AUTH_MODE": "disabled",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     }
-    started: dict[str, Script] = {}
-    try:
-        for kind in KINDS:
-            folder = tmp_path_factory.mktemp("script")
-            command = [sys.executable, str(PROGRAM), kind, addresses.get(kind, ""), str(folder)]
-            with (folder / "log").open("w") as log:
-                process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)  # noqa: S603
-            started[kind] = Script(kind, folder, process)
-        yield started
-    finally:
-        for script in started.values():
-            script.process.kill()
-            script.process.wait()
-
-
-@pytest.fixture(params=KINDS)
-def script(request: pytest.FixtureRequest, scripts: dict[str, Script]) -> Script:
-    return scripts[request.param]
+    folder = tmp_path_factory.mktemp("script")
+    command = [sys.executable, str(PROGRAM), kind, address, str(folder)]
+    with (
+        (folder / "log").open("w") as log,
+        subprocess.Popen(command, env=environment, stdout=log, stderr=log) as process,  # noqa: S603
+    ):
+        yield Script(kind, folder, process)
+        process.kill()
 
 
 def test_tasks_submitted_and_mapped_use_resources_of_classes_of_the_script(script: Script) -> None:

@@ -1,10 +1,15 @@
-"""A flow that joins a lifespan, and leaves a line in a file for what opens and closes."""
+"""A flow that joins a lifespan, and leaves a line in a file for what opens and closes.
+
+`python -m tests.workers.programs.joined <file>` runs it on a cluster of Ray that ends with it.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from dependency_injector import containers, providers
 from prefect import flow, task
@@ -51,3 +56,18 @@ def joins() -> int:
 def joins_and_fails() -> None:
     use.submit().wait()
     raise ZeroDivisionError
+
+
+def main(marks: str) -> None:
+    from prefect_ray import RayTaskRunner
+
+    from tests.workers.programs import joined  # the flow as workers import it, not that of `__main__`
+
+    runner: Any = RayTaskRunner(init_kwargs={"num_cpus": 1, "include_dashboard": False})
+    flow: Any = joined.joins.with_options(task_runner=runner)
+    with lifespan(joined.Joined, overrides={"marks": marks}, eager=False):
+        mark(marks, f"the flow has returned {flow()}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

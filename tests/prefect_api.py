@@ -1,0 +1,81 @@
+"""One Prefect API for a whole run of the tests, however many processes of pytest share in it.
+
+`running()` starts this module as a program, which serves until its standard input ends: with the process that started
+it, whatever ends that, so none is left behind. Nothing here imports Prefect in the process of the tests.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+# How long requests may take to end when the API is told to.
+END_SECONDS = 5
+
+# What Prefect's own server does beside answering: nothing that a test asks about, and a third of its processor time.
+WITHOUT = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false",
+    "PREFECT_UI_ENABLED": "false",
+}
+
+
+@contextmanager
+def running() -> Iterator[str]:
+    """An API of Prefect; its address. What connects before it is ready waits for it."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
+        command = [sys.executable, "-W", "ignore", "-m", "tests.prefect_api", str(listening.fileno())]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+        process = subprocess.Popen(  # noqa: S603
+            command, cwd=ROOT, env=environment | WITHOUT, stdin=subprocess.PIPE, pass_fds=[listening.fileno()]
+        )
+        host, port = listening.getsockname()
+    with process:
+        yield f"http://{host}:{port}/api"
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait(4 * END_SECONDS)
+
+
+def wait(address: str, seconds: float = 240) -> None:
+    """Wait until an API answers, which takes as long as importing Prefect and migrating an empty database."""
+    with urllib.request.urlopen(f"{address}/health", timeout=seconds) as answer:  # noqa: S310
+        assert answer.status == 200
+
+
+def serve(descriptor: int) -> None:
+    """Serve an API on a socket that listens, with an empty database, until the standard input ends."""
+    with tempfile.TemporaryDirectory(prefix="prefect-lifespan-api-") as folder:
+        os.environ["PREFECT_HOME"] = folder
+        os.environ["PREFECT_API_DATABASE_CONNECTION_URL"] = f"sqlite+aiosqlite:///{folder}/prefect.db"
+        import uvicorn
+        from prefect.server.api.server import create_app
+
+        app = create_app(ephemeral=True, final=True)
+        config = uvicorn.Config(app, log_level="error", lifespan="on", timeout_graceful_shutdown=END_SECONDS)
+        server = uvicorn.Server(config)
+        threading.Thread(target=_end_with_the_input, args=(server,), daemon=True).start()
+        server.run(sockets=[socket.socket(fileno=descriptor)])
+
+
+def _end_with_the_input(server: Any) -> None:
+    sys.stdin.buffer.read()
+    server.should_exit = True
+    time.sleep(2 * END_SECONDS)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]))
