@@ -16,7 +16,7 @@ from typing import Any, Literal
 from dependency_injector import providers, wiring
 
 from benchmarks._harness import ContainerClass, declare
-from prefect_lifespan import inject, lifespan
+from prefect_lifespan import TaskResource, inject, lifespan
 
 Kind = Literal["Resource", "Singleton", "Factory", "async Resource"]
 
@@ -49,9 +49,11 @@ class Case:
     kind: Kind
     count: int
     is_async: bool
+    beside_a_task_resource: bool = False  # which the container declares, and the function does not ask for
 
     def __str__(self) -> str:
-        return f"{'async' if self.is_async else 'sync'}, {self.count} x {self.kind}"
+        beside = ", beside a TaskResource" if self.beside_a_task_resource else ""
+        return f"{'async' if self.is_async else 'sync'}, {self.count} x {self.kind}{beside}"
 
     @property
     def parts(self) -> tuple[type[First], ...]:
@@ -105,6 +107,8 @@ def container_class(case: Case) -> ContainerClass:
     body: dict[str, Any] = {}
     if case.kind == "Factory":
         body["engine"] = providers.Resource(open_engine)
+    if case.beside_a_task_resource:
+        body["session"] = TaskResource(open_engine)
     for name, part in zip(NAMES, case.parts, strict=False):
         match case.kind:
             case "Resource":

@@ -36,6 +36,7 @@ CASES: list[_systems.Case] = [
     for kind in kinds
     for count in (1, 3)
 ]
+CASES += [_systems.Case("Resource", 1, is_async, beside_a_task_resource=True) for is_async in (False, True)]
 
 Figures = dict[str, float | None]
 

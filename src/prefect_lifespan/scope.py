@@ -20,6 +20,7 @@ from dependency_injector import containers
 from prefect_lifespan.engine import CloseReport, Engine, Options, library_logger
 from prefect_lifespan.engine.events import Logger
 from prefect_lifespan.engine.initialiser import Outcome
+from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.errors import LifespanError
 from prefect_lifespan.graph import Node
 from prefect_lifespan.graph.reader import ContainerClass, qualified_name
@@ -144,9 +145,9 @@ class Unit:
     that no lifespan is open for. Helpers called inside share it.
     """
 
-    def __init__(self, attempt: Hashable | None, options: Options) -> None:
+    def __init__(self, attempt: Hashable | None, options: Callable[[], Options]) -> None:
         self.attempt = attempt
-        self._options = options
+        self._options = options  # for a container that no lifespan is open for
         self._engines: dict[object, Engine] = {}
         self._ended = threading.Event()
         self._lock = threading.Lock()
@@ -181,7 +182,7 @@ class Unit:
             engine = self._engines.get(key)
             if engine is None:
                 overrides = scope.overrides_for(container)
-                engine = Engine.of(container, name=where, options=self._options, overrides=overrides, loop=loop)
+                engine = Engine.of(container, name=where, options=self._options(), overrides=overrides, loop=loop)
                 self._engines[key] = engine
                 self._admit(engine)
             return engine
@@ -195,8 +196,10 @@ class Unit:
         """Whether a container has an engine of its own here already."""
         return (container, scope.layers) in self._engines
 
-    def view_of(self, base: Engine) -> Engine:
-        """This unit's view of an engine in force, where it has one; that engine itself otherwise."""
+    def view_of(self, base: Engine, where: str) -> Engine:
+        """An engine in force with this unit's task resources in it; that engine itself, where it declares none."""
+        if base.has_task_resources and not self.owns(base):
+            return self.derived(base, where, running_loop())
         return self._engines.get(base, base)
 
     def owns(self, engine: Engine) -> bool:
@@ -293,11 +296,11 @@ class Scope:
         """Every engine in force, innermost first, as the overrides in force see it."""
         return (lifespan.under(self.layers) for lifespan in reversed(self.lifespans))
 
-    def view(self, engine: Engine) -> Engine:
+    def view(self, engine: Engine, where: str) -> Engine:
         """An engine in force as the unit of work sees it, whose task resources are its own."""
         if self.unit is None or self.unit.attempt != surroundings.attempt():
             return engine
-        return self.unit.view_of(engine)
+        return self.unit.view_of(engine, where)
 
     def overrides_for(self, container: ContainerClass) -> Mapping[int, Any]:
         """Providers of `container` that are overridden here, by identity; inner layers win."""
@@ -394,4 +397,4 @@ def current_container(container: ContainerClass | None = None) -> containers.Dyn
             f"{wanted} is open here (open: {open_here}). Call this inside a flow decorated with @lifespan, in a task "
             "it calls, or inside `with lifespan(...)`."
         )
-    return scope.view(found.under(scope.layers)).instance
+    return scope.view(found.under(scope.layers), "current_container()").instance

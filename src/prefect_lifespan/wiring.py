@@ -126,10 +126,9 @@ class Relay(providers.Provider[Any]):
                 "call it inside one, or use prefect_lifespan's own @inject"
             )
         engine = in_force.under(scope.layers)
-        unit = scope.unit
-        if engine.has_task_resources and unit is not None and unit.attempt == surroundings.attempt():
-            return unit.derived(engine, "a wired function", running_loop())
-        return engine
+        key = engine.graph.by_path.get(self._path)
+        keys = () if key is None else (key,)
+        return scope.view(engine, "a wired function") if engine.needs_task_resource(keys) else engine
 
 
 class ConfigurationRelay(Relay):

@@ -12,6 +12,7 @@ import pytest
 from dependency_injector import containers, providers
 
 from prefect_lifespan import Closing, Provide, Provider, TaskResource, current_container, inject, lifespan
+from prefect_lifespan.engine import Engine
 
 RECORD: list[str] = []
 NUMBERS = count(1)
@@ -308,3 +309,54 @@ def test_a_session_of_an_asynchronous_run_that_is_suspended_commits() -> None:
     with pytest.raises(Pause):
         asyncio.run(run())
     assert RECORD == ["open session 1", "commit session 1"]
+
+
+class Views:
+    """Counts the engines that are made on top of a lifespan's while it is watched."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.made = 0
+        derive = Engine.derive
+
+        def counted(engine: Engine, *args: Any, **kwargs: Any) -> Engine:
+            self.made += 1
+            return derive(engine, *args, **kwargs)
+
+        monkeypatch.setattr(Engine, "derive", counted)
+
+
+def test_a_call_that_needs_no_task_resource_makes_no_view_although_the_container_declares_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It made one in each call, which took 0.3 ms to 2.7 ms."""
+
+    @inject
+    def use(ledger: str = Provide[App.ledger], engine: str = Provide[App.engine]) -> str:
+        return ledger
+
+    @inject
+    async def ause(ledger: str = Provide[App.ledger]) -> str:
+        return ledger
+
+    views = Views(monkeypatch)
+    with lifespan(App, eager=[App.engine]):
+        assert [use(), use(), asyncio.run(ause())] == ["ledger on engine 1"] * 3
+    assert views.made == 0
+
+
+def test_helpers_share_the_task_resource_of_a_call_that_asks_for_none_itself() -> None:
+    @inject
+    def helper(session: str = Provide[App.session]) -> str:
+        return session
+
+    @inject
+    def outer(engine: str = Provide[App.engine]) -> set[str]:
+        return {helper(), helper(), current_container(App).session()}
+
+    with lifespan(App, eager=[App.engine]):
+        assert [len(outer()), len(outer()), len(outer())] == [1, 1, 1]
+    assert [entry for entry in RECORD if "session" in entry] == [
+        *("open session 2", "commit session 2"),
+        *("open session 3", "commit session 3"),
+        *("open session 4", "commit session 4"),
+    ]

@@ -232,6 +232,12 @@ class Engine:
         """Whether the container declares resources that live as long as a task run."""
         return any(node.lifetime is Lifetime.TASK for node in self.graph.resources)
 
+    def needs_task_resource(self, keys: Sequence[int]) -> bool:
+        """Whether the providers of `keys` reach a resource that lives as long as a task run; without any, the container."""
+        return self.has_task_resources and any(
+            node.lifetime is Lifetime.TASK for node in self.graph.needed(keys or self.graph.nodes)
+        )
+
     def open(self, slots: Sequence[Slot], where: str, *, in_callers_context: bool = False) -> None:
         """Open slots, dependencies first as they come, without an event loop.
 

@@ -57,14 +57,28 @@ class Prepared:
     direct: tuple[tuple[str, Slot], ...]  # resources, given as they are
     called: tuple[tuple[str, Callable[[], Any]], ...]
     loop: Loop  # the event loop that asynchronous values among them belong to
-    per_attempt: bool
-    attempt: Hashable | None
+    within_unit: bool  # the call needs a unit of its attempt around it: what it calls may ask for a task resource
+    of_unit: bool  # values among them belong to the unit of the scope that this is kept in
 
-    def holds(self, *, on_loop: bool) -> bool:
-        """Whether the caller is in the attempt and on the event loop that this was prepared for."""
-        if self.per_attempt and self.attempt != surroundings.attempt():
+    def holds(self, unit: Unit | None, *, on_loop: bool) -> bool:
+        """Whether the caller has the unit, and is on the event loop, that this was prepared for."""
+        if self.within_unit and (unit is None or unit.attempt != surroundings.attempt()):
             return False
         return not on_loop or self.loop is None or asyncio.get_running_loop() is self.loop
+
+    def values(self) -> dict[str, Any] | None:
+        """The values, where they are at hand still."""
+        values: dict[str, Any] = {}
+        for name, slot in self.direct:
+            value = slot.value
+            # Closing says so before it takes the value away, so a value read before is a good one.
+            if not slot.at_hand:
+                return None
+            values[name] = value
+        # A resource behind a provider is open since this was prepared; one that has closed says so when it is asked.
+        for name, provider in self.called:
+            values[name] = provider()
+        return values
 
 
 class Plan:
@@ -79,22 +93,13 @@ class Plan:
 
     def ready(self, explicit: Mapping[str, Any], *, on_loop: bool) -> dict[str, Any] | None:
         """Values of all injected parameters where they are at hand; None where `injected` has to see to it."""
-        prepared: Prepared | None = current_scope().prepared.get(self.key)
+        scope = current_scope()
+        prepared: Prepared | None = scope.prepared.get(self.key)
         if prepared is None or (explicit and not self.markers.keys().isdisjoint(explicit)):
             return None
-        if (prepared.per_attempt or prepared.loop is not None) and not prepared.holds(on_loop=on_loop):
+        if (prepared.within_unit or prepared.loop is not None) and not prepared.holds(scope.unit, on_loop=on_loop):
             return None
-        values: dict[str, Any] = {}
-        for name, slot in prepared.direct:
-            value = slot.value
-            # Closing says so before it takes the value away, so a value read before is a good one.
-            if not slot.at_hand:
-                return None
-            values[name] = value
-        # A resource behind a provider is open since this was prepared; one that has closed says so when it is asked.
-        for name, provider in prepared.called:
-            values[name] = provider()
-        return values
+        return prepared.values()
 
     @contextmanager
     def injected(self, explicit: Mapping[str, Any]) -> Generator[tuple[dict[str, Any], Scope]]:
@@ -183,11 +188,30 @@ class Call:
         self._attempt = surroundings.attempt()
         self._new_unit: Unit | None = None
         self._for_call: list[Engine] = []
-        wanted = [m for m in plan.markers.values() if m.name not in explicit or is_marker(explicit[m.name])]
-        self._given = [self._give(marker) for marker in wanted]
+        self._given: list[Given] = []
+        self._kept_in = self.scope
+        self._at_hand = self._all_but_a_unit(explicit)
+        if self._at_hand is None:
+            wanted = [m for m in plan.markers.values() if m.name not in explicit or is_marker(explicit[m.name])]
+            self._given = [self._give(marker) for marker in wanted]
+            unit = self._new_unit or self.scope.unit
+            self._of_unit = unit is not None and any(unit.owns(given.engine) for given in self._given)
+            ends_with_call = bool(self._for_call) or (self._of_unit and unit is self._new_unit)
+            self._lasting = len(wanted) == len(plan.markers) and not ends_with_call
         if self._new_unit is not None:
             self.scope = Scope(self.scope.lifespans, self.scope.layers, self._new_unit)
-        self._lasting = len(wanted) == len(plan.markers) and not self._for_call and self._new_unit is None
+
+    def _all_but_a_unit(self, explicit: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The values that were prepared, where nothing but a unit is missing: this call's is made then."""
+        prepared: Prepared | None = self.scope.prepared.get(self._plan.key)
+        if prepared is None or prepared.of_unit or not self._plan.markers.keys().isdisjoint(explicit):
+            return None
+        self._unit()
+        holds = self._new_unit is not None and prepared.holds(self._new_unit, on_loop=self._loop is not None)
+        values = prepared.values() if holds else None
+        if values is None:
+            self._new_unit = None
+        return values
 
     def own(self) -> list[Engine | Unit]:
         """What lives no longer than this call, in the order of closing."""
@@ -206,6 +230,8 @@ class Call:
 
     def values(self) -> dict[str, Any]:
         """The values, for a synchronous function."""
+        if self._at_hand is not None:
+            return self._at_hand
         self._refuse_asynchronous_calls()
         values = self._made()
         for name, value in values.items():
@@ -233,6 +259,8 @@ class Call:
 
     async def avalues(self) -> dict[str, Any]:
         """The values, for an asynchronous function: those of asynchronous providers awaited."""
+        if self._at_hand is not None:
+            return self._at_hand
         values = self._made()
         pending = [name for name, value in values.items() if asyncio.isfuture(value) or inspect.iscoroutine(value)]
         for name in pending:
@@ -264,16 +292,18 @@ class Call:
             direct=direct,
             called=tuple((given.name, given.value) for given in self._given if given.name not in names),
             loop=next((slot.ledger.loop for slot in bound), None),
-            per_attempt=any(given.engine.has_task_resources for given in self._given),
-            attempt=self._attempt,
+            within_unit=self._of_unit or any(given.engine.has_task_resources for given in self._given),
+            of_unit=self._of_unit,
         )
-        self.scope.keep(self._plan.key, prepared, self._ground)
+        self._kept_in.keep(self._plan.key, prepared, self._ground)
 
     def _give(self, marker: Marker) -> Given:
         engine, named = self._locate(marker)
         keys = engine.keys_of(named)
-        if engine.has_task_resources or self._on_other_loop(engine, keys):
-            unit = self._unit()
+        # The unit comes with the outermost call: helpers that ask for a task resource share it, and it ends with that.
+        unit = self._unit() if engine.has_task_resources else None
+        if engine.needs_task_resource(keys) or self._on_other_loop(engine, keys):
+            unit = unit or self._unit()
             if not unit.owns(engine):
                 engine = unit.derived(engine, self._plan.where, self._loop)
         own = {slot.node.key for slot in self._on_other_loop(engine, keys)}
@@ -355,6 +385,9 @@ class Call:
     def _unit(self) -> Unit:
         unit = self._new_unit or self.scope.unit
         if unit is None or unit.attempt != self._attempt:
-            options = Options(DEFAULT_POLICY, listeners=(logging_to(surroundings.logger()),))
-            unit = self._new_unit = Unit(self._attempt, options)
+            unit = self._new_unit = Unit(self._attempt, _options)
         return unit
+
+
+def _options() -> Options:
+    return Options(DEFAULT_POLICY, listeners=(logging_to(surroundings.logger()),))

@@ -178,7 +178,7 @@ class Session:
     @property
     def container(self) -> Any:
         """The container instance, in a task with what is the task's own."""
-        return self.scope.view(self.engine).instance
+        return (self.scope.view(self.engine, "the lifespan") if self._joined else self.engine).instance
 
     def open(self) -> None:
         """Open what is wanted at once; what was open is closed again when that fails."""
