@@ -1,8 +1,10 @@
 """Errors carry data, draw their text late and survive pickling; policies say no to what cannot be meant."""
 
 import functools
+import os
 import pickle
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from dependency_injector import providers
@@ -114,3 +116,63 @@ def test_lifetimes_are_told_by_the_provider_and_order() -> None:
     assert [lifetime_of(provider) for provider in given] == [Lifetime.TASK, Lifetime.RUN, Lifetime.PROCESS, None]
     assert Lifetime.TASK < Lifetime.RUN < Lifetime.PROCESS
     assert len({lifetime.told for lifetime in Lifetime}) == 3
+
+
+class Opener:
+    __slots__ = ()
+
+    def open(self) -> str:
+        return "opened"
+
+    def __call__(self) -> str:
+        return "called"
+
+    @resource(retries=5)
+    @staticmethod
+    def without_self() -> str:
+        return "static"
+
+    @resource(retries=5)
+    @classmethod
+    def of_class(cls) -> str:
+        return cls.__name__
+
+
+@pytest.mark.parametrize(
+    ("initialiser", "gives"),
+    [
+        (functools.partial("{}!".format, "hello"), "hello!"),
+        (Opener().open, "opened"),
+        (Opener(), "called"),
+        (dict, {}),
+        (functools.partial(functools.partial(dict, a=1), b=2), {"a": 1, "b": 2}),
+        (os.getpid, os.getpid()),
+        (Mock(return_value="mocked"), "mocked"),
+    ],
+    ids=["partial", "bound method", "callable object", "class in C", "nested partial", "builtin", "mock"],
+)
+def test_a_policy_can_be_put_on_every_callable_which_goes_on_doing_what_it_did(initialiser: Any, gives: object) -> None:
+    decorated = resource(retries=5)(initialiser)
+    assert policy_of(decorated).retries == 5
+    assert decorated() == gives
+
+
+def test_a_policy_of_a_partial_is_its_own_and_not_that_of_the_function() -> None:
+    def open_db(url: str) -> str:
+        return url
+
+    inner = resource(retries=1)(open_db)
+    outer = resource(retries=2)(functools.partial(inner, "sqlite://"))
+    assert (policy_of(inner).retries, policy_of(functools.partial(inner, "x")).retries) == (1, 1)
+    assert policy_of(outer).retries == policy_of(functools.partial(outer)).retries == 2
+
+
+@pytest.mark.parametrize("method", [Opener.without_self, Opener.of_class, Opener().of_class])
+def test_a_policy_above_staticmethod_and_classmethod_is_kept(method: Any) -> None:
+    assert policy_of(method).retries == 5
+
+
+@pytest.mark.parametrize("nothing", [providers.Factory(dict), 3, "open_db"])
+def test_what_is_no_initialiser_is_refused_with_what_to_decorate(nothing: Any) -> None:
+    with pytest.raises(UsageError, match=r"@resource was given a (Factory provider|int|str)"):
+        resource(retries=5)(nothing)

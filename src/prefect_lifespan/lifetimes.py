@@ -10,9 +10,11 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import IntEnum
-from typing import Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 from dependency_injector import providers
+
+from prefect_lifespan.errors import UsageError
 
 OnCloseError = Literal["raise", "warn"]
 F = TypeVar("F", bound=Callable[..., object])
@@ -117,6 +119,9 @@ def resource(
 ) -> Callable[[F], F]:
     """Attach an opening and closing policy to an initialiser; it stays the same function otherwise.
 
+    An initialiser is a function, a class, a partial or any other callable. One that can take no attribute, as a bound
+    method or a built-in class, is given back as a `functools.partial` of it.
+
     Args:
         open_timeout_seconds: seconds one attempt to open may take; None takes the lifespan's.
         close_timeout_seconds: seconds closing may take; None takes the lifespan's.
@@ -127,6 +132,7 @@ def resource(
 
     Raises:
         ValueError: a number is out of range.
+        UsageError: what is decorated is no initialiser: it cannot be called, or it is a provider.
 
     Example:
         >>> @resource(retries=3, retry_delay_seconds=0.5)
@@ -146,16 +152,36 @@ def resource(
 
 
 def with_policy(initialiser: F, policy: Policy) -> F:
-    """The initialiser, with a policy attached."""
-    setattr(initialiser, _POLICY, policy)
+    """The initialiser, with a policy attached.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if isinstance(initialiser, (staticmethod, classmethod)):
+        with_policy(cast("Any", initialiser).__func__, policy)
+        return cast("F", initialiser)
+    if providers.is_provider(initialiser):
+        raise UsageError(
+            f"@resource was given a {type(initialiser).__name__} provider, which cannot carry a policy; put it on the "
+            "initialiser: providers.Resource(resource(retries=3)(open_db), ...)"
+        )
+    if not callable(initialiser):
+        raise UsageError(
+            f"@resource was given a {type(initialiser).__qualname__}, which is no initialiser; give it a function, a "
+            "class or another callable"
+        )
+    try:
+        setattr(initialiser, _POLICY, policy)
+    except (AttributeError, TypeError):  # a bound method, a class written in C, an object with slots
+        return cast("F", with_policy(functools.partial(initialiser), policy))
     return initialiser
 
 
 def policy_of(initialiser: object) -> Policy:
     """The policy attached to an initialiser, or one that leaves everything to the lifespan."""
-    while isinstance(initialiser, functools.partial):
-        initialiser = cast("functools.partial[object]", initialiser).func
+    while isinstance(initialiser, functools.partial) and _POLICY not in initialiser.__dict__:
+        initialiser = cast("object", cast("functools.partial[object]", initialiser).func)
     # A class inherits the policy of its base; contextlib's wrappers carry it in the __dict__ that functools copies.
-    policy = None if providers.is_provider(initialiser) else getattr(initialiser, _POLICY, None)
+    policy = None if providers.is_provider(initialiser) else getattr(cast("object", initialiser), _POLICY, None)
     # A `.provided` chain and a mock answer to every name.
     return policy if isinstance(policy, Policy) else Policy()

@@ -1,9 +1,12 @@
 """Asynchronous providers and event loops: awaited for asynchronous functions, refused with a cure for blocking ones."""
 
 import asyncio
+import contextlib
+import functools
 import threading
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Self
 
 import pytest
 from dependency_injector import containers, providers
@@ -65,6 +68,45 @@ def use_blocking(connection: Connection = Provide[App.connection]) -> Connection
 @inject
 async def token_of(token: object = Provide[App.token]) -> object:
     return token
+
+
+class Client:
+    """As httpx.AsyncClient: to be entered by whoever uses it, where that is on an event loop."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+
+@asynccontextmanager
+async def transaction() -> AsyncIterator[str]:
+    yield "begun"
+
+
+async def rows() -> AsyncIterator[int]:
+    yield 1
+
+
+class Clients(containers.DeclarativeContainer):
+    client = providers.Factory(Client)
+    shared = providers.Singleton(Client)
+    opened = providers.Callable(functools.partial(Client))
+    transaction = providers.Callable(transaction)
+    rows = providers.Factory(rows)
+    service = providers.Factory(dict, client=client, shared=shared, transaction=transaction, rows=rows)
+
+
+@inject
+def clients(
+    client: Any = Provide[Clients.client],
+    shared: Any = Provide[Clients.shared],
+    opened: Any = Provide[Clients.opened],
+    transaction: Any = Provide[Clients.transaction],
+    rows: Any = Provide[Clients.rows],
+    service: Any = Provide[Clients.service],
+) -> list[Any]:
+    return [client, shared, opened, transaction, rows, service, *service.values()]
 
 
 def on_another_loop(coroutine: Any) -> Any:
@@ -212,3 +254,39 @@ def test_a_call_prepared_on_one_loop_is_decided_anew_on_another():
 def test_what_is_bound_to_no_loop_and_not_open_opens_for_an_asynchronous_function_under_a_blocking_lifespan():
     with lifespan(App, eager=False):
         assert type(asyncio.run(token_of())) is object
+
+
+async def asked_in_a_thread() -> list[Any]:
+    return await asyncio.to_thread(clients)
+
+
+async def asked_on_the_loop() -> list[Any]:
+    return clients()
+
+
+@pytest.mark.parametrize("asked", [(asked_in_a_thread, asked_on_the_loop), (asked_on_the_loop, asked_in_a_thread)])
+def test_an_object_that_can_be_entered_on_a_loop_is_just_an_object_for_whoever_asks_first(asked: Any) -> None:
+    """A synchronous function in a thread was refused what a factory makes of such a class."""
+
+    async def main() -> None:
+        async with lifespan(Clients):
+            first, second = [await ask() for ask in asked]
+        for values in (first, second):
+            kinds = [type(value).__name__ for value in values]
+            assert kinds[:6] == [
+                "Client",
+                "Client",
+                "Client",
+                "_AsyncGeneratorContextManager",
+                "async_generator",
+                "dict",
+            ]
+        assert first[1] is second[1]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("block", [lambda: lifespan(Clients), contextlib.nullcontext], ids=["in a lifespan", "outside"])
+def test_the_same_without_any_event_loop(block: Callable[[], Any]) -> None:
+    with block():
+        assert isinstance(clients()[5]["client"], Client)

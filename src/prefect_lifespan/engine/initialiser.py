@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import os
+import pathlib
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -96,7 +97,7 @@ def enter_blocking(call: Call, *, on_loop: bool) -> Entered:
     made = manager_of(call())
     if inspect.iscoroutine(made) or asyncio.isfuture(made):
         raise NeedsEventLoop(made)
-    if is_async_manager(made) and (on_loop or not is_blocking_manager(made)):
+    if is_async_manager(made) and not (is_blocking_manager(made) and (not on_loop or _is_rather_blocking(made))):
         raise NeedsEventLoop(made)
     return _enter_manager(made) if is_blocking_manager(made) else Entered(made)
 
@@ -106,10 +107,19 @@ async def enter_async(made: object) -> Entered:
     made = manager_of(made)
     if inspect.iscoroutine(made) or asyncio.isfuture(made):
         made = manager_of(await made)
-    if is_async_manager(made):
+    blocking = is_blocking_manager(made)
+    if is_async_manager(made) and not (blocking and _was_made_blocking(made)):
         manager: Any = made
-        return Entered(await manager.__aenter__(), manager.__aexit__, is_async=True)
-    return _enter_manager(made) if is_blocking_manager(made) else Entered(made)
+        try:
+            return Entered(await manager.__aenter__(), manager.__aexit__, is_async=True)
+        except _REFUSALS as refusal:
+            if not blocking:
+                raise
+            try:
+                return _enter_manager(made)
+            except Exception:
+                raise refusal from None
+    return _enter_manager(made) if blocking else Entered(made)
 
 
 def manager_of(made: object) -> object:
@@ -144,12 +154,30 @@ def is_blocking_manager(made: object) -> bool:
     """Whether what an initialiser returned is to be entered where there is no event loop."""
     # A path still has the two methods in Python 3.11 and 3.12, where they do nothing but warn.
     is_manager = hasattr(type(made), "__enter__") and hasattr(type(made), "__exit__")
-    return is_manager and not isinstance(made, os.PathLike)
+    return is_manager and not isinstance(made, pathlib.PurePath)
 
 
 def is_async_manager(made: object) -> bool:
     """Whether what an initialiser returned is to be entered on an event loop."""
     return hasattr(type(made), "__aenter__") and hasattr(type(made), "__aexit__")
+
+
+# By which a manager of both kinds says that the one is not to be had of it, as it was made.
+_REFUSALS = (TypeError, RuntimeError, AssertionError)
+
+
+def _is_rather_blocking(made: object) -> bool:
+    """Whether a manager of both kinds is entered without an event loop although there is one.
+
+    A mock that answers to both is so, as dependency-injector takes it: it says nothing about what it stands for.
+    """
+    mock = sys.modules.get("unittest.mock")  # not imported for this: whoever made one has done that
+    return _was_made_blocking(made) or (mock is not None and isinstance(made, mock.NonCallableMock))
+
+
+def _was_made_blocking(made: object) -> bool:
+    """Whether an object says that its asynchronous side is not usable: Dask's clusters, clients, and file systems do."""
+    return getattr(made, "asynchronous", None) is False
 
 
 def _exc_info(outcome: Outcome) -> tuple[Any, Any, Any]:

@@ -93,6 +93,19 @@ def makes_settings(provider: Any) -> bool:
     return any(b.__name__ == "BaseSettings" and b.__module__.startswith("pydantic_settings.") for b in bases)
 
 
+def gives_coroutines(function: object) -> bool:
+    """Whether what a callable, a factory or a singleton calls is a coroutine function.
+
+    An object that it makes is handed over whatever that can do: only a resource is entered, so only there it matters
+    that a class is an asynchronous context manager.
+    """
+    while isinstance(function, functools.partial):
+        function = function.func
+    if providers.is_provider(function) or is_kind(function, type):
+        return False
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
+
+
 def _nothing(_: Any) -> Iterator[Need]:
     """A `Self` can reach the whole container and asks for none of it; an object is given as it is, even a provider."""
     return iter(())

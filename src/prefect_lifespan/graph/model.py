@@ -8,7 +8,7 @@ from functools import cached_property
 
 from dependency_injector import providers
 
-from prefect_lifespan.graph.edges import initialiser_is_async, makes_settings
+from prefect_lifespan.graph.edges import gives_coroutines, makes_settings
 from prefect_lifespan.lifetimes import Lifetime
 
 
@@ -132,7 +132,7 @@ class Graph:
             for node in self._up_to_resources(start)
             if isinstance(node.provider, (providers.Callable, providers.Factory, providers.BaseSingleton))
             and not node.overridden
-            and initialiser_is_async(node.provider.provides)
+            and gives_coroutines(node.provider.provides)
         ]
 
     def _up_to_resources(self, start: Iterable[int]) -> Iterator[Node]:
