@@ -5,7 +5,7 @@
     ├── LifespanClosedError        a resource used after its lifespan has ended
     ├── AsyncResourceError         a synchronous function that would have to open an asynchronous resource
     ├── ResourceTimeoutError       opening or closing took longer than its limit (also a TimeoutError)
-    ├── ResourceCloseError         closing failed while the body succeeded (also an ExceptionGroup)
+    ├── ResourceCloseError         several failed to close while the body succeeded (also an ExceptionGroup)
     └── UsageError                 a call that the library cannot serve as it stands (also a TypeError)
 
 Errors carry data and draw their text late, so they survive pickling between processes.
@@ -106,10 +106,10 @@ class ResourceTimeoutError(LifespanError, TimeoutError):
 
 
 class ResourceCloseError(LifespanError, ExceptionGroup[Exception]):
-    """Closing failed although the body succeeded; holds every error, each with a note naming its resource.
+    """Several resources failed to close although the body succeeded; holds every error, each with a note naming its resource.
 
-    Raised with `on_close_error="raise"`. Where the body failed, its own exception is raised instead and these are
-    its notes.
+    Raised with `on_close_error="raise"`; the error of a single one is raised as itself. Where the body failed, its own
+    exception is raised instead and these are its notes.
     """
 
     def derive(self, excs: Sequence[Any], /) -> ResourceCloseError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from traceback import format_exception
 from types import FrameType
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ _SHORTEST = 4  # characters of a secret that is masked wherever it stands: short
 _WORDS = r"pass(?:word|wd|phrase)?|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credentials?"
 _NAME = re.compile(rf"(?i)(?:^|_)(?:{_WORDS})(?:_|$)")
 _ADDRESS = re.compile(r"(://[^\s:/@]*:)\S+(@)")
+_IN_ADDRESS = re.compile(r"://[^\s:/@]*:([^\s@]+)@")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{4,}")
 _GIVEN = re.compile(
     rf"""(?ix) ( \b [\w-]* (?: {_WORDS} ) (?: [_-]\w+ )? ['"]? \s* [=:] \s* )
@@ -52,6 +54,27 @@ def told(error: BaseException) -> str:
     return f"{kind}: {text}" if text else kind
 
 
+def traceback_of(error: BaseException) -> str:
+    """An error's traceback with those of its causes and contexts, masked; nothing where it cannot be made."""
+    try:
+        text = "".join(format_exception(error)).rstrip()
+        return masked(text, {secret for each in _chain(error) for secret in secrets_of(each)})
+    except Exception:  # the class of a user's exception is asked for its name, its notes and more
+        return ""
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and what it came from, or holds."""
+    waiting, seen = [error], set[int]()
+    while waiting and len(seen) < _FRAMES:
+        each = waiting.pop()
+        if id(each) not in seen:
+            seen.add(id(each))
+            yield each
+            held = cast("BaseExceptionGroup[Any]", each).exceptions if isinstance(each, BaseExceptionGroup) else ()
+            waiting += [other for other in (each.__cause__, each.__context__, *held) if other is not None]
+
+
 def secrets_of(error: BaseException) -> set[str]:
     """The secrets that the frames of an error's traceback hold, by type or by name."""
     found: set[str] = set()
@@ -71,6 +94,7 @@ def _in_named(name: object, value: object, depth: int) -> Iterator[str]:
     if isinstance(value, str):
         if isinstance(name, str) and _NAME.search(name):
             yield value
+        yield from _IN_ADDRESS.findall(value)
         return
     yield from _in_value(value, depth)
 

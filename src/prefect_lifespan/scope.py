@@ -11,7 +11,7 @@ import copy
 import threading
 import uuid
 from collections.abc import AsyncGenerator, Callable, Generator, Hashable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from contextvars import ContextVar
 from typing import Any, Protocol, cast
 
@@ -26,6 +26,7 @@ from prefect_lifespan.graph import Node
 from prefect_lifespan.graph.reader import ContainerClass, qualified_name
 from prefect_lifespan.layers import Layer, stacked
 from prefect_lifespan.lifetimes import Lifetime
+from prefect_lifespan.managers import manager
 from prefect_lifespan.process_wide import process_wide
 from prefect_lifespan.steps import astepping, stepping
 from prefect_lifespan.surroundings import surroundings
@@ -211,7 +212,7 @@ class Unit:
         self._end()
         report = CloseReport("the call", outcome)
         for engine in reversed(self._engines.values()):
-            report.merge(engine.close(outcome))
+            report.merge(engine.close(report.told))
         return report
 
     async def aclose(self, outcome: BaseException | None) -> CloseReport:
@@ -219,7 +220,7 @@ class Unit:
         self._end()
         report = CloseReport("the call", outcome)
         for engine in reversed(self._engines.values()):
-            report.merge(await engine.aclose(outcome))
+            report.merge(await engine.aclose(report.told))
         return report
 
     def _end(self) -> None:
@@ -312,7 +313,7 @@ _scope: ContextVar[Scope] = ContextVar("prefect_lifespan_scope", default=Scope()
 current_scope: Callable[[], Scope] = _scope.get
 
 
-@contextmanager
+@manager
 def activated(scope: Scope) -> Generator[None]:
     """Let `scope` be in force for the body."""
     token = _scope.set(scope)

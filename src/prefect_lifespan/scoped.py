@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
 from typing import Any, TypeVar, cast
 
 from prefect_lifespan.errors import LifespanClosedError, UsageError
 from prefect_lifespan.injection.wrappers import Steps, asynchronous_generator
+from prefect_lifespan.managers import async_manager
 from prefect_lifespan.scope import Scope, current_scope
 from prefect_lifespan.surroundings import surroundings
 
@@ -118,7 +118,7 @@ def _generator(function: Function, scope: Callable[[], Scope]) -> Function:
 
 
 def _asynchronous_generator(function: Function, scope: Callable[[], Scope]) -> Function:
-    @asynccontextmanager
+    @async_manager
     async def start(args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncGenerator[Steps]:
         yield scope().astepping(function(*args, **kwargs))
 

@@ -11,7 +11,7 @@ import anyio.abc
 import pytest
 from dependency_injector import providers, resources
 
-from prefect_lifespan.errors import AsyncResourceError, LifespanError, ResourceCloseError
+from prefect_lifespan.errors import AsyncResourceError, LifespanError
 from tests.engine.support import aopen_all, apoll, async_engine_of, declare, engine_of, open_all, run
 
 closed: list[str] = []
@@ -304,7 +304,7 @@ def test_a_task_group_whose_child_fails_ends_at_once_and_its_error_is_reported_o
         await apoll(lambda: not container.group.initialized, "the group is out of use")
         with pytest.raises(LifespanError):
             container.group()
-        with pytest.raises(ResourceCloseError) as raised:
+        with pytest.raises(ExceptionGroup) as raised:
             (await engine.aclose()).settle()
         assert raised.group_contains(OSError, match="child")
 

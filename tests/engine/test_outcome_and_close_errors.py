@@ -153,8 +153,11 @@ def test_all_close_and_all_errors_are_in_one_group_each_with_a_note(make: Any) -
         b = journal.resource("b", a)
         engine = async_engine_of(declare(a=a, b=b, c=providers.Resource(make("c", journal), b)))
         await aopen_all(engine)
-        with pytest.raises(ResourceCloseError, match="2 resources of App failed to close") as raised:
+        with pytest.raises(ResourceCloseError) as raised:
             (await engine.aclose()).settle()
+        assert raised.value.message == (
+            "2 resources of App failed to close: App.c (OSError: c is stuck); App.a (OSError: a is stuck)"
+        )
         assert [str(error) for error in raised.value.exceptions] == ["c is stuck", "a is stuck"]
         assert [error.__notes__ for error in raised.value.exceptions] == [
             ["while closing App.c"],
@@ -197,9 +200,8 @@ def test_a_resources_own_policy_on_close_errors_stands_over_the_lifespans() -> N
     lenient = resource(on_close_error="warn")(broken("a", journal))
     engine = engine_of(declare(a=providers.Resource(lenient), b=providers.Resource(broken("b", journal))))
     open_all(engine)
-    with pytest.raises(ResourceCloseError) as raised:
+    with pytest.raises(OSError, match="b is stuck"):
         engine.close().settle()
-    assert [str(error) for error in raised.value.exceptions] == ["b is stuck"]
 
 
 def test_a_listener_that_raises_is_dropped_with_a_log_line_and_harms_no_resource(
@@ -217,8 +219,8 @@ def test_a_listener_that_raises_is_dropped_with_a_log_line_and_harms_no_resource
     assert [record.getMessage() for record in caplog.records] == ["A listener raised and is dropped"]
 
 
-def test_log_lines_carry_paths_seconds_and_the_type_of_an_error_never_its_text() -> None:
-    secret = OSError("password=hunter2")
+def test_log_lines_carry_paths_seconds_and_errors_without_their_secrets() -> None:
+    secret = OSError("no password=hunter2 there")
     told = [
         Event("opened", "App", "a", 0.25).message,
         Event("open-failed", "App", "a", 0.25, secret).message,
@@ -233,5 +235,5 @@ def test_log_lines_carry_paths_seconds_and_the_type_of_an_error_never_its_text()
         "Opening App.a failed after 0.250 s: OSError; it will be tried again",
         "Closed App.a in 0.250 s",
         "Closed App.a in 0.250 s after a failure",
-        "Closing App.a failed after 0.250 s: OSError",
+        "Closing App.a failed after 0.250 s: OSError: no password=*** there",
     ]

@@ -172,7 +172,7 @@ def test_closing_that_takes_too_long_fails_the_run_and_holds_nobody_up(witness: 
     state: Any = state_of(run)
 
     assert state.is_failed()
-    assert "ResourceCloseError" in state.message
+    assert "ResourceTimeoutError" in state.message
     assert witness.record == ["open db", "close db"]
     assert time.monotonic() - started < SECONDS
 

@@ -225,7 +225,7 @@ def test_a_resource_that_does_not_close_fails_the_test_that_had_passed(pytester:
     )
     result = run_pytest()
     result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["*ResourceCloseError: 1 resource of App failed to close*"])
+    result.stdout.fnmatch_lines(["*InjectedFault: an injected fault: db does not close*"])
 
 
 def test_an_asynchronous_container_in_a_blocking_test_is_refused_in_words(pytester: pytest.Pytester, run_pytest: Run):

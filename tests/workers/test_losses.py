@@ -55,7 +55,7 @@ def test_a_worker_that_hangs_in_closing_holds_up_nobody_beyond_its_limit(losing:
     run.program.tell(f"close hanging {other}")
     run.go()
 
-    assert run.end_of_flow() == "raised ResourceCloseError:"
+    assert run.end_of_flow() == "raised ResourceTimeoutError:"
     assert sorted(run.pids("closing hanging")) == sorted([hanging, other])
     assert run.pids("close hanging") == [other]
     assert run.outcomes == {run.program.pid: "none"}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from dependency_injector import containers, providers
 
-from prefect_lifespan.errors import ResourceCloseError
+from prefect_lifespan.workers.messages import FailedElsewhere
 from tests.workers.programs import passing as program
 from tests.workers.programs.journey import Broken, mark
 from tests.workers.records import Mark, Runners, marks_at, on
@@ -123,10 +123,9 @@ def test_an_outcome_that_a_worker_cannot_load_is_a_failure_there(runs: Runs, kin
 def test_a_close_error_that_the_driver_cannot_load_is_named_in_its_place(runs: Runs, kind: str) -> None:
     runs.run(program.closing_badly, kind)
 
-    assert isinstance(runs.error, ResourceCloseError)
-    (error,) = runs.error.exceptions
-    assert str(error) == "tests.workers.programs.passing.NotElsewhere, which cannot be unpickled"
-    assert error.__notes__ == ["while closing Unclosable.unclosable"]
+    assert isinstance(runs.error, FailedElsewhere)
+    assert str(runs.error) == "tests.workers.programs.passing.NotElsewhere, which cannot be unpickled"
+    assert runs.error.__notes__ == ["while closing Unclosable.unclosable"]
 
 
 @pytest.mark.parametrize("kind", ELSEWHERE)

@@ -198,7 +198,7 @@ def test_openings_and_closings_of_every_process_are_lines_in_the_log_of_the_run(
 
 def test_a_close_error_in_a_worker_fails_the_attempt_whose_body_succeeded(failing: Record) -> None:
     first = [mark.what for mark in failing.marks][: failing.index("attempt ends")]
-    assert first[-1] == "raises ResourceCloseError"
+    assert first[-1] == "raises Stuck"
     assert "close db success" in first
     assert "fail to close brittle" in first
 

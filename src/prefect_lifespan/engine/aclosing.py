@@ -97,7 +97,7 @@ class _Closing:
             return
         self._started[slot] = perf_counter()
         if slot.begin_close(self._report):
-            host.request_close(self._report.outcome)
+            host.request_close(self._report.told)
         else:
             self._others.add(slot)
         finished = partial(self._finished.put_nowait, (slot, host))
@@ -131,7 +131,7 @@ class _Closing:
                     close_begun(slot, self._report)
         elif slot.begin_close(self._report):
             started = perf_counter()
-            closing = asyncio.wrap_future(start_closing(slot, self._report.outcome))
+            closing = asyncio.wrap_future(start_closing(slot, self._report.told))
             limit = slot.policy.close_timeout_seconds
             self._report.interrupted(await uninterrupted(asyncio.wait([closing], timeout=limit)))
             self._report.record(slot, started, closing.exception() if closing.done() else give_up(slot))

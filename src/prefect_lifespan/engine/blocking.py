@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, wait
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from time import perf_counter
 
@@ -20,6 +20,7 @@ from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.engine.opening import Attempts, Readiness
 from prefect_lifespan.engine.slot import Abandoned, Ledger, Slot, State, being_opened
 from prefect_lifespan.errors import AsyncResourceError, ResourceTimeoutError
+from prefect_lifespan.managers import manager
 
 Needs = Callable[[Slot], Iterable[Slot]]
 
@@ -193,7 +194,7 @@ def _discard_made(entering: Future[Entered]) -> None:
         error.discard()
 
 
-@contextmanager
+@manager
 def _opening(slot: Slot) -> Generator[None]:
     token = being_opened.set((*being_opened.get(), slot))
     try:
@@ -238,7 +239,7 @@ def close_begun(slot: Slot, report: CloseReport) -> None:
     """Close one blocking slot that the caller took out of use, within its limit where it has a lane of its own."""
     started = perf_counter()
     try:
-        closing = start_closing(slot, report.outcome)
+        closing = start_closing(slot, report.told)
     except BaseException as raised:
         report.record(slot, started, raised)
         return

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import cast
@@ -10,6 +11,7 @@ from typing import cast
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.engine.slot import Slot
 from prefect_lifespan.errors import ResourceCloseError
+from prefect_lifespan.masking import text_of, told
 
 
 @dataclass
@@ -20,21 +22,27 @@ class CloseReport:
     outcome: Outcome
     raising: list[Exception] = field(default_factory=list[Exception])
     warned: list[Exception] = field(default_factory=list[Exception])
+    translations: list[Exception] = field(default_factory=list[Exception])
     interruption: BaseException | None = None
+
+    @property
+    def told(self) -> Outcome:
+        """What a resource that closes now is told: the body's exception, or what one before it has raised from that."""
+        return self.translations[-1] if self.translations else self.outcome
 
     def record(self, slot: Slot, started: float, error: BaseException | None) -> None:
         """One resource has closed, with an error or without."""
         slot.closed()
-        seconds = perf_counter() - started
-        if error is None or _is_just(error, self.outcome):
-            # An initialiser that lets the body's exception through says that it has closed.
-            slot.event("closed", seconds, outcome=self.outcome)
+        seconds, outcome = perf_counter() - started, self.told
+        if error is None or self._lets_through(error) or self._translates(error):
+            # An initialiser that lets the body's exception through, or gives it another name, says that it has closed.
+            slot.event("closed", seconds, outcome=outcome)
             return
-        slot.event("close-failed", seconds, error, self.outcome)
+        slot.event("close-failed", seconds, error, outcome)
         if not isinstance(error, Exception):
             self.interrupted(error)
             return
-        add_note(error, f"while closing {slot.path}")
+        add_note(error, f"{_WHERE} {slot.path}")
         (self.warned if slot.policy.on_close_error == "warn" else self.raising).append(error)
 
     def interrupted(self, error: BaseException | None) -> None:
@@ -46,6 +54,7 @@ class CloseReport:
         """Take over what another report found."""
         self.raising += other.raising
         self.warned += other.warned
+        self.raising += [error for error in other.translations if not self._translates(error)]
         self.interrupted(other.interruption)
         return self
 
@@ -54,32 +63,85 @@ class CloseReport:
 
         Raises:
             BaseException: the interruption, when one arrived while closing.
-            ResourceCloseError: the body succeeded and a resource whose policy is "raise" failed to close.
+            Exception: what a resource has raised from the body's exception; or, where the body succeeded, what the one
+                resource raised that failed to close, and whose policy is "raise".
+            ResourceCloseError: several did.
         """
         errors = [*self.raising, *self.warned]
         if self.interruption is not None:
-            _note_all(self.interruption, errors)
+            _note_all(self.interruption, [*self.translations[-1:], *errors])
             raise self.interruption
-        if self.outcome is not None:
-            _note_all(self.outcome, errors)
+        if self.told is not None:
+            _note_all(self.told, errors)
+            if self.translations:
+                raise self.translations[-1]
+        elif len(self.raising) == 1:
+            raise self.raising[0]
         elif self.raising:
-            count = len(self.raising)
-            message = f"{count} resource{'s' if count > 1 else ''} of {self.container} failed to close"
+            failed = "; ".join(f"{_where(error) or self.container} ({told(error)})" for error in self.raising)
+            message = f"{len(self.raising)} resources of {self.container} failed to close: {failed}"
             raise ResourceCloseError(message, self.raising)
 
+    def _lets_through(self, error: BaseException) -> bool:
+        """Whether an error is what the resource was told, perhaps in a group: so a task group lets it through."""
+        if isinstance(error, BaseExceptionGroup):
+            group = cast("BaseExceptionGroup[BaseException]", error)
+            return all(self._lets_through(inner) for inner in group.exceptions)
+        return error is self.outcome or any(error is translation for translation in self.translations)
 
-def _is_just(error: BaseException, outcome: Outcome) -> bool:
-    """Whether an error is the outcome that went in, perhaps in a group: so a task group lets it through."""
-    if isinstance(error, BaseExceptionGroup):
-        group = cast("BaseExceptionGroup[BaseException]", error)
-        return all(_is_just(inner, outcome) for inner in group.exceptions)
-    return error is outcome
+    def _translates(self, error: BaseException) -> bool:
+        """Whether an error was raised from what the resource was told; resources that close after that are told it.
+
+        A signal and a cancellation cannot be translated: they go on.
+        """
+        if not isinstance(error, Exception) or not isinstance(self.told, Exception):
+            return False
+        cause, seen = error.__cause__, {id(error)}
+        while cause is not None and cause is not self.told and id(cause) not in seen:
+            seen.add(id(cause))
+            cause = cause.__cause__
+        if cause is not self.told:
+            return False
+        self.translations.append(error)
+        return True
+
+
+_WHERE = "while closing"
 
 
 def add_note(error: BaseException, note: str) -> None:
-    """Add a note once, also where one and the same exception object comes by again."""
-    if note not in getattr(error, "__notes__", ()):
-        error.add_note(note)
+    """Add a note once, also where one and the same exception object comes by again.
+
+    Never raises: an exception that takes no notes goes on without.
+    """
+    with suppress(Exception):
+        notes = notes_of(error)
+        if note in notes:
+            return
+        try:
+            BaseException.add_note(error, note)
+        except Exception:  # a class that takes no attributes, as a frozen dataclass
+            BaseException.__setattr__(error, "__notes__", [*notes, note])
+
+
+def notes_of(error: BaseException) -> Sequence[str]:
+    """The notes of an exception, whatever its class does for attributes that are missing."""
+    try:
+        return tuple(getattr(error, "__notes__", ()))
+    except Exception:
+        return ()
+
+
+def _where(error: BaseException) -> str:
+    """The resource whose closing raised it."""
+    return next((note.removeprefix(f"{_WHERE} ") for note in notes_of(error) if note.startswith(_WHERE)), "")
+
+
+def _note_all(error: BaseException, errors: Iterable[Exception]) -> None:
+    for other in errors:
+        where = " ".join(part for part in (_WHERE, _where(other)) if part)
+        text = text_of(other)
+        add_note(error, f"{where}, {type(other).__name__} was raised{f': {text}' if text else ''}")
 
 
 def closing_plan(opened: Iterable[Slot], needs: Callable[[Slot], Iterable[Slot]]) -> dict[Slot, int]:
@@ -90,9 +152,3 @@ def closing_plan(opened: Iterable[Slot], needs: Callable[[Slot], Iterable[Slot]]
             if needed in users:
                 users[needed] += 1
     return users
-
-
-def _note_all(error: BaseException, errors: Iterable[Exception]) -> None:
-    for other in errors:
-        where = next((note for note in getattr(other, "__notes__", ()) if note.startswith("while closing")), "")
-        add_note(error, f"{where or 'while closing'}, {type(other).__name__} was raised: {other}")

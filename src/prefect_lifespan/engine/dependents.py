@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from prefect_lifespan.engine.loops import running_loop
 
 if TYPE_CHECKING:
+    from prefect_lifespan.engine.closing import CloseReport
     from prefect_lifespan.engine.engine import Engine
     from prefect_lifespan.engine.initialiser import Outcome
 
@@ -32,7 +33,7 @@ class Dependents(Generic[E]):
         """A guest has closed, as it should."""
         self._guests.pop(engine, None)
 
-    def to_close(self, outcome: Outcome) -> Iterator[tuple[E, Outcome]]:
+    def to_close(self, report: CloseReport) -> Iterator[tuple[E, Outcome]]:
         """What is to be closed now, last made first, and what it is told.
 
         Guests are still there where a generator holds them that was neither exhausted nor closed; they are told what
@@ -41,6 +42,6 @@ class Dependents(Generic[E]):
         loop = running_loop()
         for guest in reversed(list(self._guests)):
             if guest.ledger.at_home and guest.ledger.loop in (None, loop):
-                yield guest, outcome or GeneratorExit()
+                yield guest, report.told or GeneratorExit()
         for engine in reversed(self.lasting):
-            yield engine, outcome
+            yield engine, report.told

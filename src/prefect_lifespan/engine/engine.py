@@ -316,9 +316,9 @@ class Engine:
         Never raises: the report holds what failed, and `settle` says what of it the caller is to see.
         """
         report = CloseReport(self.graph.container, outcome)
-        for engine, told in self.dependents.to_close(outcome):
+        for engine, told in self.dependents.to_close(report):
             report.merge(engine.close(told))
-        report.merge(blocking.close_all(self.ledger, self.needs, outcome))
+        report.merge(blocking.close_all(self.ledger, self.needs, report.told))
         self._end()
         return report
 
@@ -326,14 +326,14 @@ class Engine:
         """Close from a coroutine on the engine's event loop; a cancellation of the caller waits until all is done."""
         report = CloseReport(self.graph.container, outcome)
         with held_signals.back():
-            for engine, told in self.dependents.to_close(outcome):
+            for engine, told in self.dependents.to_close(report):
                 report.merge(await engine.aclose(told))
             under_way = [*self._tasks]  # they leave the set as they end, and one may before it is waited for
             for task in under_way:
                 task.cancel()
             if under_way:
                 report.interrupted(await uninterrupted(asyncio.wait(under_way)))
-            report.merge(await aclose_all(self.ledger, self.needs, outcome))
+            report.merge(await aclose_all(self.ledger, self.needs, report.told))
             self._end()
             return report
 

@@ -1,7 +1,8 @@
 """What the engine reports about each opening and closing: events as data, and the log line of each.
 
-A listener hears one lifespan's events, an observer those of all in the process. Lines carry paths, seconds and the type of an error; never a value, an argument or an error's text, which may hold a
-secret.
+A listener hears one lifespan's events, an observer those of all in the process. Lines carry paths, seconds and errors;
+never a value or an argument. What an error of closing says stands there with its traceback, secrets masked: nobody else
+may ever tell of it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from prefect_lifespan.lifetimes import Lifetime
+from prefect_lifespan.masking import told, traceback_of
 
 Kind = Literal["opened", "open-failed", "open-retried", "closed", "close-failed"]
 
@@ -56,7 +58,12 @@ class Event:
             case "closed":
                 return f"Closed {name} in {self.seconds:.3f} s{'' if self.outcome is None else ' after a failure'}"
             case "close-failed":
-                return f"Closing {name} failed after {self.seconds:.3f} s: {error}"
+                return f"Closing {name} failed after {self.seconds:.3f} s: {'' if self.error is None else told(self.error)}"
+
+    @property
+    def traceback(self) -> str:
+        """What follows the log line: the traceback of an error of closing."""
+        return traceback_of(self.error) if self.kind == "close-failed" and self.error is not None else ""
 
     @property
     def level(self) -> int:
@@ -111,4 +118,6 @@ observers = Observers()
 
 def logging_to(logger: Logger) -> Listener:
     """A listener that writes each event to `logger`."""
-    return lambda event: logger.log(event.level, event.message)
+    return lambda event: logger.log(
+        event.level, "%s", "\n".join(part for part in (event.message, event.traceback) if part)
+    )

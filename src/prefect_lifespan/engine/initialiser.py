@@ -11,7 +11,6 @@ import inspect
 import pathlib
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, TypeAlias, cast
@@ -19,6 +18,7 @@ from typing import Any, TypeAlias, cast
 from dependency_injector import providers
 
 from prefect_lifespan.engine.interception import interceptors
+from prefect_lifespan.managers import AsyncGeneratorManager, GeneratorManager, of_contextlib
 
 Outcome: TypeAlias = BaseException | None
 
@@ -128,12 +128,10 @@ def manager_of(made: object) -> object:
     Looked at first: up to Python 3.11 asyncio takes a generator for a coroutine.
     """
     if inspect.isgenerator(made):
-        generator = cast("Generator[Any]", made)
-        return contextmanager(lambda: generator)()
+        return GeneratorManager(cast("Generator[Any]", made))
     if inspect.isasyncgen(made):
-        asynchronous = cast("AsyncGenerator[Any]", made)
-        return asynccontextmanager(lambda: asynchronous)()
-    return made
+        return AsyncGeneratorManager(cast("AsyncGenerator[Any]", made))
+    return of_contextlib(made)
 
 
 def _pack(*args: object, **kwargs: object) -> tuple[tuple[object, ...], dict[str, object]]:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
 from types import FrameType
 from typing import Any
+
+from prefect_lifespan.managers import manager
 
 Handler = Callable[[int, FrameType | None], Any]
 
@@ -28,7 +29,7 @@ class HeldSignals:
         self._handlers: dict[int, Handler] = {}
         self._received: list[int] = []
 
-    @contextmanager
+    @manager
     def back(self) -> Generator[None]:
         """Hold signals back for the body, where it runs in the main thread; then let them go on."""
         if threading.current_thread() is not threading.main_thread():
@@ -48,7 +49,7 @@ class HeldSignals:
             if not self._holders:
                 self._let_go()
 
-    @contextmanager
+    @manager
     def let_through(self) -> Generator[None]:
         """Let signals interrupt the body: it is blocking, and nothing else could."""
         before, self._interruptible = self._interruptible, True

@@ -10,7 +10,6 @@ import asyncio
 import inspect
 import uuid
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -24,6 +23,7 @@ from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.injection.markers import Function, Marker, check_string_ids, is_marker
 from prefect_lifespan.lifetimes import Policy
+from prefect_lifespan.managers import async_manager, manager
 from prefect_lifespan.process_wide import process_wide
 from prefect_lifespan.scope import Scope, Unit, current_scope
 from prefect_lifespan.surroundings import surroundings
@@ -101,7 +101,7 @@ class Plan:
             return None
         return prepared.values()
 
-    @contextmanager
+    @manager
     def injected(self, explicit: Mapping[str, Any]) -> Generator[tuple[dict[str, Any], Scope]]:
         """Open what the call needs, and close afterwards what lives no longer than the call.
 
@@ -122,10 +122,10 @@ class Plan:
         finally:
             report = CloseReport(self.where, outcome)
             for opened in call.own():
-                report.merge(opened.close(surroundings.told(outcome)))
+                report.merge(opened.close(surroundings.told(report.told)))
             report.settle()
 
-    @asynccontextmanager
+    @async_manager
     async def ainjected(self, explicit: Mapping[str, Any]) -> AsyncGenerator[tuple[dict[str, Any], Scope]]:
         """The same for a coroutine or an asynchronous generator."""
         stand_in = surroundings.stand_in()
@@ -148,7 +148,7 @@ class Plan:
         finally:
             report = CloseReport(self.where, outcome)
             for opened in call.own():
-                report.merge(await opened.aclose(surroundings.told(outcome)))
+                report.merge(await opened.aclose(surroundings.told(report.told)))
             report.settle()
 
 

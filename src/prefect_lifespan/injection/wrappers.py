@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import AsyncGenerator, Callable, Container, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeAlias, cast
 
 from prefect_lifespan.injection.markers import Function, distinct_code, is_marker, without
 from prefect_lifespan.injection.plan import Plan, planned
+from prefect_lifespan.managers import async_manager
 
 Steps: TypeAlias = AsyncGenerator[Any, Any]
 Start: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], AbstractAsyncContextManager[Steps]]
@@ -154,7 +155,7 @@ def _generator(function: Function, plan: Plan, binding: Binding) -> Function:
 
 
 def _asynchronous_generator(function: Function, plan: Plan, binding: Binding) -> Function:
-    @asynccontextmanager
+    @async_manager
     async def start(args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncGenerator[Steps]:
         binding.check(args, kwargs)
         async with plan.ainjected(kwargs) as (values, scope):

@@ -6,7 +6,7 @@ import asyncio
 import copy
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -22,6 +22,7 @@ from prefect_lifespan.injection.wrappers import Binding, Steps, asynchronous_gen
 from prefect_lifespan.lifespans.drawing import begin
 from prefect_lifespan.lifespans.forgotten import refuse_reachable
 from prefect_lifespan.lifespans.session import Settings
+from prefect_lifespan.managers import async_manager, manager
 from prefect_lifespan.scope import Scope
 
 Function = Callable[..., Any]
@@ -77,7 +78,7 @@ class FlowLifespan:
         self._binding = Binding(function, markers)
         self._visible = without(function, markers)
 
-    @contextmanager
+    @manager
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Generator[Run]:
         """Open for one run, give its arguments and scope, and close with the outcome of the body."""
         self._refuse_mistakes()
@@ -95,7 +96,7 @@ class FlowLifespan:
         finally:
             session.close(outcome)
 
-    @asynccontextmanager
+    @async_manager
     async def arun(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncGenerator[Run]:
         """The same for a flow that is a coroutine or an asynchronous generator."""
         self._refuse_mistakes()
@@ -161,7 +162,7 @@ def _generator(function: Function, around: FlowLifespan) -> Function:
 
 
 def _asynchronous_generator(function: Function, around: FlowLifespan) -> Function:
-    @asynccontextmanager
+    @async_manager
     async def start(args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncGenerator[Steps]:
         async with around.arun(args, kwargs) as run:
             yield run.scope.astepping(function(*run.args, **run.kwargs))

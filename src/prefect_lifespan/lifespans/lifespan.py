@@ -65,7 +65,8 @@ class lifespan:  # noqa: N801 - used as a decorator and a context manager, named
         InvalidContainerError: when entered, a container that cannot be opened as it is declared and overridden.
         AsyncResourceError: when entered without an event loop, asynchronous resources that `eager` names.
         ResourceTimeoutError: when entered, a resource that does not open within its limit.
-        ResourceCloseError: when left, what failed to close after a body that succeeded.
+        Exception: when left, what the one resource raised that failed to close after a body that succeeded.
+        ResourceCloseError: the same, where several did; its message names each.
 
     An initialiser's own exception arrives with its own type, and a note that says what was being opened.
 

@@ -56,6 +56,11 @@ class Settings:
         return _arrived, ({**values, "overrides": _portable(self.overrides)},)
 
 
+def _told(report: CloseReport) -> BaseException | None:
+    """What the run's resources are told that close now."""
+    return surroundings.told(report.told) or report.interruption
+
+
 def _arrived(values: dict[str, Any]) -> Settings:
     return Settings(**values)
 
@@ -237,16 +242,15 @@ class Session:
             else:
                 grace = Grace(0.0)
                 self._tell_left_behind(grace.seconds)
-        told = surroundings.told(outcome) or report.interruption
         for reached in self._elsewhere():
             try:
-                report.merge(reached.close(told, grace.left))
+                report.merge(reached.close(_told(report), grace.left))
             except BaseException as interruption:  # a second signal: the others are tried all the same
                 report.interrupted(interruption)
         if not self._joined:
-            report.merge(self._in_force.engine.close(told))
+            report.merge(self._in_force.engine.close(_told(report)))
         for engine in self._leave_process(report.interruption or outcome):
-            report.merge(engine.close(surroundings.told(outcome)))
+            report.merge(engine.close(surroundings.told(report.told)))
         if is_termination(report.interruption or outcome) and not self._joined:
             try:
                 send_log()
@@ -271,7 +275,7 @@ class Session:
         report.settle()
 
     async def _close_on_loop(self, report: CloseReport) -> None:
-        outcome, ending = report.outcome, report.interruption or report.outcome
+        ending = report.interruption or report.outcome
         # Prefect's timeouts are anyio's, and cancel again at each turn of the event loop as long as one waits.
         with CancelScope(shield=True):
             grace = self._grace(ending)
@@ -279,14 +283,13 @@ class Session:
                 self.pending.cancel_queued()
                 waiting = self.pending.wait_async(grace.left)
                 report.interrupted(await uninterrupted(waiting, self._tell_unless))
-            told = surroundings.told(outcome) or report.interruption
             for reached in self._elsewhere():
-                closing = asyncio.to_thread(reached.close, told, grace.left)
+                closing = asyncio.to_thread(reached.close, _told(report), grace.left)
                 report.interrupted(await uninterrupted(closing, report.merge))
             if not self._joined:
-                report.merge(await self._in_force.engine.aclose(told))
+                report.merge(await self._in_force.engine.aclose(_told(report)))
             for engine in self._leave_process(ending):
-                closing = asyncio.to_thread(engine.close, surroundings.told(outcome))
+                closing = asyncio.to_thread(engine.close, surroundings.told(report.told))
                 report.interrupted(await uninterrupted(closing, report.merge))
         try:
             await checkpoint_if_cancelled()

@@ -73,11 +73,11 @@ class Expected:
     def _is(self, raised: BaseException | None) -> bool:
         if isinstance(self.error, type):
             return isinstance(raised, self.error)
-        if self.closing is None:
-            return raised is self.error
-        if self.warns:
+        if self.closing is not None and self.warns:
             return raised is None
-        return isinstance(raised, ResourceCloseError) and self.error in raised.exceptions
+        if self.closing is not None and isinstance(raised, ResourceCloseError):  # with others that do not close either
+            return any(error is self.error for error in raised.exceptions)
+        return raised is self.error
 
 
 def problems_of(events: Sequence[Event], needs: Mapping[str, Sequence[str]]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Generator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, cast
@@ -21,6 +21,7 @@ from prefect.flows import Flow
 from prefect_lifespan.engine import CloseReport
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.lifespans.futures import PendingFutures, submissions, watch
+from prefect_lifespan.managers import manager
 from prefect_lifespan.scope import InForce, Scope, current_scope
 from prefect_lifespan.workers import reducers
 from prefect_lifespan.workers.opening import Opening
@@ -43,7 +44,7 @@ class Bringer:
         """What Prefect enters around a task run in another process."""
         return self._entered()
 
-    @contextmanager
+    @manager
     def _entered(self) -> Generator[Runner]:
         with openings.holding(self.reference) as scope, scope.in_force(), self.runner.duplicate() as runner:
             module = module_for(runner)
@@ -90,7 +91,7 @@ def install() -> None:
     submissions.around = _around_submission
 
 
-@contextmanager
+@manager
 def _around_submission(runner: Runner) -> Generator[None]:
     module = module_for(runner)
     if module is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator, Hashable
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -14,6 +14,7 @@ from distributed import Client, get_worker
 from prefect_lifespan.engine import CloseReport
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.lifespans.prefect_run import flow_logger
+from prefect_lifespan.managers import manager
 from prefect_lifespan.workers.messages import ANSWER_SECONDS, Closed, End, loaded
 from prefect_lifespan.workers.openings import openings
 from prefect_lifespan.workers.reach import Dumps, Joined, Runner, cloudpickled
@@ -158,7 +159,7 @@ def _worker_here() -> Any:
         return None
 
 
-@contextmanager
+@manager
 def around_submit(runner: Runner, scope: str) -> Generator[None]:
     """Nothing to do: Dask serialises the context for each submission."""
     yield

@@ -11,9 +11,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from prefect_lifespan.engine import CloseReport
-from prefect_lifespan.engine.closing import add_note
+from prefect_lifespan.engine.closing import add_note, notes_of
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.errors import LifespanError
+from prefect_lifespan.masking import text_of
 from prefect_lifespan.workers.reach import Dumps, cloudpickled
 
 # How long a worker process that has something to say may take, beyond what it does; one that is stopped says nothing.
@@ -32,18 +33,20 @@ class Sent:
     """
 
     kind: str
+    text: str
     notes: tuple[str, ...]
     pickled: bytes | None = field(repr=False)
 
     @classmethod
     def of(cls, error: BaseException, dumps: Dumps) -> Sent:
         """The exception as it travels. Many pickle, and cannot be unpickled: not even here."""
-        kind, notes = f"{type(error).__module__}.{type(error).__qualname__}", tuple(getattr(error, "__notes__", ()))
+        kind = f"{type(error).__module__}.{type(error).__qualname__}"
+        text, notes = text_of(error), tuple(notes_of(error))
         with suppress(Exception):
             pickled = dumps(error)
             if type(pickle.loads(pickled)) is type(error):  # noqa: S301 - what was dumped just now
-                return cls(kind, notes, pickled)
-        return cls(kind, notes, None)
+                return cls(kind, text, notes, pickled)
+        return cls(kind, text, notes, None)
 
     def arrived(self) -> BaseException:
         """The exception itself, or what stands for it."""
@@ -53,9 +56,10 @@ class Sent:
                 for note in self.notes:  # not all exceptions bring theirs along
                     add_note(error, note)
                 return error
-        stand_in = FailedElsewhere(f"{self.kind}, which cannot be {'pickled' if self.pickled is None else 'unpickled'}")
+        why = f"cannot be {'pickled' if self.pickled is None else 'unpickled'}"
+        stand_in = FailedElsewhere(f"{self.kind}, which {why}{self.text and f': {self.text}'}")
         for note in self.notes:
-            stand_in.add_note(note)
+            add_note(stand_in, note)
         return stand_in
 
 
@@ -94,19 +98,24 @@ class Closed:
 
     raising: tuple[Sent, ...]
     warned: tuple[Sent, ...]
+    translations: tuple[Sent, ...]
 
     @classmethod
     def dumped(cls, report: CloseReport) -> bytes:
         """The report of closing, as bytes."""
-        raising, warned = (
-            tuple(Sent.of(e, cloudpickled) for e in errors) for errors in (report.raising, report.warned)
-        )
-        return pickle.dumps(cls(raising, warned))
+        found = (report.raising, report.warned, report.translations)
+        return pickle.dumps(cls(*(tuple(Sent.of(error, cloudpickled) for error in errors) for errors in found)))
 
     def into(self, report: CloseReport) -> None:
         """Add what failed to the driver's own report."""
-        report.raising += _exceptions(self.raising)
-        report.warned += _exceptions(self.warned)
+        here = CloseReport("", report.outcome, _exceptions(self.raising), _exceptions(self.warned))
+        for error in _exceptions(self.translations):
+            if isinstance(error, FailedElsewhere):
+                here.raising.append(error)
+            else:
+                BaseException.__setattr__(error, "__cause__", report.outcome)  # which pickling has lost
+                here.translations.append(error)
+        report.merge(here)
 
 
 def loaded(message: bytes) -> End | Heard | Closed:

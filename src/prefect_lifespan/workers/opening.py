@@ -132,7 +132,8 @@ class Opening(InForce):
 
         def listener(event: Event) -> None:
             # What closes it is no task, and would not know the API that Prefect's settings name.
-            told = (event.level, "%s in worker process %d", event.message, pid)
+            traceback = event.traceback and f"\n{event.traceback}"
+            told = (event.level, "%s in worker process %d%s", event.message, pid, traceback)
             context.copy().run(self.logger.log, *told)
 
         engine = Engine.of(
@@ -196,13 +197,13 @@ class Opening(InForce):
             engine = self._made
         report = CloseReport(self.reference.run, outcome)
         for reached in self.elsewhere():
-            report.merge(reached.close(outcome, grace.left))
+            report.merge(reached.close(report.told, grace.left))
         if engine is not None:
             # What closes it is no task, and has neither.
-            report.merge(self._context.copy().run(engine.close, outcome))
+            report.merge(self._context.copy().run(engine.close, report.told))
             link = self.reference.link
             for ended in process_engines.leave(engine.process_keys, closing=link is not None and link.is_last_word):
-                report.merge(self._context.copy().run(ended.close, outcome))
+                report.merge(self._context.copy().run(ended.close, report.told))
         if self.membership.joined is not None:
             self.membership.joined.farewell(report)
         return report

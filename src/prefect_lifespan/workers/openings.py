@@ -10,13 +10,14 @@ import os
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from time import monotonic
 
 from prefect_lifespan.engine import CloseReport
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.lifespans.prefect_run import flow_logger
 from prefect_lifespan.lifespans.session import Grace
+from prefect_lifespan.managers import manager
 from prefect_lifespan.scope import InForce, Scope
 from prefect_lifespan.workers.opening import Abandoned, Opening
 from prefect_lifespan.workers.references import BroughtLayer, LifespanReference, ScopeReference
@@ -62,7 +63,7 @@ class Openings:
 
     # Lifespans of other processes
 
-    @contextmanager
+    @manager
     def holding(self, reference: ScopeReference) -> Generator[Scope]:
         """The scope that a reference stands for, which stays open for the body."""
         with self._lock:

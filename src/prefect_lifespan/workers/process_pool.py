@@ -6,9 +6,9 @@ import threading
 import uuid
 import weakref
 from collections.abc import Generator, Hashable
-from contextlib import contextmanager
 from typing import Any, cast
 
+from prefect_lifespan.managers import manager
 from prefect_lifespan.workers.channel import LOOPBACK, ChannelReach, channels
 from prefect_lifespan.workers.reach import Dumps, Runner, cloudpickled
 
@@ -42,7 +42,7 @@ def reach(runner: Runner, opening: str) -> PoolReach:
     return PoolReach(runner)
 
 
-@contextmanager
+@manager
 def around_submit(runner: Runner, scope: str) -> Generator[None]:
     """Let the runner serialise its context anew when the scope has changed.
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Generator, Hashable
-from contextlib import contextmanager
 from typing import Any, cast
 
 import ray
 import ray.cloudpickle
 import ray.util
 
+from prefect_lifespan.managers import manager
 from prefect_lifespan.workers.channel import LOOPBACK, ChannelReach, channels
 from prefect_lifespan.workers.reach import Dumps, Runner
 
@@ -49,7 +49,7 @@ def _leave_sigterm_to_python() -> None:
         signal.signal(signal.SIGTERM, handler)
 
 
-@contextmanager
+@manager
 def around_submit(runner: Runner, scope: str) -> Generator[None]:
     """Nothing to do: the runner serialises the context for each submission."""
     yield

@@ -6,12 +6,12 @@ They close what they opened when they end, or when it stood unused for long.
 from __future__ import annotations
 
 from collections.abc import Generator, Hashable
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from prefect_lifespan.engine import CloseReport
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.lifespans.prefect_run import flow_logger
+from prefect_lifespan.managers import manager
 from prefect_lifespan.workers.reach import Dumps, Runner, cloudpickled
 
 ENDS_WITH_RUNNER = False
@@ -55,7 +55,7 @@ def reach(runner: Runner, opening: str) -> Untold:
     return Untold()
 
 
-@contextmanager
+@manager
 def around_submit(runner: Runner, scope: str) -> Generator[None]:
     """Nothing to do."""
     yield

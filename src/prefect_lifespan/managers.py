@@ -1,0 +1,148 @@
+"""Context managers made of generators, through which every exception passes as it is.
+
+contextlib's set an attribute of the exception that passes (its traceback), so an exception that takes no attributes, as one
+that is a frozen dataclass, is replaced by the error of that. Here the same is done through a method of `BaseException`,
+which no class can refuse.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
+from types import TracebackType
+from typing import Any, Generic, ParamSpec, TypeVar, cast
+
+P = ParamSpec("P")
+T_co = TypeVar("T_co", covariant=True)
+
+_UNFINISHED = "generator didn't stop"
+
+
+class GeneratorManager(AbstractContextManager[T_co, bool | None], Generic[T_co]):
+    """Enters a generator by its first step, and leaves it by its last."""
+
+    def __init__(self, generator: Generator[T_co, Any, Any]) -> None:
+        self._generator = generator
+
+    def __enter__(self) -> T_co:
+        try:
+            return next(self._generator)
+        except StopIteration:
+            raise RuntimeError("generator didn't yield") from None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        if error is None:
+            try:
+                next(self._generator)
+            except StopIteration:
+                return False
+            self._refuse(_UNFINISHED)
+        try:
+            self._generator.throw(cast("BaseException", error))
+        except StopIteration as stop:
+            return stop is not error
+        except BaseException as raised:
+            if not passes(error, raised, traceback):
+                raise
+            return False
+        self._refuse(f"{_UNFINISHED} after throw()")
+        return False
+
+    def _refuse(self, message: str) -> None:
+        try:
+            raise RuntimeError(message)
+        finally:
+            self._generator.close()
+
+
+class AsyncGeneratorManager(AbstractAsyncContextManager[T_co, bool | None], Generic[T_co]):
+    """The same for an asynchronous generator."""
+
+    def __init__(self, generator: AsyncGenerator[T_co, Any]) -> None:
+        self._generator = generator
+
+    async def __aenter__(self) -> T_co:
+        try:
+            return await anext(self._generator)
+        except StopAsyncIteration:
+            raise RuntimeError("generator didn't yield") from None
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        if error is None:
+            try:
+                await anext(self._generator)
+            except StopAsyncIteration:
+                return False
+            await self._refuse(_UNFINISHED)
+        try:
+            await self._generator.athrow(cast("BaseException", error))
+        except StopAsyncIteration as stop:
+            return stop is not error
+        except BaseException as raised:
+            if not passes(error, raised, traceback):
+                raise
+            return False
+        await self._refuse(f"{_UNFINISHED} after athrow()")
+        return False
+
+    async def _refuse(self, message: str) -> None:
+        try:
+            raise RuntimeError(message)
+        finally:
+            await self._generator.aclose()
+
+
+def passes(error: BaseException | None, raised: BaseException, traceback: TracebackType | None) -> bool:
+    """Whether a generator lets through the exception that was thrown into it, whose traceback is put back then."""
+    # Python makes a RuntimeError of a StopIteration that leaves a generator.
+    stopped = isinstance(error, (StopIteration, StopAsyncIteration)) and isinstance(raised, RuntimeError)
+    if raised is not error and not (stopped and raised.__cause__ is error):
+        return False
+    assert error is not None
+    BaseException.with_traceback(error, traceback)
+    return True
+
+
+def manager(function: Callable[P, Generator[T_co]]) -> Callable[P, GeneratorManager[T_co]]:
+    """What contextlib.contextmanager is, for the library's own."""
+
+    @functools.wraps(function)
+    def make(*args: P.args, **kwargs: P.kwargs) -> GeneratorManager[T_co]:
+        return GeneratorManager(function(*args, **kwargs))
+
+    return make
+
+
+def async_manager(function: Callable[P, AsyncGenerator[T_co]]) -> Callable[P, AsyncGeneratorManager[T_co]]:
+    """What contextlib.asynccontextmanager is, for the library's own."""
+
+    @functools.wraps(function)
+    def make(*args: P.args, **kwargs: P.kwargs) -> AsyncGeneratorManager[T_co]:
+        return AsyncGeneratorManager(function(*args, **kwargs))
+
+    return make
+
+
+def of_contextlib(made: object) -> object:
+    """What a user's `@contextmanager` function has made, so that exceptions pass through it as they are."""
+    if type(made) is _CONTEXTLIBS[0]:
+        return GeneratorManager(cast("Any", made).gen)
+    if type(made) is _CONTEXTLIBS[1]:
+        return AsyncGeneratorManager(cast("Any", made).gen)
+    return made
+
+
+def _nothing() -> Generator[None]:
+    yield
+
+
+async def _anothing() -> AsyncGenerator[None]:
+    yield
+
+
+_CONTEXTLIBS = (type(contextmanager(_nothing)()), type(asynccontextmanager(_anothing)()))
