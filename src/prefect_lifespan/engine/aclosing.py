@@ -15,7 +15,7 @@ from time import perf_counter
 from prefect_lifespan.engine.blocking import LateOpenings, Needs, close_begun, give_up, start_closing
 from prefect_lifespan.engine.closing import CloseReport, closing_plan
 from prefect_lifespan.engine.host import GRACE_SECONDS, Host
-from prefect_lifespan.engine.hosting import uninterrupted
+from prefect_lifespan.engine.hosting import arrival_of, uninterrupted
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.engine.signals import held_signals
 from prefect_lifespan.engine.slot import Ledger, Slot, State
@@ -131,9 +131,9 @@ class _Closing:
                     close_begun(slot, self._report)
         elif slot.begin_close(self._report):
             started = perf_counter()
-            closing = asyncio.wrap_future(start_closing(slot, self._report.told))
+            closing = start_closing(slot, self._report.told)
             limit = slot.policy.close_timeout_seconds
-            self._report.interrupted(await uninterrupted(asyncio.wait([closing], timeout=limit)))
+            self._report.interrupted(await uninterrupted(asyncio.wait([arrival_of(closing)], timeout=limit)))
             self._report.record(slot, started, closing.exception() if closing.done() else give_up(slot))
 
     def _release(self, slot: Slot) -> None:

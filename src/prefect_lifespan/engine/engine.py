@@ -92,7 +92,7 @@ class Engine:
             max_workers=options.max_workers,
             listeners=options.listeners,
             loop=loop,
-            number=None if parent is None else parent.ledger.number,
+            above=None if parent is None else parent.ledger,
         )
         self.ledger.owner = _owner(loop, parent)
         self._calls = ContainerCalls(self)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -141,8 +142,8 @@ class _Opening:
         if slot.opened(entered):
             slot.event("opened", attempts.seconds)
         else:
-            closing = asyncio.wrap_future(run_in_place(slot, partial(entered.close, None)))
-            interruption = await uninterrupted(asyncio.wait([closing]), lambda _: closing.exception())
+            closing = run_in_place(slot, partial(entered.close, None))
+            interruption = await uninterrupted(asyncio.wait([arrival_of(closing)]))
             slot.came_late()
             if interruption is not None:
                 raise interruption
@@ -166,15 +167,36 @@ async def uninterrupted(
     return interruption
 
 
+def arrival_of(future: Future[Any]) -> asyncio.Future[None]:
+    """Done on the running loop when a future of another thread is, whose result or exception is asked of that.
+
+    `asyncio.wrap_future` hands on a new exception in the place of some, without cause and traceback.
+    """
+    loop = asyncio.get_running_loop()
+    arrival: asyncio.Future[None] = loop.create_future()
+
+    def arrive() -> None:
+        if not arrival.done():
+            arrival.set_result(None)
+
+    def tell(_: object) -> None:
+        with suppress(RuntimeError):  # the loop has closed since: nobody waits any more
+            loop.call_soon_threadsafe(arrive)
+
+    future.add_done_callback(tell)
+    return arrival
+
+
 async def _immediately(enter: Callable[[], Entered]) -> Entered:
     return enter()
 
 
 async def _in_lane(slot: Slot, attempts: Attempts) -> Entered:
     entry = LaneEntry(slot, on_loop=True)
-    entering = asyncio.wrap_future(entry.entering)
+    entering = arrival_of(entry.entering)
     try:
-        return await asyncio.shield(entering)
+        await asyncio.shield(entering)
+        return entry.entering.result()
     except asyncio.CancelledError:
         # Nothing interrupts what runs in a lane. Unless its time is up it is waited for: what it opens needs what would
         # close meanwhile, and closes in its turn.
@@ -182,7 +204,7 @@ async def _in_lane(slot: Slot, attempts: Attempts) -> Entered:
         left = slot.policy.close_timeout_seconds if limit is None else limit - attempts.seconds
         if left is None or left > 0:
             await uninterrupted(asyncio.wait([entering], timeout=left))
-        if entering.done() and entering.exception() is None:
-            return entering.result()
+        if entering.done() and entry.entering.exception() is None:
+            return entry.entering.result()
         entry.discard()
         raise

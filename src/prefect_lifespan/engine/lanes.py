@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+_MOMENT_SECONDS = 1.0  # for a thread that only has to return
+
 
 class Lane:
     """One daemon thread that runs what it is given, one after another."""
@@ -52,6 +54,11 @@ class Lane:
         with self._lock:
             self._stopped = True
             self._work.put(None)
+
+    def join_idle(self) -> None:
+        """Wait until the thread has ended, where it has nothing left to do."""
+        if not self.load and not self.is_current:
+            self._thread.join(_MOMENT_SECONDS)
 
     def _run(self) -> None:
         while (item := self._work.get()) is not None:
@@ -106,8 +113,10 @@ class Lanes:
                 self._left_behind.append(lane)
 
     def stop(self) -> None:
-        """Let every lane end when its work is done."""
+        """Let every lane end when its work is done; those that have none are gone then."""
         with self._lock:
             lanes, self._lanes, self._left_behind = [*self._lanes, *self._left_behind], [], []
         for lane in lanes:
             lane.stop()
+        for lane in lanes:
+            lane.join_idle()

@@ -75,12 +75,13 @@ class Ledger:
         max_workers: int,
         listeners: tuple[Listener, ...],
         loop: asyncio.AbstractEventLoop | None,
-        number: int | None = None,
+        above: Ledger | None = None,
     ) -> None:
         self.container = container
         self.name = name
         # Counts lifespans; what stands on one, as a task's view does, has the number of that.
-        self.number = next(lifespan_numbers) if number is None else number
+        self.number = next(lifespan_numbers) if above is None else above.number
+        self._above = above  # of the lifespan that this one stands on, whose end is its end too
         self.defaults = defaults
         self.max_workers = max_workers
         self.lock = threading.Lock()
@@ -89,7 +90,7 @@ class Ledger:
         self.loop = loop
         self.owner: asyncio.Task[Any] | None = None  # on `loop`: what it does ends with closing
         self.lanes = Lanes(f"lifespan-{container}", max_workers)
-        self.ended = False
+        self._ended = False
         self.opened: list[Slot] = []
         self.opening: set[Slot] = set()
         self._listeners = listeners
@@ -107,7 +108,17 @@ class Ledger:
     def end(self) -> None:
         """Refuse openings from now on."""
         with self.lock:
-            self.ended = True
+            self._ended = True
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is opened any more."""
+        return self._ended or (self._above is not None and self._above.ended)
+
+    @property
+    def ended_with(self) -> str:
+        """The name of what has ended: its own, or of the lifespan that it stands on."""
+        return self.name if self._ended or self._above is None else self._above.ended_with
 
     def emit(self, event: Event) -> None:
         """Tell every listener; one that raises is dropped with a log line, and never harms the resource."""
@@ -161,7 +172,7 @@ class Slot:
 
     def closed_error(self) -> LifespanClosedError:
         """The error for a use that comes too late."""
-        return LifespanClosedError(self.path, self.ledger.name)
+        return LifespanClosedError(self.path, self.ledger.ended_with if self.ledger.ended else self.ledger.name)
 
     def claim(self) -> Future[None] | None:
         """Claim the opening: None when it is the caller's, a future when it is open already or somebody else's.

@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import uuid
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from dataclasses import dataclass
-from typing import Any, cast
+from collections.abc import AsyncGenerator, Generator, Iterable, Mapping
+from typing import Any
 
 from prefect_lifespan.engine import Engine, Options, Slot, logging_to
 from prefect_lifespan.engine.closing import CloseReport
@@ -21,6 +20,7 @@ from prefect_lifespan.errors import AsyncResourceError, UsageError
 from prefect_lifespan.graph.anchors import redeclared
 from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.graph.reader import ContainerClass
+from prefect_lifespan.injection.given import Given, Prepared
 from prefect_lifespan.injection.markers import Function, Marker, check_string_ids, is_marker
 from prefect_lifespan.lifetimes import Policy
 from prefect_lifespan.managers import async_manager, manager
@@ -31,54 +31,6 @@ from prefect_lifespan.surroundings import surroundings
 Loop = asyncio.AbstractEventLoop | None
 # What a lifespan takes where it is not told otherwise; containers opened for a single call take it too.
 DEFAULT_POLICY = Policy(close_timeout_seconds=30.0, retries=0, retry_delay_seconds=1.0, on_close_error="raise")
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """One injected parameter in one scope: its provider, and the resources that it needs open."""
-
-    name: str
-    engine: Engine
-    provider: AnyProvider
-    keys: tuple[int, ...]  # the declared providers it stands on
-    slots: tuple[Slot, ...]
-    as_provider: bool
-
-    @property
-    def value(self) -> Callable[[], Any]:
-        """What gives the value, when the resources it needs are open."""
-        return (lambda: self.provider) if self.as_provider else cast("Callable[[], Any]", self.provider)
-
-
-@dataclass(slots=True)
-class Prepared:
-    """All injected parameters of a function in one scope, with what must still hold for them to be used again."""
-
-    direct: tuple[tuple[str, Slot], ...]  # resources, given as they are
-    called: tuple[tuple[str, Callable[[], Any]], ...]
-    loop: Loop  # the event loop that asynchronous values among them belong to
-    within_unit: bool  # the call needs a unit of its attempt around it: what it calls may ask for a task resource
-    of_unit: bool  # values among them belong to the unit of the scope that this is kept in
-
-    def holds(self, unit: Unit | None, *, on_loop: bool) -> bool:
-        """Whether the caller has the unit, and is on the event loop, that this was prepared for."""
-        if self.within_unit and (unit is None or unit.attempt != surroundings.attempt()):
-            return False
-        return not on_loop or self.loop is None or asyncio.get_running_loop() is self.loop
-
-    def values(self) -> dict[str, Any] | None:
-        """The values, where they are at hand still."""
-        values: dict[str, Any] = {}
-        for name, slot in self.direct:
-            value = slot.value
-            # Closing says so before it takes the value away, so a value read before is a good one.
-            if not slot.at_hand:
-                return None
-            values[name] = value
-        # A resource behind a provider is open since this was prepared; one that has closed says so when it is asked.
-        for name, provider in self.called:
-            values[name] = provider()
-        return values
 
 
 class Plan:
@@ -135,12 +87,7 @@ class Plan:
         call = Call(self, explicit, loop=asyncio.get_running_loop())
         outcome: BaseException | None = None
         try:
-            try:
-                await call.aopen()
-            except AsyncResourceError:
-                # An initialiser turned out to be asynchronous that did not look it: decide again, knowing that.
-                call = Call(self, explicit, loop=asyncio.get_running_loop())
-                await call.aopen()
+            await call.aopen()
             yield await call.avalues(), call.scope
         except BaseException as error:
             outcome = error
@@ -225,8 +172,21 @@ class Call:
 
     async def aopen(self) -> None:
         """Open what the values need; a provider that is handed out needs it too: its value may not be awaitable."""
-        for given in self._given:
-            await given.engine.aopen(given.slots, self._plan.where)
+        for index, given in enumerate(self._given):
+            while True:
+                try:
+                    await self._given[index].engine.aopen(self._given[index].slots, self._plan.where)
+                    break
+                except AsyncResourceError:
+                    # An initialiser turned out to be asynchronous that did not look it. What the call has opened stays
+                    # as it is; what belongs to another event loop, as is known now, is this call's own.
+                    own = {slot.node.key for slot in self._on_other_loop(self._given[index].engine, given.keys)}
+                    if not own:
+                        raise
+                    self._given[index] = self._given_by(
+                        self._for_this_call(self._given[index].engine, own), given.marker, given.named
+                    )
+                    self._lasting = False
 
     def values(self) -> dict[str, Any]:
         """The values, for a synchronous function."""
@@ -310,11 +270,22 @@ class Call:
         if marker.closing:
             own.update(engine.graph.nearest(keys))
         if own:
-            engine = engine.derive(lambda node: node.key in own, name=self._plan.where, loop=self._loop)
-            self._for_call.append(engine)
+            engine = self._for_this_call(engine, own)
+        return self._given_by(engine, marker, named)
+
+    def _for_this_call(self, engine: Engine, own: Iterable[int]) -> Engine:
+        """The engine with resources that are opened for this call alone."""
+        keys = frozenset(own)
+        derived = engine.derive(lambda node: node.key in keys, name=self._plan.where, loop=self._loop)
+        self._for_call.append(derived)
+        return derived
+
+    @staticmethod
+    def _given_by(engine: Engine, marker: Marker, named: AnyProvider | str) -> Given:
         provider = engine.resolve(named, marker.modifier)
         assert provider is not None, "it was located there"
-        return Given(marker.name, engine, provider, keys, engine.needed(keys), marker.as_provider)
+        keys = engine.keys_of(named)
+        return Given(marker, named, engine, provider, keys, engine.needed(keys))
 
     def _on_other_loop(self, engine: Engine, keys: tuple[int, ...]) -> list[Slot]:
         return [] if self._loop is None else engine.slots_on_other_loop(keys, self._loop)
