@@ -1,0 +1,156 @@
+"""`explain`: every setting with its value and the place that it came from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from io import StringIO
+from typing import Any, cast
+
+from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError
+from pydantic_core import to_jsonable_python
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource
+from rich.console import Console
+from rich.table import Table
+
+from prefect_lifespan.masking import MASK, masked
+from prefect_lifespan.settings.errors import SettingsError
+from prefect_lifespan.settings.fields import Leaf, leaves
+from prefect_lifespan.settings.origins import Trace, noted, traced
+from prefect_lifespan.settings.problems import problems_of
+from prefect_lifespan.settings.sources import PrefectSecretsSettingsSource
+
+_WIDTH = 160  # characters of a printed table, where nobody says how wide the screen is
+_SECRET_NAME = re.compile(r"(?i)(?:^|_)(?:pass(?:word|wd|phrase)?|pwd|secret|token|(?:api|access|private)_?key)(?:_|$)")
+
+
+@dataclass(frozen=True)
+class ExplainedField:
+    """One setting: its dotted path, its value as JSON has it with secrets masked, and the place that it came from."""
+
+    path: str
+    value: Any
+    source: str
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What `explain` found; printed, it is a table. `problems` is empty where the settings can be made."""
+
+    settings: str
+    fields: tuple[ExplainedField, ...]
+    problems: tuple[str, ...] = field(default=())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain data: `{"fields": [{"path", "value", "source"}]}`."""
+        return {"fields": [{"path": f.path, "value": f.value, "source": f.source} for f in self.fields]}
+
+    def __rich__(self) -> Table:
+        """The table that rich prints."""
+        table = Table(title=self.settings, caption="\n".join(self.problems) or None, caption_justify="left")
+        for column in ("setting", "value", "source"):
+            table.add_column(column, overflow="fold")
+        for each in self.fields:
+            table.add_row(each.path, str(each.value), each.source)
+        return table
+
+    def __str__(self) -> str:
+        console = Console(file=StringIO(), width=_WIDTH, color_system=None, markup=False, highlight=False)
+        console.print(self.__rich__())
+        return cast("StringIO", console.file).getvalue()
+
+
+def explain(settings: type[BaseSettings]) -> Explanation:
+    """Read settings as making them would, and tell where each value came from.
+
+    For any class of pydantic-settings. Settings that cannot be made are explained as well, with the problems: what is
+    missing has the source "missing". Masked are fields declared as secrets, what comes from Secret blocks or a secrets
+    directory, what has the name of a secret, and passwords in addresses.
+
+    Args:
+        settings: the class.
+
+    Returns:
+        The fields, to be printed or taken as data.
+
+    Example:
+        >>> from prefect_lifespan.settings import explain
+        >>> from pydantic_settings import BaseSettings
+        >>> class Settings(BaseSettings):
+        ...     page_size: int = 100
+        >>> explain(Settings).to_dict()
+        {'fields': [{'path': 'page_size', 'value': 100, 'source': 'default'}]}
+    """
+    same = _traceable(settings)
+    made: BaseSettings | None = None
+    problems: list[str] = []
+    with traced(same) as trace:
+        try:
+            made = same()
+        except ValidationError as error:
+            problems = problems_of(error.errors(include_url=False, include_context=False, include_input=False), trace)
+        except SettingsError as error:
+            problems = [*error.problems]
+    fields = tuple(_explained(leaf, trace, made) for leaf in leaves(settings))
+    return Explanation(settings.__qualname__, fields, tuple(problems))
+
+
+def _traceable(settings: type[BaseSettings]) -> type[BaseSettings]:
+    """The same class of settings, whose sources are noted."""
+
+    def settings_customise_sources(cls: Any, settings_cls: type[BaseSettings], **sources: Any) -> Any:
+        return noted(settings_cls, settings.settings_customise_sources.__func__(cls, settings_cls, **sources))
+
+    names: dict[str, Any] = {name: getattr(settings, name) for name in ("__module__", "__qualname__", "__doc__")}
+    names["settings_customise_sources"] = classmethod(settings_customise_sources)
+    return cast("Any", type(settings))(settings.__name__, (settings,), names)
+
+
+def _explained(leaf: Leaf, trace: Trace, made: BaseSettings | None) -> ExplainedField:
+    source, given = trace.won(leaf)
+    value, there = (given, source is not None) if made is None else _of(made, leaf.path)
+    if not there:
+        missing = made is None and all(field.is_required() for field in leaf.fields)
+        value = (
+            None if leaf.field.is_required() else leaf.field.get_default(call_default_factory=True, validated_data={})
+        )
+        if missing:
+            return ExplainedField(leaf.name, None, "missing")
+    return ExplainedField(leaf.name, _shown(value, leaf, source), trace.came_from(leaf))
+
+
+def _of(made: object, path: tuple[str, ...]) -> tuple[Any, bool]:
+    for name in path:
+        if not isinstance(made, BaseModel):  # a table that is None
+            return None, True
+        made = getattr(made, name)
+    return made, True
+
+
+def _shown(value: Any, leaf: Leaf, source: PydanticBaseSettingsSource | None) -> Any:
+    from_secrets = isinstance(source, (PrefectSecretsSettingsSource, SecretsSettingsSource))
+    if value is None or value == "":
+        return value
+    if (
+        leaf.is_secret
+        or from_secrets
+        or isinstance(value, (SecretStr, SecretBytes))
+        or _SECRET_NAME.search(leaf.path[-1])
+    ):
+        return MASK
+    return _masked(to_jsonable_python(value, fallback=str))
+
+
+def _masked(value: Any) -> Any:
+    """JSON with what looks like a secret masked, in texts and under the names of secrets."""
+    if isinstance(value, str):
+        return masked(value)
+    if isinstance(value, dict):
+        return dict(_masked_items(cast("dict[str, Any]", value)))
+    return [_masked(each) for each in cast("list[Any]", value)] if isinstance(value, list) else value
+
+
+def _masked_items(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        yield name, MASK if _SECRET_NAME.search(name) and value else _masked(value)

@@ -1,0 +1,100 @@
+"""What is missing, wrong or unknown in settings, in words: each with where it was looked for or came from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, SecretBytes, SecretStr
+from pydantic_settings import EnvSettingsSource
+
+from prefect_lifespan.masking import masked
+from prefect_lifespan.settings.fields import Leaf, keys_of, leaves, names_of, table_of
+from prefect_lifespan.settings.origins import Trace
+from prefect_lifespan.settings.profiles import did_you_mean
+from prefect_lifespan.settings.sources import PrefectSecretsSettingsSource
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+_SHORTEST = 3  # characters of a secret that is masked in a sentence
+
+
+def problems_of(details: Sequence[ErrorDetails], trace: Trace) -> list[str]:
+    """Each problem that validation found, without the value of any secret."""
+    lines = dict.fromkeys(line for detail in details for line in _lines(detail, trace))
+    if trace.failure is not None and any(" is missing" in line for line in lines):
+        lines[trace.failure] = None
+    secrets = [*_secrets(trace)]
+    return [masked(line, secrets) for line in lines]
+
+
+def _lines(detail: ErrorDetails, trace: Trace) -> Iterator[str]:
+    where = [str(part) for part in detail["loc"]]
+    under = [leaf for leaf in leaves(trace.settings) if _is_at(leaf, where)]
+    if detail["type"] == "missing" and under:
+        required = [leaf for leaf in under if all(f.is_required() for f in leaf.fields[len(where) :])]
+        for leaf in required or under:
+            yield f"{leaf.name} is missing; looked for in {', '.join(trace.looked_in(leaf)) or 'the arguments'}"
+        return
+    name = ".".join(where) or "the whole"
+    if detail["type"] == "extra_forbidden":
+        yield f"{name} is not a setting{_known(where, trace)}{_came(where, trace)}"
+        return
+    origins = dict.fromkeys(trace.came_from(leaf) for leaf in under)
+    text = detail["msg"].removeprefix("Value error, ")
+    yield f"{name}: {text}" + (f"; from {', '.join(origins)}" if origins and where else "")
+
+
+def _is_at(leaf: Leaf, where: Sequence[str]) -> bool:
+    """Whether a leaf is what a place of pydantic's names, or under it, or the one that it is in."""
+    return all(part in keys for part, keys in zip(where, leaf.keys, strict=False))
+
+
+def _came(where: Sequence[str], trace: Trace) -> str:
+    beside = next((leaf.fields for leaf in leaves(trace.settings) if _is_at(leaf, where[:1])), ())
+    unknown = Leaf((*where,), beside[:1], tuple((part,) for part in where))
+    return "" if trace.won(unknown)[0] is None else f"; from {trace.came_from(unknown)}"
+
+
+def _known(where: Sequence[str], trace: Trace) -> str:
+    """The name that was meant, or all that could have been."""
+    table: type[BaseModel] = trace.settings
+    for part in where[:-1]:
+        found = next((f for name, f in table.model_fields.items() if part in keys_of(name, f)), None)
+        inner = None if found is None else table_of(found.annotation)
+        if inner is None:
+            return ""
+        table = inner
+    prefix = str(trace.settings.model_config.get("env_prefix") or "").lower()
+    name = where[-1].lower().removeprefix(prefix) if len(where) == 1 else where[-1]
+    return did_you_mean(name, table.model_fields) or f"; known are {', '.join(table.model_fields)}"
+
+
+def _secrets(trace: Trace) -> Iterator[str]:
+    """The values of secrets among what sources gave: by their type, and all that Secret blocks hold."""
+    for leaf in leaves(trace.settings):
+        for source, data in trace.given:
+            there, value = leaf.within(data)
+            if not there or not (leaf.is_secret or isinstance(source, PrefectSecretsSettingsSource)):
+                continue
+            plain = value.get_secret_value() if isinstance(value, (SecretStr, SecretBytes)) else value
+            text = plain.decode(errors="replace") if isinstance(plain, bytes) else str(plain)
+            if len(text) >= _SHORTEST:
+                yield text
+
+
+def unknown_variables(trace: Trace) -> Iterator[str]:
+    """Environment variables that are like the name of a setting, and are none: pydantic-settings passes over them."""
+    env = next((source for source, _ in trace.given if type(source) is EnvSettingsSource), None)
+    if env is None or not env.env_prefix or not env.env_nested_delimiter:
+        return
+    tables = {name for leaf in leaves(trace.settings) for name in names_of(env, leaf)[0]}
+    shown = {table.upper() for table in tables}
+    for variable in sorted(os.environ):
+        table, delimiter, _ = variable.lower().partition(env.env_nested_delimiter.lower())
+        if not delimiter or table in tables or not table.startswith(env.env_prefix.lower()):
+            continue
+        if meant := did_you_mean(table.upper(), shown):
+            yield f"environment variable {variable} is not a setting{meant}"
