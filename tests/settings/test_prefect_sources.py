@@ -73,11 +73,11 @@ def secret(prefect_server: str) -> Iterator[Callable[..., None]]:
 
     def add(name: str, value: Any) -> None:
         names.append((NAME + name).replace("_", "-"))
-        Secret(value=value).save(names[-1], _sync=True)
+        Secret(value=value).save(names[-1])
 
     yield add
     for name in names:
-        Secret.delete(name, _sync=True)
+        Secret.delete(name)
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ def test_a_run_reads_once_however_many_tasks_use_it(kind: str, variable: Any, se
     variable("page_size", 3)
     secret("warehouse__url", SECRET)
     for _ in range(2):
-        found: Any = blocking() if kind == "sync" else asyncio.run(asynchronous())  # pyright: ignore[reportArgumentType]
+        found: Any = blocking() if kind == "sync" else asyncio.run(asynchronous())
         ((engine, page_size, _),) = found
         assert (engine, page_size) == (SECRET, 3)
     # Two for each: one for the names, one for what a dictionary may hold.
