@@ -60,7 +60,7 @@ class FlowSettings(BaseSettings):
         >>> class Warehouse(BaseModel):
         ...     url: SecretStr
         ...     pool_size: int = 5
-        >>> class Settings(FlowSettings):
+        >>> class Settings(FlowSettings, env_prefix="SHOP_", toml_file="shop.toml"):
         ...     warehouse: Warehouse
         >>> Settings(warehouse={"url": "sqlite://", "pool_size": 2}).warehouse
         Warehouse(url=SecretStr('**********'), pool_size=2)
