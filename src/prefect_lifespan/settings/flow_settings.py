@@ -55,15 +55,12 @@ class FlowSettings(BaseSettings):
         SettingsError: for all that is missing, wrong or unknown at once, each with where it was looked for.
 
     Example:
-        >>> from pydantic import BaseModel, SecretStr
         >>> from prefect_lifespan.settings import FlowSettings
-        >>> class Warehouse(BaseModel):
-        ...     url: SecretStr
-        ...     pool_size: int = 5
         >>> class Settings(FlowSettings, env_prefix="SHOP_", toml_file="shop.toml"):
-        ...     warehouse: Warehouse
-        >>> Settings(warehouse={"url": "sqlite://", "pool_size": 2}).warehouse
-        Warehouse(url=SecretStr('**********'), pool_size=2)
+        ...     warehouse_url: str
+        ...     page_size: int = 100
+        >>> Settings(warehouse_url="sqlite://", page_size=50)
+        Settings(warehouse_url='sqlite://', page_size=50)
     """
 
     model_config = SettingsConfigDict(
