@@ -16,12 +16,13 @@ from prefect_lifespan.engine.events import Logger
 class Surroundings:
     """What the caller is in.
 
-    `attempt` identifies the attempt of a task run, None outside one. `stand_in` gives what is to be provided where a flow
+    `attempt` identifies the attempt of a task run, None outside one; `run` the flow run. `stand_in` gives what is to be provided where a flow
     is only drawn and nothing may open, None elsewhere. `told` is how resources are told how a body ended: a run that
     is suspended has not failed.
     """
 
     attempt: Callable[[], Hashable | None] = lambda: None
+    run: Callable[[], Hashable | None] = lambda: None
     logger: Callable[[], Logger] = lambda: library_logger
     stand_in: Callable[[], object | None] = lambda: None
     told: Callable[[BaseException | None], BaseException | None] = lambda outcome: outcome

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 import uuid
 from collections.abc import AsyncGenerator, Generator, Iterable, Mapping
 from typing import Any
@@ -22,6 +23,7 @@ from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.injection.given import Given, Prepared
 from prefect_lifespan.injection.markers import Function, Marker, check_string_ids, is_marker
+from prefect_lifespan.injection.runs_without import runs_without
 from prefect_lifespan.lifetimes import Policy
 from prefect_lifespan.managers import async_manager, manager
 from prefect_lifespan.process_wide import process_wide
@@ -329,9 +331,20 @@ class Call:
                 name,
                 name,
             )
+            return
+        run, logger = surroundings.run(), surroundings.logger()
+        if run is not None and runs_without.is_new(run, container):
+            logger.warning(
+                "This flow run has no lifespan of %s, which %s asks for: what it needs is opened for this call and closed "
+                "with it, and so for each such call of the run. Put @lifespan(%s) below @flow",
+                name,
+                where,
+                name,
+            )
         else:
-            surroundings.logger().info(
-                "No lifespan of %s is in force for %s: what it needs is opened for this call", name, where
+            level = logging.INFO if run is None else logging.DEBUG
+            logger.log(
+                level, "No lifespan of %s is in force for %s: what it needs is opened for this call", name, where
             )
 
     def _refuse_an_inner_container(self, marker: Marker) -> None:

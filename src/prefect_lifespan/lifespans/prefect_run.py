@@ -55,8 +55,7 @@ def run_logger() -> Logger:
 
 def attempt() -> Hashable | None:
     """What tells the work of one task run from another's, and from its flow's; None outside any run."""
-    task, flow = TaskRunContext.get(), FlowRunContext.get()
-    flow_id = flow.flow_run.id if flow is not None and flow.flow_run is not None else None
+    task, flow_id = TaskRunContext.get(), run()
     if task is None:
         return flow_id
     return (flow_id, task.task_run.id, task.task_run.run_count)
@@ -69,6 +68,12 @@ def context_of_the_run() -> Context:
         if variable not in _OF_A_TASK:
             context.run(variable.set, value)
     return context
+
+
+def run() -> Hashable | None:
+    """What tells the flow run that the caller is in from others; None outside one."""
+    flow = FlowRunContext.get()
+    return flow.flow_run.id if flow is not None and flow.flow_run is not None else None
 
 
 def is_being_drawn() -> bool:
@@ -97,5 +102,6 @@ _OF_A_TASK = tuple(
 )
 passing.add((*_OF_A_TASK, FlowRunContext.__var__))
 surroundings.attempt = attempt
+surroundings.run = run
 surroundings.logger = run_logger
 surroundings.told = told

@@ -22,6 +22,7 @@ from prefect_lifespan.errors import AsyncResourceError, UsageError
 from prefect_lifespan.graph import graph_of
 from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.graph.reader import ContainerClass
+from prefect_lifespan.injection.runs_without import runs_without
 from prefect_lifespan.layers import providers_for, stacked
 from prefect_lifespan.lifespans.futures import Future, PendingFutures, futures_in, watch_submissions
 from prefect_lifespan.lifespans.prefect_run import flow_logger, is_suspension, is_termination, run_name, send_log
@@ -165,6 +166,8 @@ class Session:
         scope = Scope((*outer.lifespans, in_force), outer.layers, outer.unit)
         if settings.everywhere:
             process_wide.announce(in_force)
+        if (run := surroundings.run()) is not None:
+            runs_without.has_one(run, settings.container)
         process_engines.enter(in_force.engine.process_keys)
         watch_submissions()
         session = cls(settings, in_force, scope, pending, joined=joinable is not None)
