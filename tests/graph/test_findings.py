@@ -56,7 +56,7 @@ def test_a_dependency_that_is_given_or_has_a_default_is_no_finding() -> None:
 def test_a_dependency_in_a_container_of_dependencies_is_undefined_until_it_is_given() -> None:
     gateways: Any = providers.DependenciesContainer()
     container = declare(gateways=gateways, user=providers.Resource(Service, gateways.api))
-    assert [finding.resource for finding in check(container)] == ["gateways.api"]
+    assert [finding.path for finding in check(container)] == ["gateways.api"]
 
 
 def test_a_cycle_is_drawn_all_the_way_round() -> None:
@@ -64,8 +64,8 @@ def test_a_cycle_is_drawn_all_the_way_round() -> None:
     b: Any = providers.Factory(Service, a)
     a.add_args(b)
     (finding,) = check(declare(a=a, b=b))
-    assert (finding.code, finding.problem) == ("cycle", "App.b needs itself")
-    assert finding.path == ("App.b  (Factory)", "App.a  (Resource, one per flow run)", "App.b  (Factory)")
+    assert (finding.code, finding.message) == ("cycle", "App.b needs itself")
+    assert finding.way == ("App.b  (Factory)", "App.a  (Resource, one per flow run)", "App.b  (Factory)")
 
 
 def test_a_resource_that_needs_itself_is_a_cycle_and_a_provider_of_it_is_not() -> None:
@@ -83,7 +83,7 @@ def test_a_cycle_of_a_thousand_is_found_without_recursion() -> None:
         made.append(providers.Factory(Service, made[-1]))
     made[0].add_args(made[-1])
     (finding,) = check(declare(**{f"p{index}": provider for index, provider in enumerate(made)}))
-    assert len(finding.path) == 1001
+    assert len(finding.way) == 1001
 
 
 LOCK = threading.Lock()
@@ -110,7 +110,7 @@ def test_an_argument_that_cannot_be_copied_is_named_and_refused_before_anything_
     container = declare(first=providers.Resource(opened.append, "first"), bad=make())
     (finding,) = check(container)
     assert finding.code == "uncopyable-argument"
-    assert finding.problem.startswith(f"{label} of App.bad is a ")
+    assert finding.message.startswith(f"{label} of App.bad is a ")
     assert "providers.Object(value)" in finding.cure
     with pytest.raises(InvalidContainerError) as raised:
         engine_of(container)
@@ -142,8 +142,8 @@ def test_a_longer_lived_resource_that_needs_a_shorter_lived_one_is_captive(outer
     between = providers.Factory(Service, short)
     long = outer(Service, between)
     (finding,) = check(declare(short=short, between=between, long=long))
-    assert (finding.code, finding.resource) == ("captive-lifetime", "long")
-    assert [step.split()[0] for step in finding.path] == ["App.long", "App.between", "App.short"]
+    assert (finding.code, finding.path) == ("captive-lifetime", "long")
+    assert [step.split()[0] for step in finding.way] == ["App.long", "App.between", "App.short"]
     assert finding.cure == "let long live no longer, or short as long"
 
 
@@ -160,11 +160,11 @@ def test_a_blocking_resource_of_the_process_that_needs_an_asynchronous_one_is_ca
     names = {} if through is pool else {"between": through}
     container = declare(pool=pool, model=ProcessResource(Service, through), **names)
     (finding,) = check(container)
-    assert (finding.code, finding.resource) == ("captive-lifetime", "model")
-    assert finding.path[0] == "App.model  (ProcessResource, one per process)"
-    assert finding.path[-1] == "App.pool  (asynchronous ProcessResource, one per flow run)"
-    assert len(finding.path) == 2 + len(names)
-    assert "belongs to the event loop of one run" in finding.problem
+    assert (finding.code, finding.path) == ("captive-lifetime", "model")
+    assert finding.way[0] == "App.model  (ProcessResource, one per process)"
+    assert finding.way[-1] == "App.pool  (asynchronous ProcessResource, one per flow run)"
+    assert len(finding.way) == 2 + len(names)
+    assert "belongs to the event loop of one run" in finding.message
     assert finding.cure == (
         "make model a Resource, or asynchronous too: both live as long as the run then; or make pool blocking"
     )

@@ -3,8 +3,21 @@
 Reading opens nothing and calls no initialiser.
 """
 
-from prefect_lifespan.graph.findings import Finding, check, findings
+from prefect_lifespan.graph.finding import SEVERITIES, Code, Finding, Severity
+from prefect_lifespan.graph.findings import check, findings
 from prefect_lifespan.graph.model import Edge, Graph, Node
 from prefect_lifespan.graph.reader import graph_of, read
 
-__all__ = ["Edge", "Finding", "Graph", "Node", "check", "findings", "graph_of", "read"]
+__all__ = [
+    "SEVERITIES",
+    "Code",
+    "Edge",
+    "Finding",
+    "Graph",
+    "Node",
+    "Severity",
+    "check",
+    "findings",
+    "graph_of",
+    "read",
+]

@@ -2,41 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
 from weakref import WeakKeyDictionary
 
 from dependency_injector import providers
 
+from prefect_lifespan.graph.arguments import providers_in_collections, unbindable
+from prefect_lifespan.graph.cleanup import unguarded
 from prefect_lifespan.graph.edges import plain_arguments
+from prefect_lifespan.graph.finding import Finding
 from prefect_lifespan.graph.model import Graph, Node
 from prefect_lifespan.graph.reader import ContainerClass, graph_of
 from prefect_lifespan.lifetimes import Lifetime
-
-Code = Literal["undefined-dependency", "no-initialiser", "cycle", "uncopyable-argument", "captive-lifetime"]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that keeps a container from being opened.
-
-    `code` names the kind, `resource` the path of the provider at fault, `path` the way that leads there (each step
-    with its kind of provider), `problem` what is wrong and `cure` what to do.
-    """
-
-    code: Code
-    resource: str
-    path: tuple[str, ...]
-    problem: str
-    cure: str
-
-    def __str__(self) -> str:
-        drawn = "\n".join(
-            ("  " if depth == 0 else "  " + "   " * (depth - 1) + "└─ ") + step for depth, step in enumerate(self.path)
-        )
-        return f"{self.code}: {self.problem}\n{drawn}\n  Cure: {self.cure}"
 
 
 def check(container: ContainerClass) -> tuple[Finding, ...]:
@@ -46,8 +23,9 @@ def check(container: ContainerClass) -> tuple[Finding, ...]:
         container: a dependency-injector DeclarativeContainer class.
 
     Returns:
-        The findings, empty for a container that can be opened. Dependencies that a run is to provide through
-        `overrides` count as undefined here.
+        The findings, empty for a container that is well: each with `code`, `severity`, `path`, `message` and `cure`. An
+        "error" keeps the container from being opened, a "warning" does not. Dependencies that a run is to provide
+        through `overrides` count as undefined here.
 
     Raises:
         TypeError: `container` is not a container class.
@@ -86,8 +64,10 @@ def findings(graph: Graph, *, copying: bool = False) -> tuple[Finding, ...]:
             *_without_initialiser(graph),
             *_cycles(graph),
             *_captives(graph),
+            *_unbindable(graph),
+            *_in_collections(graph),
         )
-    return (*found, *_uncopyable(graph)) if copying else found
+    return (*found, *_uncopyable(graph), *_unguarded(graph)) if copying else found
 
 
 # Findings hold text alone, so a graph dies with its container class, and its entry with it.
@@ -112,9 +92,9 @@ def _undefined(graph: Graph) -> Iterator[Finding]:
         if isinstance(node.provider, providers.Dependency) and not node.edges:
             yield Finding(
                 code="undefined-dependency",
-                resource=node.path,
-                path=_drawn(graph, _way_to(graph, node)),
-                problem=f"{graph.container}.{node.path} is a Dependency that nothing provides",
+                path=node.path,
+                way=_drawn(graph, _way_to(graph, node)),
+                message=f"{graph.container}.{node.path} is a Dependency that nothing provides",
                 cure=f"give it a default, or provide it: lifespan({graph.container}, overrides={{{node.path!r}: ...}})",
             )
 
@@ -124,9 +104,9 @@ def _without_initialiser(graph: Graph) -> Iterator[Finding]:
         if getattr(node.provider, "provides", None) is None:
             yield Finding(
                 code="no-initialiser",
-                resource=node.path,
-                path=_drawn(graph, [node.key]),
-                problem=f"{graph.container}.{node.path} is a resource without an initialiser",
+                path=node.path,
+                way=_drawn(graph, [node.key]),
+                message=f"{graph.container}.{node.path} is a resource without an initialiser",
                 cure=f"give it one, providers.Resource(open_{node.path.rpartition('.')[2]}), or override it",
             )
 
@@ -172,9 +152,9 @@ def _cycle(graph: Graph, keys: Sequence[int]) -> Finding:
     first = graph.nodes[keys[0]].path
     return Finding(
         code="cycle",
-        resource=first,
-        path=_drawn(graph, keys),
-        problem=f"{graph.container}.{first} needs itself",
+        path=first,
+        way=_drawn(graph, keys),
+        message=f"{graph.container}.{first} needs itself",
         cure="break the circle: pass one of them as a provider (`.provider`) and call it later, or split it in two",
     )
 
@@ -201,9 +181,9 @@ def _captives(graph: Graph) -> Iterator[Finding]:
                 )
             yield Finding(
                 code="captive-lifetime",
-                resource=node.path,
-                path=_drawn(graph, graph.path_between(node.key, target)),
-                problem=problem,
+                path=node.path,
+                way=_drawn(graph, graph.path_between(node.key, target)),
+                message=problem,
                 cure=cure,
             )
 
@@ -213,19 +193,60 @@ def _is_of_a_loop(node: Node) -> bool:
     return node.lifetime is Lifetime.PROCESS and node.is_async
 
 
+def _unbindable(graph: Graph) -> Iterator[Finding]:
+    for node, problem, cure in unbindable(graph):
+        yield Finding(
+            code="unbindable-arguments",
+            path=node.path,
+            way=_drawn(graph, [node.key]),
+            message=f"{graph.container}.{node.path} is declared with arguments that do not fit: {problem}",
+            cure=cure,
+        )
+
+
+def _in_collections(graph: Graph) -> Iterator[Finding]:
+    for node, label, kind in providers_in_collections(graph):
+        yield Finding(
+            code="providers-in-collection",
+            path=node.path,
+            way=_drawn(graph, [node.key]),
+            message=(
+                f"{label} of {graph.container}.{node.path} is a plain collection of providers, which "
+                "dependency-injector hands through as they are, uncalled"
+            ),
+            cure=f"write providers.{kind}(...); or name each by its `.provider`, if providers are what it is to be given",
+        )
+
+
+def _unguarded(graph: Graph) -> Iterator[Finding]:
+    for node in graph.resources:
+        line = unguarded(getattr(node.provider, "provides", None))
+        if line is not None:
+            yield Finding(
+                code="unguarded-cleanup",
+                path=node.path,
+                way=_drawn(graph, [node.key]),
+                message=(
+                    f"the initialiser of {graph.container}.{node.path} goes on after its `yield` in line {line}, and "
+                    "does not where the body fails: that is raised there"
+                ),
+                cure="put the `yield` into `try:` and what follows into `finally:`, or use a `with` block",
+            )
+
+
 def _uncopyable(graph: Graph) -> Iterator[Finding]:
     for node in graph.nodes.values():
         if node.foreign or node.overridden:
             continue  # values of an override are used as they are
         for label, value in plain_arguments(node.provider):
             try:
-                copy.deepcopy(value)
+                providers.deepcopy(value)  # dependency-injector's own, which leaves the standard streams as they are
             except Exception as error:
                 yield Finding(
                     code="uncopyable-argument",
-                    resource=node.path,
-                    path=_drawn(graph, [node.key]),
-                    problem=(
+                    path=node.path,
+                    way=_drawn(graph, [node.key]),
+                    message=(
                         f"{label} of {graph.container}.{node.path} is a {type(value).__qualname__} that cannot be "
                         f"copied ({type(error).__name__}), and each run gets a copy of its container"
                     ),

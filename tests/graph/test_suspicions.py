@@ -1,0 +1,205 @@
+"""What `check` finds in how initialisers are called and written: arguments, collections, cleanup; and no false alarms."""
+
+import functools
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+from unittest.mock import MagicMock
+
+import pytest
+from dependency_injector import containers, providers, resources
+from pydantic import BaseModel
+from pydantic_settings import BaseSettings
+
+from prefect_lifespan import InvalidContainerError, TaskResource, check, lifespan
+from prefect_lifespan.graph import SEVERITIES, Finding
+
+
+def declare(**declared: Any) -> Any:
+    return type("App", (containers.DeclarativeContainer,), declared)
+
+
+def found(**declared: Any) -> list[Finding]:
+    return list(check(declare(**declared)))
+
+
+def open_db(url: str, *, timeout: float = 5) -> Iterator[str]:
+    try:
+        yield url
+    finally:
+        pass
+
+
+class Client:
+    def __init__(self, url: str, timeout: float = 5) -> None: ...
+
+
+class OldStyle(resources.Resource[str]):
+    def init(self, url: str) -> str:
+        return url
+
+
+class Settings(BaseSettings):
+    url: str
+
+
+class Model(BaseModel):
+    url: str
+
+
+def passing_on(function: Any) -> Any:
+    @functools.wraps(function)
+    def wrapper(*args: Any) -> Any:
+        return function("url", *args)
+
+    return wrapper
+
+
+db = providers.Resource(open_db, "url")
+
+
+@pytest.mark.parametrize(
+    ("provider", "problem"),
+    [
+        (providers.Resource(open_db), "open_db missing a required argument: 'url'"),
+        (providers.Resource(open_db, ulr="x"), "unexpected keyword argument 'ulr'; did you mean 'url'?"),
+        (providers.Resource(open_db, "x", timeuot=1), "unexpected keyword argument 'timeuot'; did you mean 'timeout'?"),
+        (providers.Resource(open_db, "x", 1, 2), "open_db too many positional arguments"),
+        (TaskResource(contextmanager(open_db)), "missing a required argument: 'url'"),
+        (providers.Resource(functools.partial(open_db, "x"), "y"), "too many positional arguments"),
+        (providers.Resource(Client), "Client missing a required argument: 'url'"),
+        (providers.Resource(OldStyle), "OldStyle missing a required argument: 'url'"),
+        (providers.Factory(Client, ulr="x"), "did you mean 'url'?"),
+        (providers.Singleton(Client, "x", 1, 2), "too many positional arguments"),
+        (providers.Callable(Client, "x", nothing=1), "unexpected keyword argument 'nothing'"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_told_with_the_signature_and_refused(provider: Any, problem: str):
+    (finding,) = found(bad=provider)
+    assert (finding.code, finding.severity, finding.path) == ("unbindable-arguments", "error", "bad")
+    assert problem in finding.message
+    assert "it takes " in finding.cure
+    with pytest.raises(InvalidContainerError, match=r"unbindable-arguments: App\.bad"), lifespan(declare(bad=provider)):
+        pass
+
+
+@pytest.mark.parametrize(
+    "provider",
+    [
+        providers.Resource(open_db, url="x", timeout=1),
+        providers.Factory(Client),  # its callers add what is missing
+        providers.Factory(Client, timeout=1),
+        providers.Resource(passing_on(open_db)),
+        providers.Resource(Settings),  # from the environment
+        providers.Singleton(Settings),
+        providers.Factory(Model, other=1),
+        providers.Resource(MagicMock(), 1, a=2),
+        providers.Resource(dict, a=1),
+        providers.Resource(int, "7"),
+        providers.Resource(print, "x"),
+        providers.Resource(functools.partial(open_db, "x"), timeout=1),
+        providers.Resource(functools.lru_cache(open_db), "x"),
+        providers.Resource(db.provided.connect.call(), "s3"),
+        providers.Factory("builtins.dict", a=1),
+    ],
+)
+def test_what_fits_or_cannot_be_told_is_no_finding(provider: Any):
+    assert found(db=db, good=provider) == []
+
+
+@pytest.mark.parametrize(
+    ("collection", "cure"),
+    [([db], "providers.List(...)"), ((1, db), "providers.List(...)"), ({"a": [db]}, "providers.Dict(...)")],
+)
+def test_a_plain_collection_of_providers_is_told(collection: Any, cure: str):
+    (finding,) = found(db=db, pool=providers.Resource(list, collection))
+    assert (finding.code, finding.severity) == ("providers-in-collection", "error")
+    assert finding.message.startswith("argument 0 of App.pool is a plain collection of providers")
+    assert cure in finding.cure
+
+
+def test_collections_that_are_meant_so_are_no_finding():
+    given = [providers.List(db), [db.provider], {"a": 1}, providers.Object([db])]
+    assert found(db=db, pool=providers.Factory(dict, *given[:1]), other=providers.Callable(print, *given)) == []
+
+
+def without_guard() -> Iterator[str]:
+    value = "open"
+    yield value
+    value.upper()
+
+
+async def without_guard_async() -> AsyncIterator[str]:
+    if True:
+        yield "open"
+    print("closed")
+
+
+def with_finally() -> Iterator[str]:
+    try:
+        yield "open"
+    finally:
+        print("closed")
+
+
+def with_except() -> Iterator[str]:
+    try:
+        yield "open"
+    except BaseException:
+        print("rolled back")
+        raise
+    print("committed")
+
+
+def with_block() -> Iterator[str]:
+    with contextmanager(with_finally)() as value:
+        yield value
+
+
+def nothing_to_clean() -> Iterator[str]:
+    print("opening")
+    yield "open"
+
+
+@pytest.mark.parametrize(
+    "initialiser",
+    [without_guard, contextmanager(without_guard), functools.partial(without_guard), without_guard_async,
+     asynccontextmanager(without_guard_async)],
+)  # fmt: skip
+def test_cleanup_that_a_failing_body_skips_is_a_warning_that_refuses_nothing(initialiser: Any):
+    (finding,) = found(db=providers.Resource(initialiser))
+    assert (finding.code, finding.severity, finding.path) == ("unguarded-cleanup", "warning", "db")
+    assert str(finding).startswith("warning: unguarded-cleanup: ")
+    with lifespan(declare(db=providers.Resource(initialiser))):
+        pass
+
+
+@pytest.mark.parametrize(
+    "initialiser",
+    [
+        with_finally,
+        with_except,
+        with_block,
+        nothing_to_clean,
+        lambda: (yield),
+        open_db,
+        MagicMock(),
+        db.provided.x,
+    ],
+)
+def test_guarded_cleanup_and_none_at_all_are_no_finding(initialiser: Any):
+    assert found(db=providers.Resource(initialiser, *(["x"] if initialiser is open_db else []))) == []
+
+
+@pytest.mark.parametrize("stream", [sys.stdin, sys.stdout, sys.stderr])
+def test_the_standard_streams_are_shared_as_dependency_injector_has_it(stream: Any):
+    container = declare(out=providers.Factory(dict, stream=stream))
+    assert check(container) == ()
+    with lifespan(container) as instance:
+        assert instance.out()["stream"] is stream
+
+
+def test_every_code_has_its_severity_and_is_written_in_kebab_case():
+    assert set(SEVERITIES.values()) == {"error", "warning"}
+    assert all(code == code.lower() and "_" not in code and " " not in code for code in SEVERITIES)
