@@ -14,7 +14,7 @@ from prefect_lifespan.engine.configuration import OptionValues
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph import Graph, graph_of
 from prefect_lifespan.graph.anchors import key_of_path
-from prefect_lifespan.graph.edges import SUB_CONTAINERS, AnyProvider, is_kind, named
+from prefect_lifespan.graph.edges import SUB_CONTAINERS, AnyProvider, is_kind, named, root_of
 from prefect_lifespan.graph.reader import ContainerClass
 
 Overrides = Mapping[str, object] | ContainerClass
@@ -153,12 +153,45 @@ def _option(graph: Graph, path: str, value: object) -> tuple[str, AnyProvider]:
     configuration = path
     while configuration not in graph.by_path:
         configuration = configuration.rpartition(".")[0]
+    _refuse_a_misspelt_option(graph, configuration, path)
     if providers.is_provider(value):
         raise UsageError(
             f"{graph.container}.{path} is an option of a configuration: override it with a value, not with a "
             f"{type(value).__name__} provider"
         )
     return configuration, OptionValues({path.removeprefix(f"{configuration}."): value})
+
+
+def _refuse_a_misspelt_option(graph: Graph, configuration: str, path: str) -> None:
+    """Refuse an option that nothing is known of, where one is known that is written nearly the same.
+
+    Known are those of the default, and those that a provider of the container asks for. One that goes on where another
+    ends (`url2`) is no misspelling.
+    """
+    root: Any = graph.nodes[graph.by_path[configuration]].provider
+    known = set(_names_in(root.get_default() or {}, f"{configuration}."))
+    for node in graph.nodes.values():
+        if isinstance(node.provider, providers.ConfigurationOption) and root_of(node.provider) is root:
+            segments = cast("Any", node.provider).get_name_segments()
+            if all(isinstance(segment, str) for segment in segments):
+                known.add(".".join([configuration, *segments]))
+    if path in known or any(name.startswith(f"{path}.") for name in known):
+        return
+    section, _, option = path.rpartition(".")
+    beside = [each.rpartition(".")[2] for each in known if each.rpartition(".")[0] == section]
+    close = difflib.get_close_matches(option, beside, cutoff=0.6)
+    meant = [f"{section}.{each}" for each in close if not each.startswith(option) and not option.startswith(each)]
+    if meant:
+        raise UsageError(
+            f"{graph.container}.{configuration} has no option {path!r}; did you mean {' or '.join(map(repr, meant))}?"
+        )
+
+
+def _names_in(options: Mapping[str, object], prefix: str) -> Iterator[str]:
+    for name, value in options.items():
+        yield f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            yield from _names_in(cast("Mapping[str, object]", value), f"{prefix}{name}.")
 
 
 def _from_container(

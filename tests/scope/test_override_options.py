@@ -31,6 +31,22 @@ def used(
     return db, url, config, gateway
 
 
+def test_a_misspelt_option_is_told_what_it_may_have_meant():
+    class Configured(containers.DeclarativeContainer):
+        config = providers.Configuration(default={"url": "x", "db": {"host": "here"}})
+        port = providers.Factory(int, config.db.port)
+
+    for path, meant in (
+        ("config.ulr", "config.url"),
+        ("config.db.hots", "config.db.host"),
+        ("config.db.prot", "config.db.port"),
+    ):
+        with pytest.raises(UsageError, match=f"no option '{path}'; did you mean '{meant}'"):
+            override(Configured, {path: 1})
+    for path in ("config.url", "config.url2", "config.db", "config.db.port", "config.new", "config.db.host.more"):
+        override(Configured, {path: 1})
+
+
 def test_one_option_is_overridden_and_the_others_stay():
     with override(App, {"config.db.url": "fake"}):
         assert used()[:2] == ("fake:5432", "fake")
