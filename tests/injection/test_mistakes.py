@@ -199,3 +199,16 @@ def test_a_default_value_that_answers_every_attribute_is_no_marker():
         return db, a, b
 
     assert store() == ("warehouse", obliging, unavailable)
+
+
+def test_a_function_for_overrides_that_does_not_take_the_flows_parameters_is_refused_at_decoration():
+    def flow_function(tenant: str, day: int = 1) -> None: ...
+
+    message = refusal(lambda: lifespan(App, overrides=lambda tenant: {})(flow_function))
+    assert "unexpected keyword argument 'day'" in message
+    assert "`**_` for the others" in message
+    assert __file__ in message
+    message = refusal(lambda: lifespan(App, overrides=lambda region, **_: {})(flow_function))
+    assert "missing a required argument: 'region'" in message
+    lifespan(App, overrides=lambda tenant, **_: {})(flow_function)
+    lifespan(App, overrides=lambda tenant, day: {})(flow_function)
