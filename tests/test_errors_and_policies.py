@@ -176,3 +176,9 @@ def test_a_policy_above_staticmethod_and_classmethod_is_kept(method: Any) -> Non
 def test_what_is_no_initialiser_is_refused_with_what_to_decorate(nothing: Any) -> None:
     with pytest.raises(UsageError, match=r"@resource was given a (Factory provider|int|str)"):
         resource(retries=5)(nothing)
+
+
+def test_resource_without_parentheses_says_so():
+    without: Any = resource
+    with pytest.raises(UsageError, match=r"@resource is written with parentheses: @resource\(\)"):
+        without(lambda: None)

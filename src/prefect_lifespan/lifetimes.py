@@ -109,6 +109,8 @@ _POLICY = "__prefect_lifespan_policy__"
 
 
 def resource(
+    written_without_parentheses: None = None,
+    /,
     *,
     open_timeout_seconds: float | None = None,
     close_timeout_seconds: float | None = None,
@@ -139,6 +141,8 @@ def resource(
         ... def open_warehouse(url: str):
         ...     yield f"connection to {url}"
     """
+    if written_without_parentheses is not None:
+        raise UsageError("@resource is written with parentheses: @resource() or, with a policy, @resource(retries=3)")
     policy = Policy(
         open_timeout_seconds=open_timeout_seconds,
         close_timeout_seconds=close_timeout_seconds,
