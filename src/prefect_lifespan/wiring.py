@@ -7,16 +7,19 @@ they are bound to here opens nothing: each of its providers passes a call on to 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
 from types import ModuleType, TracebackType
 from typing import Any, Self
 
-from dependency_injector import containers, providers
+from dependency_injector import containers, providers, wiring
 from dependency_injector.wiring import ProvidersMap
 
 from prefect_lifespan.engine import Engine, Slot, State
 from prefect_lifespan.engine.loops import running_loop
-from prefect_lifespan.errors import LifespanError
+from prefect_lifespan.errors import LifespanError, UsageError
 from prefect_lifespan.graph.edges import children_of, named
 from prefect_lifespan.graph.findings import require_container
 from prefect_lifespan.graph.reader import ContainerClass, qualified_name
@@ -38,7 +41,7 @@ def wire(
 
     Args:
         container: the container class that the functions' markers name.
-        modules: modules, or their names, whose functions are connected.
+        modules: modules, or their names, also relative to the caller's package (".services"), whose functions are connected.
         packages: packages, or their names, with all their modules.
 
     Returns:
@@ -46,6 +49,7 @@ def wire(
 
     Raises:
         TypeError: `container` is not a container class.
+        UsageError: a marker on an attribute of a module or class, which would be given one value for good.
         LifespanError: when such a function is called and no lifespan of the container is in force there; or when it
             asks for a `TaskResource` and is not called by a task or function with this library's `inject`.
 
@@ -58,9 +62,17 @@ def wire(
         >>> with wire(App, modules=[sys.modules[__name__]]):
         ...     pass  # functions of this module are connected here
     """
-    wiring = Wiring(require_container(container))
-    wiring.connect(list(modules or ()), list(packages or ()))
-    return wiring
+    frame = inspect.currentframe()
+    outer = None if frame is None else frame.f_back
+    caller = None if outer is None else outer.f_globals.get("__package__")
+    connected = Wiring(require_container(container))
+    connected.connect(_imported(modules, caller), _imported(packages, caller))
+    return connected
+
+
+def _imported(names: Iterable[ModuleType | str] | None, caller: str | None) -> list[ModuleType]:
+    """Modules by themselves or by name; a relative one is relative to the package of whoever calls `wire`."""
+    return [import_module(each, caller) if isinstance(each, str) else each for each in names or ()]
 
 
 class Wiring:
@@ -69,9 +81,38 @@ class Wiring:
     def __init__(self, container: ContainerClass) -> None:
         self._instance: Any = _relaying_instance(container)
 
-    def connect(self, modules: list[ModuleType | str], packages: list[ModuleType | str]) -> None:
-        """Connect more modules and packages."""
+    def connect(self, modules: list[ModuleType], packages: list[ModuleType]) -> None:
+        """Connect more modules and packages.
+
+        Raises:
+            UsageError: an attribute carries a marker, which would be given one value for good.
+        """
+        inside = (import_module(name) for package in packages for name in _names_in(package))
+        self._refuse_attributes(dict.fromkeys((*modules, *packages, *inside)))
         self._instance.wire(modules=modules, packages=packages)
+
+    def _refuse_attributes(self, modules: Iterable[ModuleType]) -> None:
+        """Refuse markers on attributes of modules and classes, by name: what they name differs from lifespan to lifespan.
+
+        dependency-injector sets such an attribute once, to a value that would be closed in the next lifespan. `Provider`
+        is none of them: what it gives is asked at each use.
+        """
+        known: Any = ProvidersMap(self._instance)
+        found = [
+            f"{place.__name__}.{name}"
+            if isinstance(place, ModuleType)
+            else f"{place.__module__}.{place.__qualname__}.{name}"
+            for module in modules
+            for place in (module, *(value for value in vars(module).values() if isinstance(value, type)))
+            for name, value in list(vars(place).items())
+            if isinstance(value, _PROVIDE) and known.resolve_provider(value.provider, value.modifier) is not None
+        ]
+        if found:
+            raise UsageError(
+                f"{', '.join(dict.fromkeys(found))}: a marker on an attribute of a module or class is given its value once, "
+                "and each lifespan has a value of its own; take it as a parameter of a function with @inject, mark the "
+                "attribute with Provider[...] and call it where it is used, or ask current_container() there"
+            )
 
     def unwire(self) -> None:
         """Disconnect what this wiring connected."""
@@ -86,7 +127,16 @@ class Wiring:
         self.unwire()
 
 
+def _names_in(package: ModuleType) -> Iterator[str]:
+    """The names of all modules in a package, as dependency-injector walks it."""
+    path = getattr(package, "__path__", None)
+    return (
+        (found.name for found in pkgutil.walk_packages(path, f"{package.__name__}.")) if path is not None else iter(())
+    )
+
+
 Step = Callable[[Any], Any]
+_PROVIDE: type = wiring.Provide  # pyright: ignore[reportAssignmentType] - a class, declared as an instance
 
 
 class Relay(providers.Provider[Any]):
@@ -165,7 +215,8 @@ class ConfigurationRelay(Relay):
 async def _opened(engine: Engine, slots: list[Slot], provider: Any, where: str) -> Any:
     await engine.aopen(slots, where)
     value = provider()
-    return await value if asyncio.isfuture(value) or asyncio.iscoroutine(value) else value
+    promised = asyncio.isfuture(value) or asyncio.iscoroutine(value)
+    return await value if promised and not any(slot.value is value for slot in slots) else value
 
 
 def _relaying_instance(container: ContainerClass) -> containers.DynamicContainer:

@@ -25,11 +25,11 @@ from prefect_lifespan.managers import manager
 Needs = Callable[[Slot], Iterable[Slot]]
 
 
-def open_in_order(slots: Iterable[Slot], where: str, *, in_callers_context: bool = False) -> None:
+def open_in_order(slots: Iterable[Slot], where: str, *, in_callers_context: Ledger | None = None) -> None:
     """Open slots one after another, in the given order: dependencies first.
 
-    Context variables that an initialiser sets are the caller's with `in_callers_context`, which whoever also closes
-    them asks for; without, each initialiser has a context of its own, and its closer runs in the same.
+    Context variables that an initialiser sets are the caller's where its slot is of the ledger `in_callers_context`,
+    which whoever also closes that gives; else each initialiser has a context of its own, and its closer runs in the same.
 
     Raises:
         AsyncResourceError: one turned out to be asynchronous.
@@ -38,7 +38,7 @@ def open_in_order(slots: Iterable[Slot], where: str, *, in_callers_context: bool
     """
     for slot in slots:
         if slot.state is not State.OPEN:
-            open_one(slot, where, in_callers_context=in_callers_context)
+            open_one(slot, where, in_callers_context=slot.ledger is in_callers_context)
 
 
 def open_in_lanes(ledger: Ledger, slots: Iterable[Slot], needs: Needs, where: str) -> None:

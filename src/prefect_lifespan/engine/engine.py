@@ -241,8 +241,8 @@ class Engine:
     def open(self, slots: Sequence[Slot], where: str, *, in_callers_context: bool = False) -> None:
         """Open slots, dependencies first as they come, without an event loop.
 
-        `in_callers_context` is for the one that opens the lifespan: context variables that initialisers set are then
-        set for the body too.
+        `in_callers_context` is for the one that closes it too, the one that opens the lifespan or the call: context
+        variables that initialisers of this engine's own resources set are then set for the body.
 
         Raises:
             AsyncResourceError: some are asynchronous and not open; nothing has been opened.
@@ -256,10 +256,11 @@ class Engine:
         self.settings.make(slots)
         try:
             # Not at first use in the thread of an event loop, which may be what another one of these openings waits for.
-            if self.ledger.max_workers > 1 and (in_callers_context or running_loop() is None):
+            opens_lifespan = in_callers_context and self.parent is None
+            if self.ledger.max_workers > 1 and (opens_lifespan or running_loop() is None):
                 blocking.open_in_lanes(self.ledger, slots, self.needs, where)
             else:
-                blocking.open_in_order(slots, where, in_callers_context=in_callers_context)
+                blocking.open_in_order(slots, where, in_callers_context=self.ledger if in_callers_context else None)
         except BaseException as error:
             self._annotate(error, slots)
             raise

@@ -66,21 +66,24 @@ class Entered:
 Call: TypeAlias = Callable[[], object]
 
 
-def call_of(provider: providers.Resource[Any]) -> Call:
-    """A call of the provider's initialiser with its arguments provided by dependency-injector.
+def call_of(provider: Any) -> Call:
+    """A call of a managed resource's initialiser with its arguments provided.
 
-    An argument that an asynchronous provider gives makes the result a coroutine.
+    An argument that an asynchronous provider gives makes the result a coroutine. The value of another resource is handed
+    over, also where it could be awaited, as a background task can.
     """
-    arguments = providers.Callable(_pack)
-    arguments.set_args(*provider.args).set_kwargs(**provider.kwargs)
     initialiser = cast("Callable[..., object]", provider.provides)
 
     def call() -> object:
-        packed: Any = arguments()
-        if asyncio.isfuture(packed):
-            return _call_when_ready(initialiser, packed)
-        args, kwargs = packed
-        return initialiser(*args, **kwargs)
+        args = [_given(argument) for argument in provider.args]
+        kwargs = {name: _given(argument) for name, argument in provider.kwargs.items()}
+        awaitable = [
+            value for value in (*args, *kwargs.values()) if inspect.iscoroutine(value) or asyncio.isfuture(value)
+        ]
+        if awaitable:
+            resources = [slot.value for slot in provider.engine.needs(provider.slot)]
+            awaitable = [value for value in awaitable if not any(value is resource for resource in resources)]
+        return _call_when_ready(initialiser, args, kwargs, awaitable) if awaitable else initialiser(*args, **kwargs)
 
     return interceptors.around(provider, call)
 
@@ -134,13 +137,17 @@ def manager_of(made: object) -> object:
     return of_contextlib(made)
 
 
-def _pack(*args: object, **kwargs: object) -> tuple[tuple[object, ...], dict[str, object]]:
-    return args, kwargs
+def _given(argument: Any) -> object:
+    # As dependency-injector has it: a delegated provider is an argument itself.
+    return argument() if providers.is_provider(argument) and not providers.is_delegated(argument) else argument
 
 
-async def _call_when_ready(initialiser: Callable[..., object], packed: Awaitable[Any]) -> object:
-    args, kwargs = await packed
-    made = initialiser(*args, **kwargs)
+async def _call_when_ready(
+    initialiser: Callable[..., object], args: list[object], kwargs: dict[str, object], awaitable: list[Any]
+) -> object:
+    ready = dict(zip(map(id, awaitable), await asyncio.gather(*awaitable), strict=True))
+    named = {name: ready.get(id(value), value) for name, value in kwargs.items()}
+    made = initialiser(*(ready.get(id(value), value) for value in args), **named)
     return await made if inspect.iscoroutine(made) or asyncio.isfuture(made) else made
 
 

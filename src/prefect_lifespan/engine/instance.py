@@ -7,6 +7,7 @@ managed resources before it is made (`providers.deepcopy` honours a memo that wa
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn, cast
 
@@ -65,7 +66,53 @@ def copy_providers(
             copied = instances[key] = providers.deepcopy(sources[key], memo)
             if node.lifetime is not None:
                 _declare_like(copied, sources[key], memo)
+    _hand_over_values_of_resources(graph, instances, wanted)
     return instances, memo
+
+
+def _hand_over_values_of_resources(graph: Graph, instances: Instances, copied: set[int]) -> None:
+    """Let what is made of resources get their values as they are, also where one could be awaited, as a task can.
+
+    dependency-injector awaits arguments that can be, unless a provider is told not to. One is told so here whose other
+    arguments certainly are there at once.
+    """
+    waits: set[int] = set()  # what may give something that is to be awaited
+    for key, node in graph.nodes.items():  # dependencies first
+        if node.is_resource:
+            continue
+        targets = [edge.target for edge in node.edges if not edge.structural]
+        later = not waits.isdisjoint(targets)
+        if key in copied and not later and any(graph.nodes[target].is_resource for target in targets):
+            _never_wait(instances[key], overridden=node.overridden)
+        if later or not _is_made_at_once(node.provider):
+            waits.add(key)
+
+
+def _never_wait(provider: Any, *, overridden: bool) -> None:
+    provider.disable_async_mode()
+    if isinstance(provider, providers.BaseSingleton) and not overridden:
+        # A singleton makes its object by a factory of its own, which cannot be told; so it is given one that has been.
+        singleton = cast("Any", provider)
+        if not providers.is_provider(singleton.provides):
+            factory: Any = providers.Factory(singleton.provides, *singleton.args, **singleton.kwargs)
+            factory.set_attributes(**singleton.attributes)
+            singleton.set_provides(factory).clear_args().clear_kwargs().clear_attributes()
+        singleton.provides.disable_async_mode()
+
+
+def _is_made_at_once(provider: Any) -> bool:
+    if isinstance(provider, (providers.Callable, providers.Factory, providers.BaseSingleton)):
+        return isinstance(cast("Any", provider).provides, type)
+    if isinstance(provider, providers.Object):
+        value: object = cast("Any", provider)()
+        return not inspect.isawaitable(value)
+    return isinstance(provider, _AT_ONCE)
+
+
+_AT_ONCE: Any = (
+    *(providers.Configuration, providers.ConfigurationOption, providers.List, providers.Dict, providers.Delegate),
+    *(providers.Selector, providers.Dependency, providers.Container, providers.DependenciesContainer, providers.Self),
+)
 
 
 def instantiate(

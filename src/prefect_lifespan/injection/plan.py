@@ -42,6 +42,7 @@ class Plan:
         self.decorator = decorator
         self.where = f"{function.__module__}.{function.__qualname__}"
         self.markers = markers
+        self.has_steps = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
         # Under it, scopes keep what was prepared: one plan arrives in another process with each task, as a new object.
         self.key = uuid.uuid4().hex
 
@@ -170,14 +171,15 @@ class Call:
         """Open what the values need."""
         for given in self._given:
             if not given.as_provider:
-                given.engine.open(given.slots, self._plan.where)
+                given.engine.open(given.slots, self._plan.where, in_callers_context=self._closes(given.engine))
 
     async def aopen(self) -> None:
         """Open what the values need; a provider that is handed out needs it too: its value may not be awaitable."""
         for index, given in enumerate(self._given):
             while True:
                 try:
-                    await self._given[index].engine.aopen(self._given[index].slots, self._plan.where)
+                    engine, slots = self._given[index].engine, self._given[index].slots
+                    await engine.aopen(slots, self._plan.where, in_callers_context=self._closes(engine))
                     break
                 except AsyncResourceError:
                     # An initialiser turned out to be asynchronous that did not look it. What the call has opened stays
@@ -190,13 +192,21 @@ class Call:
                     )
                     self._lasting = False
 
+    def _closes(self, engine: Engine) -> bool:
+        """Whether this call closes an engine where it opens it: in the caller's context, so that what resources set there
+        is set for the function. The steps of a generator may each run in another one.
+        """
+        own = engine in self._for_call or (self._new_unit is not None and self._new_unit.owns(engine))
+        return own and not self._plan.has_steps
+
     def values(self) -> dict[str, Any]:
         """The values, for a synchronous function."""
         if self._at_hand is not None:
             return self._at_hand
         self._refuse_asynchronous_calls()
         values = self._made()
-        for name, value in values.items():
+        for name in self._to_await(values):
+            value = values[name]
             if inspect.iscoroutine(value):
                 value.close()
                 raise AsyncResourceError([name], self._plan.where)
@@ -224,12 +234,21 @@ class Call:
         if self._at_hand is not None:
             return self._at_hand
         values = self._made()
-        pending = [name for name, value in values.items() if asyncio.isfuture(value) or inspect.iscoroutine(value)]
+        pending = self._to_await(values)
         for name in pending:
             values[name] = await values[name]
         if not pending:
             self._keep()
         return values
+
+    def _to_await(self, values: Mapping[str, Any]) -> list[str]:
+        """The names of values that asynchronous providers have promised; a resource's value is none, whatever it is."""
+        return [
+            given.name
+            for given in self._given
+            if (asyncio.isfuture(values[given.name]) or inspect.iscoroutine(values[given.name]))
+            and not any(slot.value is values[given.name] for slot in given.slots)
+        ]
 
     def _made(self) -> dict[str, Any]:
         values: dict[str, Any] = {}
