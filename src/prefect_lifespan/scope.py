@@ -199,7 +199,7 @@ class Unit:
 
     def view_of(self, base: Engine, where: str) -> Engine:
         """An engine in force with this unit's task resources in it; that engine itself, where it declares none."""
-        if base.has_task_resources and not self.owns(base):
+        if base.graph.has_task_resources and not self.owns(base):
             return self.derived(base, where, running_loop())
         return self._engines.get(base, base)
 

@@ -178,7 +178,7 @@ class Relay(providers.Provider[Any]):
         engine = in_force.under(scope.layers)
         key = engine.graph.by_path.get(self._path)
         keys = () if key is None else (key,)
-        return scope.view(engine, "a wired function") if engine.needs_task_resource(keys) else engine
+        return scope.view(engine, "a wired function") if engine.graph.needs_task_resource(keys) else engine
 
 
 class ConfigurationRelay(Relay):

@@ -10,7 +10,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 from dependency_injector import containers, errors
@@ -226,17 +226,6 @@ class Engine:
             and slot.ledger.loop is not loop
             and (slot.policy.loop_bound or slot.state is State.PENDING)
         ]
-
-    @cached_property
-    def has_task_resources(self) -> bool:
-        """Whether the container declares resources that live as long as a task run."""
-        return any(node.lifetime is Lifetime.TASK for node in self.graph.resources)
-
-    def needs_task_resource(self, keys: Sequence[int]) -> bool:
-        """Whether the providers of `keys` reach a resource that lives as long as a task run; without any, the container."""
-        return self.has_task_resources and any(
-            node.lifetime is Lifetime.TASK for node in self.graph.needed(keys or self.graph.nodes)
-        )
 
     def open(self, slots: Sequence[Slot], where: str, *, in_callers_context: bool = False) -> None:
         """Open slots, dependencies first as they come, without an event loop.

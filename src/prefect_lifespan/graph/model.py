@@ -121,6 +121,17 @@ class Graph:
         seen = self.reachable(start)
         return tuple(node for node in self.resources if node.key in seen)
 
+    @cached_property
+    def has_task_resources(self) -> bool:
+        """Whether there are resources that live as long as a task run."""
+        return any(node.lifetime is Lifetime.TASK for node in self.resources)
+
+    def needs_task_resource(self, start: Sequence[int]) -> bool:
+        """Whether `start` reaches a resource that lives as long as a task run; without any, whether the container does."""
+        return self.has_task_resources and any(
+            node.lifetime is Lifetime.TASK for node in self.needed(start or self.nodes)
+        )
+
     def nearest(self, start: Iterable[int]) -> set[int]:
         """The resources that `start` reaches without passing through another one: itself, where it is one."""
         return {node.key for node in self._up_to_resources(start) if node.is_resource}

@@ -273,7 +273,7 @@ class Call:
             direct=direct,
             called=tuple((given.name, given.value) for given in self._given if given.name not in names),
             loop=next((slot.ledger.loop for slot in bound), None),
-            within_unit=self._of_unit or any(given.engine.has_task_resources for given in self._given),
+            within_unit=self._of_unit or any(given.engine.graph.has_task_resources for given in self._given),
             of_unit=self._of_unit,
         )
         self._kept_in.keep(self._plan.key, prepared, self._ground)
@@ -282,8 +282,8 @@ class Call:
         engine, named = self._locate(marker)
         keys = engine.keys_of(named)
         # The unit comes with the outermost call: helpers that ask for a task resource share it, and it ends with that.
-        unit = self._unit() if engine.has_task_resources else None
-        if engine.needs_task_resource(keys) or self._on_other_loop(engine, keys):
+        unit = self._unit() if engine.graph.has_task_resources else None
+        if engine.graph.needs_task_resource(keys) or self._on_other_loop(engine, keys):
             unit = unit or self._unit()
             if not unit.owns(engine):
                 engine = unit.derived(engine, self._plan.where, self._loop)
