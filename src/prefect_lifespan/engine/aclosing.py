@@ -25,7 +25,7 @@ from prefect_lifespan.errors import ResourceTimeoutError
 async def aclose_all(ledger: Ledger, needs: Needs, outcome: Outcome) -> CloseReport:
     """Close everything that is open; neither a failure nor a cancellation skips what remains."""
     report = CloseReport(ledger.container, outcome)
-    ledger.end()
+    ledger.end(report)
     late = LateOpenings(ledger, needs, report)
     closing = _Closing(ledger.opened, needs, report, late)
     while not closing.done:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import partial
 from time import perf_counter
 
-from prefect_lifespan.engine.closing import CloseReport
+from prefect_lifespan.engine.closing import CloseReport, closing_late
 from prefect_lifespan.engine.contexts import ResourceContext
 from prefect_lifespan.engine.initialiser import Entered, NeedsEventLoop, Outcome, call_of, enter_blocking
 from prefect_lifespan.engine.lanes import Lanes
@@ -107,7 +107,7 @@ def open_claimed(slot: Slot, where: str, *, in_callers_context: bool = False) ->
         raise
     if not slot.opened(entered):
         try:
-            closing = run_in_place(slot, partial(entered.close, None))
+            closing = run_in_place(slot, partial(close_late, slot, entered, attempts.seconds))
             wait([closing])
         finally:
             slot.came_late()
@@ -122,11 +122,11 @@ def _attempt(slot: Slot, attempts: Attempts, *, in_callers_context: bool) -> Ent
     entry = LaneEntry(slot, on_loop=False)
     try:
         wait([entry.entering], timeout=attempts.limit)
-    except BaseException:  # the caller was interrupted; the initialiser was not
-        entry.discard()
+    except BaseException as interruption:  # the caller was interrupted; the initialiser was not
+        entry.discard(interruption)
         raise
-    if not entry.entering.done() and entry.abandon():
-        raise attempts.timeout()
+    if not entry.entering.done() and entry.abandon(late := attempts.timeout()):
+        raise late
     return entry.entering.result()
 
 
@@ -148,6 +148,13 @@ def _enter_in_time(slot: Slot, attempts: Attempts, *, on_loop: bool) -> Entered:
     return entered
 
 
+def close_late(slot: Slot, entered: Entered, seconds: float, told: Outcome = None) -> None:
+    """Close what was entered when nobody could have it any more; nothing where that has been done."""
+    if not entered.left:
+        with closing_late(slot, seconds, told) as outcome:
+            entered.close(outcome)
+
+
 class LaneEntry:
     """One attempt in a lane, whose caller may stop waiting: what it enters after that, it closes itself."""
 
@@ -155,7 +162,8 @@ class LaneEntry:
         self._slot = slot
         self._on_loop = on_loop
         self._lock = threading.Lock()
-        self._abandoned = False
+        self._abandoned: BaseException | None = None  # what whoever asked for it has seen
+        self._seconds = 0.0
         self._entered: Entered | None = None
         with _opening(slot):
             self._context = slot.context = ResourceContext()
@@ -163,29 +171,32 @@ class LaneEntry:
         slot.lane = self._lane
 
     def _run(self) -> Entered:
+        started = perf_counter()
         entered = enter_blocking(call_of(self._slot.provider), on_loop=self._on_loop)
+        self._seconds = perf_counter() - started
         with self._lock:
             self._entered = entered
-        if self._abandoned:
-            entered.close(None)
-        elif self._slot.ledger.ended:  # here and now: the lane may be stopped before it could be given more to do
-            with suppress(Exception):
-                entered.close(None)
+        # Here and now: the lane may be stopped before it could be given more to do.
+        if self._abandoned is not None or self._slot.ledger.ended:
+            with suppress(Exception):  # the log and observers have heard of it, and the lifespan's end while that waits
+                close_late(self._slot, entered, self._seconds, self._abandoned)
         return entered
 
-    def abandon(self) -> bool:
-        """Stop waiting; False when it has been entered meanwhile."""
+    def abandon(self, error: BaseException) -> bool:
+        """Stop waiting, and raise `error` instead; False when it has been entered meanwhile."""
         with self._lock:
-            self._abandoned = self._entered is None
-        if self._abandoned:
+            if self._entered is None:
+                self._abandoned = error
+        if self._abandoned is not None:
             self._slot.ledger.lanes.drop(self._lane)
             self.entering.add_done_callback(_discard_made)
-        return self._abandoned
+        return self._abandoned is not None
 
-    def discard(self) -> None:
-        """Stop waiting, whatever it came to."""
-        if not self.abandon() and self._entered is not None:
-            self._lane.submit(self._context.closing(partial(self._entered.close, None)), self._context.context)
+    def discard(self, error: BaseException) -> None:
+        """Stop waiting, whatever it came to, and raise `error` instead."""
+        if not self.abandon(error) and self._entered is not None:
+            closing = partial(close_late, self._slot, self._entered, self._seconds, error)
+            self._lane.submit(self._context.closing(closing), self._context.context)
 
 
 def _discard_made(entering: Future[Entered]) -> None:
@@ -209,7 +220,7 @@ def close_all(ledger: Ledger, needs: Needs, outcome: Outcome) -> CloseReport:
     late = LateOpenings(ledger, needs, report)
     while True:
         try:
-            ledger.end()
+            ledger.end(report)
             _close_from_the_end(ledger.opened, report, late)
             late.wait(late.left)
             ledger.lanes.stop()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -11,6 +11,7 @@ from typing import cast
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.engine.slot import Slot
 from prefect_lifespan.errors import ResourceCloseError
+from prefect_lifespan.managers import manager
 from prefect_lifespan.masking import text_of, told
 
 
@@ -33,6 +34,10 @@ class CloseReport:
     def record(self, slot: Slot, started: float, error: BaseException | None) -> None:
         """One resource has closed, with an error or without."""
         slot.closed()
+        self.take(slot, started, error)
+
+    def take(self, slot: Slot, started: float, error: BaseException | None) -> None:
+        """What came of closing a resource, whatever has become of its slot since."""
         seconds, outcome = perf_counter() - started, self.told
         if error is None or self._lets_through(error) or self._translates(error):
             # An initialiser that lets the body's exception through, or gives it another name, says that it has closed.
@@ -104,6 +109,27 @@ class CloseReport:
             return False
         self.translations.append(error)
         return True
+
+
+@manager
+def closing_late(slot: Slot, seconds: float, told: Outcome = None) -> Generator[Outcome]:
+    """Around the closing of what was entered, in `seconds`, after its lifespan had ended or its opening had been given up.
+
+    Gives what it is told: the outcome of the lifespan, or else `told`. An error of it reaches the log and observers, the
+    lifespan's end where that still waits for it, and the caller.
+    """
+    ending = slot.ledger.ending or CloseReport(slot.ledger.container, None)
+    outcome, error = ending.told or told, None
+    slot.event("opened", seconds)
+    started = perf_counter()
+    try:
+        yield outcome
+    except BaseException as raised:
+        if raised is not outcome:
+            error = raised
+    ending.take(slot, started, error)
+    if error is not None:
+        raise error
 
 
 _WHERE = "while closing"

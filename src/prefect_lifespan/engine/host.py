@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from contextvars import Context, copy_context
 from functools import partial
 
+from prefect_lifespan.engine.closing import closing_late
 from prefect_lifespan.engine.contexts import ResourceContext
 from prefect_lifespan.engine.initialiser import Entered, NeedsEventLoop, Outcome, call_of, enter_async
 from prefect_lifespan.engine.loops import running_loop
@@ -32,6 +33,7 @@ class Host:
         self._context = ResourceContext()
         self._closer: Context | None = None  # the context of whoever closes it
         self._came_late = False  # it closes already
+        self._left_behind_with: Outcome = None
         self._cancellations = 0  # of the opening, which the resource need not follow
         self._timers: list[asyncio.TimerHandle] = []
         loop = asyncio.get_running_loop()
@@ -91,6 +93,7 @@ class Host:
     def _leave_behind(self, error: ResourceTimeoutError) -> None:
         """Wait no longer for an initialiser that ignores its cancellation: what it enters, it closes itself."""
         if not self.settled.done():
+            self._left_behind_with = error
             self._attempts.give_up(error)
             self._failed(error)
             self.task.cancel()
@@ -123,13 +126,16 @@ class Host:
                 return
             raise
         being_opened.set(())
+        seconds = self._attempts.seconds
         if self.settled.done():
-            await entered.aclose(None)
+            with closing_late(slot, seconds, self._left_behind_with) as outcome:
+                await entered.aclose(outcome)
             return
         if not slot.opened(entered):
             self._came_late = True
             try:
-                await entered.aclose(None)
+                with closing_late(slot, seconds) as outcome:
+                    await entered.aclose(outcome)
             finally:
                 if not self.settled.done():
                     slot.came_late()

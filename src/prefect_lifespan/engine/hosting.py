@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
-from prefect_lifespan.engine.blocking import LaneEntry, Needs, attempt_here, run_in_place
+from prefect_lifespan.engine.blocking import LaneEntry, Needs, attempt_here, close_late, run_in_place
 from prefect_lifespan.engine.host import Host, attempt_async
 from prefect_lifespan.engine.initialiser import Entered, NeedsEventLoop
 from prefect_lifespan.engine.opening import Attempts, Readiness
@@ -142,7 +142,7 @@ class _Opening:
         if slot.opened(entered):
             slot.event("opened", attempts.seconds)
         else:
-            closing = run_in_place(slot, partial(entered.close, None))
+            closing = run_in_place(slot, partial(close_late, slot, entered, attempts.seconds))
             interruption = await uninterrupted(asyncio.wait([arrival_of(closing)]))
             slot.came_late()
             if interruption is not None:
@@ -197,7 +197,7 @@ async def _in_lane(slot: Slot, attempts: Attempts) -> Entered:
     try:
         await asyncio.shield(entering)
         return entry.entering.result()
-    except asyncio.CancelledError:
+    except asyncio.CancelledError as cancelled:
         # Nothing interrupts what runs in a lane. Unless its time is up it is waited for: what it opens needs what would
         # close meanwhile, and closes in its turn.
         limit = attempts.limit
@@ -206,5 +206,5 @@ async def _in_lane(slot: Slot, attempts: Attempts) -> Entered:
             await uninterrupted(asyncio.wait([entering], timeout=left))
         if entering.done() and entry.entering.exception() is None:
             return entry.entering.result()
-        entry.discard()
+        entry.discard(cancelled)
         raise

@@ -46,6 +46,7 @@ class Entered:
     exit: Callable[..., Any] | None = None
     is_async: bool = False
     at: float = field(default_factory=perf_counter)  # when it was entered
+    left: bool = False
 
     def close(self, outcome: Outcome) -> None:
         """Close a blocking resource with the outcome of the body; whether it would swallow it makes no difference."""
@@ -59,7 +60,7 @@ class Entered:
 
     def _call_exit(self, outcome: Outcome) -> object:
         # Taken before it is called: whoever takes up a closing that a signal interrupted sees whether it was.
-        leave, self.exit = self.exit, None
+        leave, self.exit, self.left = self.exit, None, True
         return None if leave is None else leave(*_exc_info(outcome))
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
+    from prefect_lifespan.engine.closing import CloseReport
     from prefect_lifespan.engine.engine import Engine
     from prefect_lifespan.engine.host import Host
 
@@ -91,6 +92,7 @@ class Ledger:
         self.owner: asyncio.Task[Any] | None = None  # on `loop`: what it does ends with closing
         self.lanes = Lanes(f"lifespan-{container}", max_workers)
         self._ended = False
+        self._ending: CloseReport | None = None
         self.opened: list[Slot] = []
         self.opening: set[Slot] = set()
         self._listeners = listeners
@@ -105,10 +107,15 @@ class Ledger:
         """Whether the task that the lifespan was opened in is being cancelled, so that closing is near."""
         return self.owner is not None and not self.owner.done() and self.owner.cancelling() > 0
 
-    def end(self) -> None:
-        """Refuse openings from now on."""
+    def end(self, ending: CloseReport | None = None) -> None:
+        """Refuse openings from now on; what is under way closes by itself, and `ending` hears of it."""
         with self.lock:
-            self._ended = True
+            self._ended, self._ending = True, ending
+
+    @property
+    def ending(self) -> CloseReport | None:
+        """What comes of closing, where that has begun: here, or for the lifespan that this one stands on."""
+        return self._ending if self._ending is not None or self._above is None else self._above.ending
 
     @property
     def ended(self) -> bool:
