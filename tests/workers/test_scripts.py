@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from tests.processes.ending import end
 from tests.workers.records import Mark, Runners, marks_at, on
 
 PROGRAM = Path(__file__).parent / "programs" / "standalone.py"
@@ -81,7 +82,8 @@ def script(
         subprocess.Popen(command, env=environment, stdout=log, stderr=log) as process,  # noqa: S603
     ):
         yield Script(kind, folder, process)
-        process.kill()
+        if process.poll() is None:
+            end(process.pid)
 
 
 def test_tasks_submitted_and_mapped_use_resources_of_classes_of_the_script(script: Script) -> None:
