@@ -6,12 +6,12 @@ entered here is seen in all of them from then on, and in none any more once it h
 
 from __future__ import annotations
 
-import os
 import threading
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from prefect_lifespan.errors import UsageError
+from prefect_lifespan.forks import children
 
 if TYPE_CHECKING:
     from prefect_lifespan.graph.reader import ContainerClass
@@ -90,7 +90,7 @@ class ProcessWide:
             scope.prepared.clear()
         self.prepared_in.clear()
 
-    def forget_lifespans(self) -> None:
+    def begin_anew(self) -> None:
         """In a forked child: what the parent has open is not open here, and nobody holds the lock."""
         self.lock = threading.Lock()
         self.lifespans = ()
@@ -100,5 +100,4 @@ class ProcessWide:
 
 
 process_wide = ProcessWide()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=process_wide.forget_lifespans)
+children.begin_with(process_wide)

@@ -2,9 +2,10 @@
 
 from prefect_lifespan.engine.closing import CloseReport
 from prefect_lifespan.engine.contexts import passing
-from prefect_lifespan.engine.engine import Engine, Options, Overrides, process_engines
+from prefect_lifespan.engine.engine import Engine, process_engines
 from prefect_lifespan.engine.events import Event, Listener, library_logger, logging_to, observers
 from prefect_lifespan.engine.interception import interceptors
+from prefect_lifespan.engine.options import Options, Overrides
 from prefect_lifespan.engine.slot import Slot, State, lifespan_numbers
 
 __all__ = [

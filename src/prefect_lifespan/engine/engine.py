@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,7 @@ from prefect_lifespan.engine.aclosing import aclose_all
 from prefect_lifespan.engine.calls import ContainerCalls
 from prefect_lifespan.engine.closing import CloseReport
 from prefect_lifespan.engine.dependents import Dependents
-from prefect_lifespan.engine.events import Listener, library_logger, logging_to
+from prefect_lifespan.engine.events import library_logger, logging_to
 from prefect_lifespan.engine.hosting import open_async, uninterrupted
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.engine.instance import (
@@ -34,30 +34,21 @@ from prefect_lifespan.engine.instance import (
     withhold_singletons,
 )
 from prefect_lifespan.engine.interception import interceptors
-from prefect_lifespan.engine.loops import running_loop
+from prefect_lifespan.engine.loops import current_task_on, running_loop
 from prefect_lifespan.engine.opening import annotate
+from prefect_lifespan.engine.options import Options, Overrides
 from prefect_lifespan.engine.process import ProcessEngines
 from prefect_lifespan.engine.resolving import Resolver
 from prefect_lifespan.engine.settings_first import SettingsFirst
 from prefect_lifespan.engine.signals import held_signals
 from prefect_lifespan.engine.slot import Ledger, ManagedResource, Slot, State
 from prefect_lifespan.errors import AsyncResourceError, InvalidContainerError, LifespanError
+from prefect_lifespan.forks import children
 from prefect_lifespan.graph import Graph, Node, findings, graph_of, read
 from prefect_lifespan.graph.anchors import anchor_of, key_of_path, owner_of
 from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.graph.reader import ContainerClass
-from prefect_lifespan.lifetimes import Lifetime, Policy
-
-Overrides = Mapping[int, AnyProvider]
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How an engine opens and closes what the resources' own policies leave open."""
-
-    defaults: Policy
-    max_workers: int = 1
-    listeners: tuple[Listener, ...] = ()
+from prefect_lifespan.lifetimes import Lifetime
 
 
 class Engine:
@@ -94,7 +85,8 @@ class Engine:
             loop=loop,
             above=None if parent is None else parent.ledger,
         )
-        self.ledger.owner = _owner(loop, parent)
+        inherited = parent is not None and parent.ledger.loop is loop
+        self.ledger.owner = parent.ledger.owner if parent is not None and inherited else current_task_on(loop)
         self._calls = ContainerCalls(self)
         self._tasks: set[asyncio.Task[None]] = set()
         self._resolver = Resolver(self)
@@ -102,6 +94,7 @@ class Engine:
         self._lock = threading.Lock()
         # Held while something is made for the first time: one lock for all who share it.
         self.making = threading.RLock() if parent is None else parent.making
+        children.begin_with(self)
 
     @classmethod
     def of(
@@ -327,13 +320,22 @@ class Engine:
             self._end()
             return report
 
+    def begin_anew(self) -> None:
+        """In a forked child: all that it has is the parent's, which goes on with it."""
+        self._lock, self.making = threading.Lock(), threading.RLock()
+        self._tasks.clear()
+        self.ledger.begin_anew(self.slots.values())
+        self._withhold_singletons()
+
     def _end(self) -> None:
         """Nothing is open any more: its singletons are not given again, and what it stands on forgets it."""
         process_engines.release(self.process_keys, self)
-        others: Instances = {}
         if self.parent is not None:
             self.parent.dependents.closed(self)
-            others = self.parent.instances
+        self._withhold_singletons()
+
+    def _withhold_singletons(self) -> None:
+        others: Instances = {} if self.parent is None else self.parent.instances
         nodes = self.graph.nodes
         own = {k: i for k, i in self.instances.items() if i is not nodes[k].provider and i is not others.get(k)}
         withhold_singletons(self.graph, own, self.slots)
@@ -365,7 +367,7 @@ class Engine:
 
     @classmethod
     def _for_process(cls, container: ContainerClass, options: Options) -> Engine:
-        options = replace(options, listeners=(logging_to(library_logger),))
+        options = replace(options, listeners=(logging_to(library_logger), process_engines.heard))
         engine = cls.of(container, name="the process", options=options, of_a_run=False)
         engine.ledger.home_thread = None
         return engine
@@ -386,10 +388,3 @@ class Engine:
 
 
 process_engines: ProcessEngines[Engine] = ProcessEngines()
-
-
-def _owner(loop: asyncio.AbstractEventLoop | None, parent: Engine | None) -> asyncio.Task[Any] | None:
-    """The task whose end is the lifespan's: the one that opened it, also for an engine that stands on it."""
-    if parent is not None and parent.ledger.loop is loop:
-        return parent.ledger.owner
-    return asyncio.current_task() if loop is not None and running_loop() is not None else None

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from prefect_lifespan.forks import children
 from prefect_lifespan.lifetimes import Lifetime
 from prefect_lifespan.masking import told, traceback_of
 
@@ -93,6 +94,10 @@ class Observers:
         self._observers: tuple[Listener, ...] = ()
         self._lock = threading.Lock()
 
+    def begin_anew(self) -> None:
+        """In a forked child: the same are in force, and nobody holds the lock."""
+        self._lock = threading.Lock()
+
     def add(self, observer: Listener) -> None:
         """Let an observer hear what happens from now on."""
         with self._lock:
@@ -114,6 +119,7 @@ class Observers:
 
 
 observers = Observers()
+children.begin_with(observers)
 
 
 def logging_to(logger: Logger) -> Listener:

@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from prefect_lifespan.forks import children
+
 if TYPE_CHECKING:
     from prefect_lifespan.engine.engine import Engine
     from prefect_lifespan.graph import Node
@@ -33,6 +35,10 @@ class Interceptors:
 
     def __init__(self) -> None:
         self._entered: tuple[Interceptor, ...] = ()
+        self._lock = threading.Lock()
+
+    def begin_anew(self) -> None:
+        """In a forked child: the same are in force, and nobody holds the lock."""
         self._lock = threading.Lock()
 
     def add(self, interceptor: Interceptor) -> None:
@@ -61,3 +67,4 @@ class Interceptors:
 
 
 interceptors = Interceptors()
+children.begin_with(interceptors)

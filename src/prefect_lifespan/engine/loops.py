@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
@@ -11,3 +12,8 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
+
+
+def current_task_on(loop: asyncio.AbstractEventLoop | None) -> asyncio.Task[Any] | None:
+    """The task that the caller runs in, where that is to be on `loop`."""
+    return asyncio.current_task() if loop is not None and running_loop() is not None else None

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import atexit
 import multiprocessing.util
-import os
 import threading
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 from weakref import WeakSet
 
+from prefect_lifespan.forks import children
+
 if TYPE_CHECKING:
     from prefect_lifespan.engine.engine import Engine
+    from prefect_lifespan.engine.events import Event
 
 E = TypeVar("E", bound="Engine")
 
@@ -30,23 +32,29 @@ class _Entry(Generic[E]):
     to_close: bool = False
 
 
-@dataclass
+@dataclass(eq=False)
 class ProcessEngines(Generic[E]):
     """The process's engines, by what they are for; made on demand, counted while lifespans use them."""
 
     _entries: dict[Hashable, _Entry[E]] = field(default_factory=dict[Hashable, "_Entry[E]"])
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _pid: int = 0
+    _at_exit: bool = False  # whether the end of the process closes them
+    _ended: bool = False
+
+    def __post_init__(self) -> None:
+        children.begin_with(self)
 
     def get(self, key: Hashable, make: Callable[[], E], holder: Engine) -> E:
         """The engine for `key`, which stays open until `holder` has closed; the first to ask makes it."""
         with self._lock:
-            self._begin_in_this_process()
+            self._close_at_the_end()
             entry = self._entries.get(key)
             if entry is None:
                 entry = self._entries[key] = _Entry(make())
             entry.holders.add(holder)
-            return entry.engine
+        if self._ended:
+            entry.engine.close()  # threads outlive the end of the process: they are told so, and open nothing again
+        return entry.engine
 
     def release(self, keys: set[Hashable], holder: Engine) -> None:
         """`holder` has closed."""
@@ -78,17 +86,26 @@ class ProcessEngines(Generic[E]):
     def close_all(self) -> None:
         """Close what is open at the end of the process; errors are log lines, for nobody is left to catch them."""
         with self._lock:
-            entries = list(self._entries.values()) if self._pid == os.getpid() else []
-            self._entries.clear()
+            self._ended = True
+            entries = list(self._entries.values())
         for entry in reversed(entries):
             entry.engine.close()
 
-    def _begin_in_this_process(self) -> None:
-        if self._pid == os.getpid():
-            return
-        # A forked child inherits the entries, not the threads and connections behind them.
-        self._pid = os.getpid()
-        self._entries.clear()
-        # Worker processes end through multiprocessing's finalisers, others through atexit; closing twice does nothing.
-        atexit.register(self.close_all)
-        multiprocessing.util.Finalize(None, self.close_all, exitpriority=100)
+    def heard(self, event: Event) -> None:
+        """Something has opened: at the end it closes before what its initialiser has started, as Prefect's own API."""
+        if event.kind == "opened":
+            atexit.unregister(self.close_all)
+            atexit.register(self.close_all)
+
+    def begin_anew(self) -> None:
+        """In a forked child: it has opened nothing yet."""
+        self._lock = threading.Lock()
+        self._entries = {}
+        self._at_exit = self._ended = False
+
+    def _close_at_the_end(self) -> None:
+        if not self._at_exit:
+            self._at_exit = True
+            # Worker processes end through multiprocessing's finalisers, others through atexit; closing twice does nothing.
+            atexit.register(self.close_all)
+            multiprocessing.util.Finalize(None, self.close_all, exitpriority=100)

@@ -25,13 +25,14 @@ from prefect_lifespan.engine.events import Event, Kind, Listener, library_logger
 from prefect_lifespan.engine.initialiser import Entered
 from prefect_lifespan.engine.lanes import Lane, Lanes
 from prefect_lifespan.errors import LifespanClosedError, LifespanError, UsageError
+from prefect_lifespan.forks import left_to_the_parent
 from prefect_lifespan.graph import Node
 from prefect_lifespan.graph.edges import overriding_of
 from prefect_lifespan.lifetimes import Policy, policy_of
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from prefect_lifespan.engine.closing import CloseReport
     from prefect_lifespan.engine.engine import Engine
@@ -126,6 +127,16 @@ class Ledger:
     def ended_with(self) -> str:
         """The name of what has ended: its own, or of the lifespan that it stands on."""
         return self.name if self._ended or self._above is None else self._above.ended_with
+
+    def begin_anew(self, slots: Iterable[Slot]) -> None:
+        """In a forked child: what is open belongs to the parent, and is neither used, closed nor finalised here."""
+        left_to_the_parent([(slot.value, slot.entered, slot.host, slot.lane) for slot in {*self.opened, *self.opening}])
+        self.name += ", which stays in the process that this one was forked from,"
+        self.lock, self.lanes = threading.Lock(), Lanes(f"lifespan-{self.container}", self.max_workers)
+        self.opened, self.opening, self._ended = [], set(), True
+        for slot in slots:
+            if slot.ledger is self:
+                slot.begin_anew()
 
     def emit(self, event: Event) -> None:
         """Tell every listener; one that raises is dropped with a log line, and never harms the resource."""
@@ -281,6 +292,12 @@ class Slot:
         self.at_hand = False  # before the value goes: whoever read it and then sees this true has a good one
         self.state = State.CLOSING
         self.value = None
+
+    def begin_anew(self) -> None:
+        """In a forked child: whoever has got hold of the parent's own is told so."""
+        self.at_hand = False
+        self.state = State.CLOSED
+        self.value = self.entered = self.context = self.host = self.lane = self._opening = None
 
     def closed(self) -> None:
         """It has closed, well or badly."""

@@ -27,8 +27,9 @@ from prefect_lifespan.injection.runs_without import runs_without
 from prefect_lifespan.lifetimes import Policy
 from prefect_lifespan.managers import async_manager, manager
 from prefect_lifespan.process_wide import process_wide
-from prefect_lifespan.scope import Scope, Unit, current_scope
+from prefect_lifespan.scope import Scope, current_scope
 from prefect_lifespan.surroundings import surroundings
+from prefect_lifespan.unit import Unit
 
 Loop = asyncio.AbstractEventLoop | None
 # What a lifespan takes where it is not told otherwise; containers opened for a single call take it too.

@@ -13,13 +13,35 @@ from prefect.utilities.visualization import get_task_viz_tracker
 
 from prefect_lifespan.engine import library_logger, passing
 from prefect_lifespan.engine.events import Logger
+from prefect_lifespan.forks import children
 from prefect_lifespan.surroundings import surroundings
+
+
+class _Inherited:
+    """The runs that a forked child was forked in. They are its parent's: what sends their log is a thread there."""
+
+    def __init__(self) -> None:
+        self._contexts: tuple[object, ...] = ()
+
+    def begin_anew(self) -> None:
+        """In a forked child."""
+        self._contexts = tuple(
+            context for context in (TaskRunContext.get(), FlowRunContext.get()) if context is not None
+        )
+
+    def holds(self, context: object) -> bool:
+        """Whether a run is the parent's."""
+        return any(context is inherited for inherited in self._contexts)
+
+
+_inherited = _Inherited()
+children.begin_with(_inherited)
 
 
 def flow_context() -> FlowRunContext | None:
     """The context of the flow run that the caller is in, on the machine that drives it."""
     context = FlowRunContext.get()
-    return context if context is not None and context.flow_run is not None else None
+    return context if context is not None and context.flow_run is not None and not _inherited.holds(context) else None
 
 
 def run_name(otherwise: str) -> str:
@@ -47,6 +69,8 @@ def send_log() -> None:
 
 def run_logger() -> Logger:
     """The log of the innermost run: a task's, a flow's, or the library's own."""
+    if _inherited.holds(TaskRunContext.get() or FlowRunContext.get()):
+        return library_logger
     try:
         return get_run_logger()
     except MissingContextError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from time import monotonic
@@ -117,6 +118,7 @@ class Session:
         joined: bool,
     ) -> None:
         self._settings = settings
+        self._process = os.getpid()
         self._in_force = in_force
         self._joined = joined
         self.closes_process = False  # the outermost block ends what lives as long as the process, too
@@ -229,7 +231,12 @@ class Session:
         return value
 
     def close(self, outcome: BaseException | None) -> None:
-        """Wait for the last task, then close with the outcome; see `settle` of the report for what is raised."""
+        """Wait for the last task, then close with the outcome; see `settle` of the report for what is raised.
+
+        Nothing in a forked child that gets here: all of it is the parent's.
+        """
+        if self._process != os.getpid():
+            return
         report = CloseReport(self._settings.container.__qualname__, outcome)
         grace = self._grace(outcome)
         process_wide.remove(self._in_force)
@@ -254,15 +261,20 @@ class Session:
             report.merge(self._in_force.engine.close(_told(report)))
         for engine in self._leave_process(report.interruption or outcome):
             report.merge(engine.close(surroundings.told(report.told)))
-        if is_termination(report.interruption or outcome) and not self._joined:
+        self._send_last_log(report)
+        report.settle()
+
+    def _send_last_log(self, report: CloseReport) -> None:
+        if is_termination(report.interruption or report.outcome) and not self._joined:
             try:
                 send_log()
             except BaseException as interruption:  # a second signal
                 report.interrupted(interruption)
-        report.settle()
 
     async def aclose(self, outcome: BaseException | None) -> None:
         """The same on the running event loop, whatever cancels the caller meanwhile."""
+        if self._process != os.getpid():
+            return
         report = CloseReport(self._settings.container.__qualname__, outcome)
         process_wide.remove(self._in_force)
         if self._grace(outcome).seconds is None:

@@ -20,6 +20,7 @@ from typing import Any, cast
 
 from prefect_lifespan.engine import CloseReport
 from prefect_lifespan.engine.initialiser import Outcome
+from prefect_lifespan.forks import children
 from prefect_lifespan.lifespans.prefect_run import flow_logger
 from prefect_lifespan.workers.messages import ANSWER_SECONDS, Closed, End, Heard, loaded
 from prefect_lifespan.workers.opening import Abandoned
@@ -182,19 +183,23 @@ class Channels:
     """This process's channels, by the address of the machine that they listen at; made when first asked for."""
 
     def __init__(self) -> None:
-        self._channels: dict[tuple[str, int], Channel] = {}
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """In this process, and in a forked child, which has nobody who listens at its parent's."""
+        self._channels: dict[str, Channel] = {}
         self._lock = threading.Lock()
 
     def at(self, host: str) -> Channel:
         """The channel at one of this machine's addresses."""
         with self._lock:
-            key = (host, os.getpid())
-            if key not in self._channels:
-                self._channels[key] = Channel(host)
-            return self._channels[key]
+            if host not in self._channels:
+                self._channels[host] = Channel(host)
+            return self._channels[host]
 
 
 channels = Channels()
+children.begin_with(channels)
 LOOPBACK = "127.0.0.1"
 
 

@@ -15,6 +15,7 @@ from time import monotonic
 
 from prefect_lifespan.engine import CloseReport
 from prefect_lifespan.engine.initialiser import Outcome
+from prefect_lifespan.forks import children
 from prefect_lifespan.lifespans.prefect_run import flow_logger
 from prefect_lifespan.lifespans.session import Grace
 from prefect_lifespan.managers import manager
@@ -34,10 +35,13 @@ class Openings:
     """All lifespans of other processes that are in use in this one, and the scopes of its own that left it."""
 
     def __init__(self) -> None:
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """In this process, and in a forked child, in which nothing of its parent's is open."""
         self._openings: dict[str, Opening] = {}
         self._ended: OrderedDict[str, None] = OrderedDict()
-        # With the process, as a forked child inherits the table, and must not use what is open in its parent.
-        self._local: dict[tuple[int, str], InForce] = {}
+        self._local: dict[str, InForce] = {}
         self._users_of_local: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._free = threading.Condition(self._lock)
@@ -48,7 +52,7 @@ class Openings:
     def remember(self, lifespan: InForce) -> None:
         """Let a lifespan of this process be found here until it ends."""
         with self._lock:
-            self._local.setdefault((os.getpid(), lifespan.id), lifespan)
+            self._local.setdefault(lifespan.id, lifespan)
 
     def forget(self, key: str, seconds: float | None) -> None:
         """A lifespan of this process has ended: tasks that come late are told so, those that run may end before.
@@ -58,7 +62,7 @@ class Openings:
         with self._free:
             self._free.wait_for(lambda: not self._users_of_local[key], seconds)
             self._end(key)
-            self._local.pop((os.getpid(), key), None)
+            self._local.pop(key, None)
             del self._users_of_local[key]
 
     # Lifespans of other processes
@@ -129,7 +133,7 @@ class Openings:
                 opening.close(cut_off if terminated else None if opening.is_told else untold, Grace(0.0))
 
     def _hold(self, item: LifespanReference, scope: ScopeReference) -> InForce:
-        local = self._local.get((os.getpid(), item.id))
+        local = self._local.get(item.id)
         if local is None:
             return self._take(item, scope)
         self._users_of_local[item.id] += 1
@@ -221,3 +225,4 @@ def _close_abandoned(abandoned: Iterable[Opening], why: str) -> None:
 
 
 openings = Openings()
+children.begin_with(openings)

@@ -1,0 +1,21 @@
+"""What a lifespan says about opening and closing, for all of its resources."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from prefect_lifespan.engine.events import Listener
+from prefect_lifespan.graph.edges import AnyProvider
+from prefect_lifespan.lifetimes import Policy
+
+Overrides = Mapping[int, AnyProvider]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How an engine opens and closes what the resources' own policies leave open."""
+
+    defaults: Policy
+    max_workers: int = 1
+    listeners: tuple[Listener, ...] = ()

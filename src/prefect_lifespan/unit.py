@@ -1,0 +1,107 @@
+"""The unit of work: what lives as long as one attempt of a task run, or as one outermost injected call."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import threading
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING
+
+from prefect_lifespan.engine import CloseReport, Engine, Options
+from prefect_lifespan.engine.loops import running_loop
+from prefect_lifespan.graph import Node
+from prefect_lifespan.graph.reader import ContainerClass
+from prefect_lifespan.lifetimes import Lifetime
+
+if TYPE_CHECKING:
+    from prefect_lifespan.scope import Scope
+
+
+class Unit:
+    """One attempt of a task run, or one outermost injected call where there is no task run, and its engines.
+
+    It holds what lives no longer than that: task resources, what another event loop needs a copy of, and containers
+    that no lifespan is open for. Helpers called inside share it.
+    """
+
+    def __init__(self, attempt: Hashable | None, options: Callable[[], Options]) -> None:
+        self.attempt = attempt
+        self._options = options  # for a container that no lifespan is open for
+        self._engines: dict[object, Engine] = {}
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+
+    def for_attempt(self, attempt: Hashable | None) -> Unit:
+        """The same unit for a caller in another attempt, or in none, who was handed what belongs to this one."""
+        unit = copy.copy(self)
+        unit.attempt = attempt
+        return unit
+
+    def derived(self, base: Engine, where: str, loop: asyncio.AbstractEventLoop | None) -> Engine:
+        """This unit's view of an engine in force: task resources, and resources bound to another loop, are its own."""
+
+        def affected(node: Node) -> bool:
+            if node.lifetime is Lifetime.TASK:
+                return True
+            return loop is not None and node.is_resource and bool(base.slots_on_other_loop([node.key], loop))
+
+        with self._lock:
+            engine = self._engines.get(base)
+            if engine is None:
+                engine = self._engines[base] = base.derive(affected, name=where, loop=loop)
+                self._admit(engine)
+            return engine
+
+    def standing_alone(
+        self, container: ContainerClass, scope: Scope, where: str, loop: asyncio.AbstractEventLoop | None
+    ) -> Engine:
+        """An engine for a container that no lifespan is open for."""
+        key = (container, scope.layers)
+        with self._lock:
+            engine = self._engines.get(key)
+            if engine is None:
+                overrides = scope.overrides_for(container)
+                engine = Engine.of(container, name=where, options=self._options(), overrides=overrides, loop=loop)
+                self._engines[key] = engine
+                self._admit(engine)
+            return engine
+
+    def _admit(self, engine: Engine) -> None:
+        engine.serves_tasks = True
+        if self._ended.is_set():
+            engine.close()  # what is its own is refused from now on, and what it shares goes on
+
+    def has(self, container: ContainerClass, scope: Scope) -> bool:
+        """Whether a container has an engine of its own here already."""
+        return (container, scope.layers) in self._engines
+
+    def view_of(self, base: Engine, where: str) -> Engine:
+        """An engine in force with this unit's task resources in it; that engine itself, where it declares none."""
+        if base.graph.has_task_resources and not self.owns(base):
+            return self.derived(base, where, running_loop())
+        return self._engines.get(base, base)
+
+    def owns(self, engine: Engine) -> bool:
+        """Whether an engine lives in this unit."""
+        return engine in self._engines.values()
+
+    def close(self, outcome: BaseException | None) -> CloseReport:
+        """Close everything the unit opened, last made first."""
+        self._end()
+        report = CloseReport("the call", outcome)
+        for engine in reversed(self._engines.values()):
+            report.merge(engine.close(report.told))
+        return report
+
+    async def aclose(self, outcome: BaseException | None) -> CloseReport:
+        """Close everything the unit opened, from a coroutine on its loop."""
+        self._end()
+        report = CloseReport("the call", outcome)
+        for engine in reversed(self._engines.values()):
+            report.merge(await engine.aclose(report.told))
+        return report
+
+    def _end(self) -> None:
+        with self._lock:
+            self._ended.set()

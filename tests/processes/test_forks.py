@@ -1,0 +1,307 @@
+"""Processes that fork while a lifespan is open: the child opens its own, and leaves to its parent what is the parent's."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import multiprocessing
+import os
+import select
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
+from typing import Any, cast
+
+import pytest
+from dependency_injector import containers, providers
+from sqlalchemy import URL, Connection, create_engine, text
+
+from prefect_lifespan import ProcessResource, Provide, TaskResource, current_container, inject, lifespan, override
+from prefect_lifespan.engine import process_engines
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot fork here")
+
+PATIENCE_SECONDS = 60
+
+
+class Opened:
+    """A resource that knows the process that it was opened in."""
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+
+    @property
+    def whose(self) -> str:
+        return "own" if self.process == os.getpid() else "the parent's"
+
+
+def opened() -> Iterator[Opened]:
+    yield Opened()
+
+
+async def opened_on_a_loop() -> AsyncIterator[Opened]:
+    yield Opened()
+
+
+class App(containers.DeclarativeContainer):
+    run = providers.Resource(opened)
+    task = TaskResource(opened)
+    process = ProcessResource(opened)
+    of_run = providers.Singleton(lambda run: run, run)
+
+
+class OnLoop(containers.DeclarativeContainer):
+    run = providers.Resource(opened_on_a_loop)
+
+
+@inject
+def work(
+    _: int = 0,
+    run: Opened = Provide[App.run],
+    of_task: Opened = Provide[App.task],
+    process: Opened = Provide[App.process],
+    of_run: Opened = Provide[App.of_run],
+) -> set[str]:
+    return {each.whose for each in (run, of_task, process, of_run)}
+
+
+@inject
+async def work_on_a_loop(run: Opened = Provide[OnLoop.run]) -> str:
+    return run.whose
+
+
+def in_child(function: Callable[[], object]) -> str:
+    """What a function gives in a forked child, which ends there and then; a child that hangs is killed."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            told = repr(function())
+        except BaseException as error:  # the child must not go on with the tests
+            told = f"{type(error).__name__}: {error}"
+        os.write(writing, told.encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as answer:
+        if not select.select([reading], [], [], PATIENCE_SECONDS)[0]:
+            os.kill(child, signal.SIGKILL)
+            told = "it hung"
+        else:
+            told = answer.read().decode()
+    os.waitpid(child, 0)
+    return told
+
+
+def in_thread(function: Callable[[], Any]) -> Any:
+    """In another thread, as a task that was submitted runs: with the context variables of whoever submitted it."""
+    results: list[Any] = []
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=lambda: results.append(context.run(function)))
+    thread.start()
+    thread.join()
+    return results[0]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("from_thread", [False, True], ids=["main thread", "another thread"])
+def test_a_forked_child_opens_its_own(workers: int, from_thread: bool) -> None:
+    with lifespan(App, max_workers=workers):
+        assert work() == {"own"}
+        forked = in_thread(lambda: in_child(work)) if from_thread else in_child(work)
+        assert forked == "{'own'}"
+        assert work() == {"own"}, "and the parent goes on with its own"
+
+
+def test_a_child_of_an_asynchronous_block_opens_its_own() -> None:
+    async def main() -> tuple[str, str]:
+        async with lifespan(OnLoop):
+            assert await work_on_a_loop() == "own"
+            here = in_child(lambda: asyncio.run(work_on_a_loop()))
+            return here, await asyncio.to_thread(in_child, lambda: asyncio.run(work_on_a_loop()))
+
+    assert asyncio.run(main()) == ("'own'", "'own'")
+
+
+@pytest.mark.parametrize("kind", ["fork", "spawn", "forkserver"])
+def test_the_workers_of_a_pool_open_their_own_however_they_are_started(kind: str) -> None:
+    context: Any = multiprocessing.get_context(kind)
+    with lifespan(App):
+        work()
+        with context.Pool(1) as pool:
+            assert pool.map(work, range(2)) == [{"own"}] * 2
+        with ProcessPoolExecutor(1, mp_context=context) as executor:
+            assert list(executor.map(work, range(2))) == [{"own"}] * 2
+
+
+def test_a_lifespan_of_the_childs_own_is_not_its_parents() -> None:
+    def child() -> object:
+        with lifespan(App) as container:
+            return work() | {container.run().whose, current_container(App).run().whose}
+
+    with lifespan(App):
+        work()
+        assert in_child(child) == "{'own'}"
+
+
+def test_overrides_are_in_force_in_a_child() -> None:
+    with override(App, run="fake"), lifespan(App):
+        assert in_child(lambda: inject_run()) == "'fake'"
+
+
+@inject
+def inject_run(run: Any = Provide[App.run]) -> Any:
+    return run
+
+
+@pytest.mark.parametrize("path", ["run", "process", "of_run"])
+def test_the_parents_container_hands_out_nothing_in_a_child(path: str) -> None:
+    with lifespan(App) as container:
+        getattr(container, path)()
+        told = in_child(lambda: getattr(container, path)())
+    assert told.startswith("LifespanClosedError: App.")
+    assert "stays in the process that this one was forked from" in told
+
+
+@contextmanager
+def held_by_another_thread(enter: Callable[[threading.Event, threading.Event], object]) -> Iterator[None]:
+    """A thread that stands in the middle of something for the body."""
+    inside, go_on = threading.Event(), threading.Event()
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=lambda: context.run(enter, inside, go_on))
+    thread.start()
+    assert inside.wait(PATIENCE_SECONDS)
+    try:
+        yield
+    finally:
+        go_on.set()
+        thread.join()
+
+
+def test_no_lock_that_a_thread_of_the_parent_holds_hangs_a_child() -> None:
+    def stand(inside: threading.Event, go_on: threading.Event) -> str:
+        inside.set()
+        assert go_on.wait(PATIENCE_SECONDS)
+        return "made"
+
+    class Busy(containers.DeclarativeContainer):
+        opening = providers.Resource(stand)
+        made = providers.ThreadSafeSingleton(stand)
+
+    def open_it(*events: threading.Event) -> None:
+        with lifespan(Busy, overrides={"opening": providers.Resource(stand, *events)}):
+            pass
+
+    def make_it(*events: threading.Event) -> None:
+        providers.ThreadSafeSingleton(stand, *events)()
+
+    def hold(lock: Any, inside: threading.Event, go_on: threading.Event) -> None:
+        with lock:
+            stand(inside, go_on)
+
+    def with_locks(*events: threading.Event) -> None:
+        hold(cast("Any", providers.Provider).overriding_lock, *events)
+
+    def child() -> object:
+        quick = providers.ThreadSafeSingleton(lambda: "made")
+        return work() | {quick()}
+
+    with lifespan(App), ExitStack() as busy:
+        work()
+        for enter in (open_it, make_it, with_locks):
+            busy.enter_context(held_by_another_thread(enter))
+        assert in_child(child) in ("{'own', 'made'}", "{'made', 'own'}")
+
+
+def test_a_thread_that_outlives_the_process_is_told_that_its_resources_have_closed() -> None:
+    def child() -> object:
+        assert work() == {"own"}
+        process_engines.close_all()  # what the end of the process calls, while daemon threads go on
+        return work()
+
+    told = in_child(child)
+    assert told.startswith(
+        "LifespanClosedError: App.process was asked for after the lifespan of the process had closed"
+    )
+
+
+def run_program(program: str) -> list[str]:
+    done = subprocess.run(  # noqa: S603 - the test's own program
+        [sys.executable, "-c", textwrap.dedent(program)], check=True, capture_output=True, text=True, timeout=120
+    )
+    return done.stdout.splitlines()
+
+
+def test_a_child_that_ends_in_order_closes_its_own_and_nothing_of_its_parents() -> None:
+    program = """
+        import multiprocessing, os, sys
+        from dependency_injector import containers, providers
+        from prefect_lifespan import ProcessResource, Provide, inject, lifespan
+
+        parent = os.getpid()
+
+        def opened(name):
+            opener = os.getpid()
+            try:
+                yield name
+            finally:
+                whose = ["child", "parent"][opener == parent]
+                closer = ["child", "parent"][os.getpid() == parent]
+                os.write(1, f"{closer} closes {name} of {whose}\\n".encode())
+
+        class App(containers.DeclarativeContainer):
+            run = providers.Resource(opened, "run")
+            process = ProcessResource(opened, "process")
+
+        @inject
+        def work(run=Provide[App.run], process=Provide[App.process]): ...
+
+        with lifespan(App, max_workers=2):
+            work()
+            if not os.fork():
+                work()
+                sys.exit()  # through the parent's block
+            os.wait()
+            os.write(1, b"---\\n")
+            child = multiprocessing.get_context("fork").Process(target=work)
+            child.start()
+            child.join()
+            os.write(1, b"---\\n")
+    """
+    own = ["child closes run of child", "child closes process of child"]
+    assert run_program(program) == [
+        *own,
+        "---",
+        *own,
+        "---",
+        "parent closes run of parent",
+        "parent closes process of parent",
+    ]
+
+
+def connect(url: URL) -> Iterator[Connection]:
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
+@pytest.mark.parametrize("from_thread", [False, True], ids=["main thread", "another thread"])
+def test_on_postgresql_queries_work_on_both_sides(postgres_url: URL, from_thread: bool) -> None:
+    class Store(containers.DeclarativeContainer):
+        connection = providers.Resource(connect, providers.Object(postgres_url))
+
+    @inject
+    def backend(connection: Connection = Provide[Store.connection]) -> Any:
+        return connection.execute(text("select pg_backend_pid()")).scalar_one()
+
+    with lifespan(Store, max_workers=2):
+        own = backend()
+        told = [in_thread(lambda: in_child(backend)) if from_thread else in_child(backend) for _ in range(3)]
+        assert all(number.isdigit() for number in told), told
+        assert str(own) not in told
+        assert backend() == own
