@@ -1,7 +1,7 @@
 # make run        the patterns, then the run history with its report, in ./data and ./reports;
 #                 RUNNER=processes, dask or ray takes its tasks to other processes
-# make test       what must hold before each commit: style, types, layers, tests with coverage; in minutes
-# make test-all   the same, with every test on every runner, and coverage in all processes; in half an hour
+# make test       what must hold before each commit: style, types, layers, tests with coverage
+# make test-all   the same, with every test on every runner, and coverage in all processes
 # make bench      the figures behind the claims of speed
 # make clean      removes the environment and everything the commands above wrote
 #
