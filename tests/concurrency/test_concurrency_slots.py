@@ -1,0 +1,193 @@
+"""Slots of global concurrency limits on a real API: never more than the limit, given back whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dependency_injector import containers, providers
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+
+from prefect_lifespan import UsageError, lifespan
+from prefect_lifespan.concurrency import LimitNotFoundError, concurrency_slots
+
+LIMIT = os.environ.get("LIMIT_NAME", "")
+WITNESS = os.environ.get("WITNESS", "")
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:unclosed transport:ResourceWarning"),
+]
+
+
+@pytest.fixture
+def limit(prefect_server: str) -> Iterator[str]:
+    """A limit of three."""
+    name = f"warehouse-{uuid.uuid4().hex[:8]}"
+    with get_client(sync_client=True) as client:
+        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=3))
+    yield name
+    with get_client(sync_client=True) as client:
+        client.delete_global_concurrency_limit_by_name(name)
+
+
+def held(limit: str) -> int:
+    with get_client(sync_client=True) as client:
+        return client.read_global_concurrency_limit_by_name(limit).active_slots
+
+
+def app_of(*arguments: Any, **options: Any) -> Any:
+    class App(containers.DeclarativeContainer):
+        slots = providers.Resource(concurrency_slots, *arguments, **options)
+
+    return App
+
+
+def test_slots_are_held_while_open_and_given_back_also_after_an_exception(limit: str) -> None:
+    with lifespan(app_of(limit, occupy=2)) as container:
+        assert container.slots() == (limit,)
+        assert held(limit) == 2
+    assert held(limit) == 0
+    with pytest.raises(OSError), lifespan(app_of([limit])):
+        raise OSError
+    assert held(limit) == 0
+
+
+def test_on_an_event_loop_too_and_after_a_cancellation(limit: str) -> None:
+    async def main() -> None:
+        opened = asyncio.Event()
+
+        async def hold() -> None:
+            async with lifespan(app_of(limit)):
+                opened.set()
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(hold())
+        await asyncio.wait_for(opened.wait(), 60)
+        assert await asyncio.to_thread(held, limit) == 1
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert held(limit) == 0
+
+
+def test_one_that_gets_none_in_time_is_told_which(limit: str) -> None:
+    with (
+        lifespan(app_of(limit, occupy=3)),
+        pytest.raises(TimeoutError, match=rf"{limit} were not to be had within 0\.5 s"),
+        lifespan(app_of(limit, timeout_seconds=0.5)),
+    ):
+        pytest.fail("the body does not run")
+    assert held(limit) == 0
+
+
+def test_a_limit_that_is_not_there_is_told_with_what_creates_it(prefect_server: str) -> None:
+    with pytest.raises(LimitNotFoundError, match="prefect gcl create no-such --limit N"), lifespan(app_of("no-such")):
+        pytest.fail("the body does not run")
+
+    async def main() -> None:
+        async with lifespan(app_of("no-such")):
+            pytest.fail("the body does not run")
+
+    with pytest.raises(LimitNotFoundError):
+        asyncio.run(main())
+
+
+@pytest.mark.parametrize("wrong", [{"occupy": 0}, {"lease_seconds": 5}])
+def test_what_the_api_would_refuse_is_told_at_once(wrong: Any) -> None:
+    with pytest.raises(UsageError, match="concurrency_slots"):
+        concurrency_slots("warehouse", **wrong)
+
+
+def note(change: int) -> None:
+    """One line in the witness, in the order in which it happened."""
+    with Path(WITNESS).open("a", encoding="utf-8") as witness:
+        fcntl.flock(witness, fcntl.LOCK_EX)
+        witness.write(f"{change}\n")
+
+
+def warehouse(slots: object) -> Iterator[str]:
+    note(1)
+    time.sleep(0.2)  # work, during which others may try
+    yield "warehouse"
+    note(-1)
+
+
+class Fleet(containers.DeclarativeContainer):
+    slots = providers.Resource(concurrency_slots, LIMIT, timeout_seconds=150)
+    warehouse = providers.Resource(warehouse, slots)
+
+
+@flow
+@lifespan(Fleet)
+def one_of_many() -> None: ...
+
+
+@flow
+@lifespan(Fleet)
+def held_until_terminated() -> None:
+    print("held", flush=True)
+    time.sleep(100)
+
+
+def started(limit: str, api: str, what: str, witness: Path) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PREFECT_API_URL": api, "LIMIT_NAME": limit, "WITNESS": str(witness)}
+    command = [sys.executable, __file__, what]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own
+
+
+def test_eight_runs_in_four_processes_never_hold_more_than_three(
+    limit: str, prefect_server: str, tmp_path: Path
+) -> None:
+    witness = tmp_path / "witness"
+    programs = [started(limit, prefect_server, "two runs", witness) for _ in range(4)]
+    for program in programs:
+        program.communicate(timeout=200)
+    assert [program.returncode for program in programs] == [0] * 4
+
+    now = most = 0
+    changes = [int(line) for line in witness.read_text().split()]
+    for change in changes:
+        now += change
+        most = max(most, now)
+    assert (len(changes), now) == (16, 0)
+    assert 1 <= most <= 3
+    assert held(limit) == 0
+
+
+def test_sigterm_gives_back(limit: str, prefect_server: str, tmp_path: Path) -> None:
+    program = started(limit, prefect_server, "hold", tmp_path / "witness")
+    assert program.stdout is not None
+    assert program.stdout.readline() == "held\n"
+    assert held(limit) == 1
+    program.send_signal(signal.SIGTERM)
+    assert program.wait(60) != 0
+    program.stdout.close()
+    assert held(limit) == 0
+
+
+def main(what: str) -> None:
+    if what == "hold":
+        held_until_terminated()
+    with ThreadPoolExecutor(2) as pool:
+        for run in [pool.submit(one_of_many) for _ in range(2)]:
+            run.result()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
