@@ -44,7 +44,7 @@ from prefect_lifespan.engine.signals import held_signals
 from prefect_lifespan.engine.slot import Ledger, ManagedResource, Slot, State
 from prefect_lifespan.errors import AsyncResourceError, InvalidContainerError, LifespanError
 from prefect_lifespan.forks import children
-from prefect_lifespan.graph import Graph, Node, findings, graph_of, read
+from prefect_lifespan.graph import Graph, Node, findings, graph_of, read, refusals
 from prefect_lifespan.graph.anchors import anchor_of, key_of_path, owner_of
 from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.graph.reader import ContainerClass
@@ -127,7 +127,7 @@ class Engine:
             instance = engine._instance = instantiate(container, memo)
         except (errors.Error, TypeError) as error:
             # A lock or a client among the arguments; dependency-injector names some of these places, and not others.
-            problems = findings(graph, copying=True)
+            problems = refusals(graph)
             if problems:
                 raise InvalidContainerError(graph.container, problems) from error
             raise

@@ -4,7 +4,7 @@ Reading opens nothing and calls no initialiser.
 """
 
 from prefect_lifespan.graph.finding import SEVERITIES, Code, Finding, Severity
-from prefect_lifespan.graph.findings import check, findings
+from prefect_lifespan.graph.findings import check, findings, refusals
 from prefect_lifespan.graph.model import Edge, Graph, Node
 from prefect_lifespan.graph.reader import graph_of, read
 
@@ -20,4 +20,5 @@ __all__ = [
     "findings",
     "graph_of",
     "read",
+    "refusals",
 ]

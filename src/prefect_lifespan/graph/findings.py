@@ -70,6 +70,11 @@ def findings(graph: Graph, *, copying: bool = False) -> tuple[Finding, ...]:
     return (*found, *_uncopyable(graph), *_unguarded(graph)) if copying else found
 
 
+def refusals(graph: Graph) -> tuple[Finding, ...]:
+    """The findings that keep a container from being opened, with those that show when it is copied."""
+    return tuple(finding for finding in findings(graph, copying=True) if finding.severity == "error")
+
+
 # Findings hold text alone, so a graph dies with its container class, and its entry with it.
 _OF_STRUCTURE: WeakKeyDictionary[Graph, tuple[Finding, ...]] = WeakKeyDictionary()
 

@@ -13,7 +13,7 @@ from prefect_lifespan.engine import Event
 from prefect_lifespan.engine.events import declared_path
 from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.errors import AsyncResourceError, UsageError
-from prefect_lifespan.graph import Graph, Node, findings, read
+from prefect_lifespan.graph import Graph, Node, read, refusals
 from prefect_lifespan.graph.findings import require_container
 from prefect_lifespan.graph.reader import ContainerClass, qualified_name
 from prefect_lifespan.injection import Provide, inject
@@ -104,7 +104,7 @@ class Trial:
         self._arguments: dict[str, Any] = {**arguments, "share": False}
         self._after_each = after_each
         graph = self._read()
-        found = findings(graph, copying=True)
+        found = refusals(graph)
         if found:
             raise UsageError("\n\n".join([f"{graph.container} cannot be opened:", *map(str, found)]))
         self._nodes = {declared_path(node.path): node for node in graph.eager}
