@@ -359,10 +359,12 @@ class Engine:
             if node.lifetime is not Lifetime.PROCESS or node.is_async or node.foreign or node.key in reached:
                 continue
             owner = owner_of(node.provider) or self.container_class
-            engine = process_engines.get(owner, partial(Engine._for_process, owner, self.options), self)
+            # What is overridden on the class in the meantime has an engine of its own, and so does what no longer is.
+            key = (owner, graph_of(owner).stand_ins_for_the_process)
+            engine = process_engines.get(key, partial(Engine._for_process, owner, self.options), self)
             shared[node.key] = engine.instances[node.key]
             self.slots[node.key] = engine.slots[node.key]
-            self.process_keys.add(owner)
+            self.process_keys.add(key)
         return shared
 
     @classmethod

@@ -8,7 +8,7 @@ managed resources before it is made (`providers.deepcopy` honours a memo that wa
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn, cast
 
 from dependency_injector import containers, providers
@@ -48,6 +48,7 @@ def copy_providers(
     wanted = set(affected) - taken.keys()
     memo: dict[int, Any] = {}
     instances: Instances = {}
+    others = _instances_of_others(sources, wanted)
     for key, node in graph.nodes.items():
         source = sources[key]
         if key in taken:
@@ -61,13 +62,25 @@ def copy_providers(
         if node.foreign or node.overridden or source is not node.provider:
             # Values that an override brought or put aside, or that were copied for this run already, stay as they are.
             memo.update({id(value): value for _, value in plain_arguments(source)})
+    memo.update((id(other[key]), made) for key, made in instances.items() for other in others if key in other)
     for key, node in graph.nodes.items():  # dependencies first, so that no copy recurses deeply
         if key in wanted:
             copied = instances[key] = providers.deepcopy(sources[key], memo)
+            memo.update((id(other[key]), copied) for other in others if key in other)
             if node.lifetime is not None:
                 _declare_like(copied, sources[key], memo)
     _hand_over_values_of_resources(graph, instances, wanted)
     return instances, memo
+
+
+def _instances_of_others(sources: Mapping[int, AnyProvider], wanted: Iterable[int]) -> Sequence[Instances]:
+    """What managed resources among the sources refer to that belong to other engines, the process's: their providers.
+
+    A run shares those resources only, and has its own provider for whatever they are made with.
+    """
+    managed = (sources[key] for key in wanted if isinstance(sources[key], ManagedResource))
+    engines = dict.fromkeys(cast("ManagedResource", resource).engine for resource in managed)
+    return [engine.instances for engine in engines]
 
 
 def _hand_over_values_of_resources(graph: Graph, instances: Instances, copied: set[int]) -> None:

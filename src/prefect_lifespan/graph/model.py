@@ -173,6 +173,13 @@ class Graph:
             nearest[node.key] = tuple(found)
         return {node.key: nearest[node.key] for node in self.resources}
 
+    @cached_property
+    def stand_ins_for_the_process(self) -> frozenset[tuple[int, int]]:
+        """What is overridden, and by what, among all that the resources of the process are made with."""
+        reached = self.reachable(node.key for node in self.resources if node.lifetime is Lifetime.PROCESS)
+        overridden = (self.nodes[key] for key in reached if self.nodes[key].overridden)
+        return frozenset((node.key, edge.target) for node in overridden for edge in node.edges)
+
     def reaching(self, is_target: Callable[[Node], bool]) -> set[int]:
         """The keys of every provider that reaches, or is, a node for which `is_target` holds."""
         hit: set[int] = set()
