@@ -16,20 +16,42 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast
 P = ParamSpec("P")
 T_co = TypeVar("T_co", covariant=True)
 
-_UNFINISHED = "generator didn't stop"
+
+class _Steps:
+    """What both managers say of a generator that takes other steps than a manager's: which it is, and what to write."""
+
+    def __init__(self, generator: Any, resource: str) -> None:
+        code = getattr(generator, "gi_code", None) or getattr(generator, "ag_code", None)
+        where = "" if code is None else f"{code.co_qualname} ({code.co_filename}:{code.co_firstlineno})"
+        frame = getattr(generator, "gi_frame", None) or getattr(generator, "ag_frame", None)
+        self._line = "" if frame is None else f" in line {frame.f_lineno}"
+        self._told = ", ".join(filter(None, [resource and f"the initialiser of {resource}", where]))
+
+    def none(self) -> RuntimeError:
+        return RuntimeError(
+            f"generator didn't yield: {self._told} ended before a `yield`: write one `yield value` that each way through "
+            "it comes by, or raise"
+        )
+
+    def another(self, thrown: str = "") -> RuntimeError:
+        cure = "write one `yield`, outside any loop, and after it cleanup only"
+        if thrown:
+            cure = "after the body has failed it is to clean up and raise: write no `yield` into `except` or `finally`"
+        return RuntimeError(f"generator didn't stop{thrown}: {self._told} came to a second `yield`{self._line}: {cure}")
 
 
 class GeneratorManager(AbstractContextManager[T_co, bool | None], Generic[T_co]):
-    """Enters a generator by its first step, and leaves it by its last."""
+    """Enters a generator by its first step, and leaves it by its last; `resource` is the path of what it opens."""
 
-    def __init__(self, generator: Generator[T_co, Any, Any]) -> None:
+    def __init__(self, generator: Generator[T_co, Any, Any], resource: str = "") -> None:
         self._generator = generator
+        self._resource = resource
 
     def __enter__(self) -> T_co:
         try:
             return next(self._generator)
         except StopIteration:
-            raise RuntimeError("generator didn't yield") from None
+            raise _Steps(self._generator, self._resource).none() from None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -39,7 +61,7 @@ class GeneratorManager(AbstractContextManager[T_co, bool | None], Generic[T_co])
                 next(self._generator)
             except StopIteration:
                 return False
-            self._refuse(_UNFINISHED)
+            self._refuse()
         try:
             self._generator.throw(cast("BaseException", error))
         except StopIteration as stop:
@@ -48,12 +70,12 @@ class GeneratorManager(AbstractContextManager[T_co, bool | None], Generic[T_co])
             if not passes(error, raised, traceback):
                 raise
             return False
-        self._refuse(f"{_UNFINISHED} after throw()")
+        self._refuse(" after throw()")
         return False
 
-    def _refuse(self, message: str) -> None:
+    def _refuse(self, thrown: str = "") -> None:
         try:
-            raise RuntimeError(message)
+            raise _Steps(self._generator, self._resource).another(thrown)
         finally:
             self._generator.close()
 
@@ -61,14 +83,15 @@ class GeneratorManager(AbstractContextManager[T_co, bool | None], Generic[T_co])
 class AsyncGeneratorManager(AbstractAsyncContextManager[T_co, bool | None], Generic[T_co]):
     """The same for an asynchronous generator."""
 
-    def __init__(self, generator: AsyncGenerator[T_co, Any]) -> None:
+    def __init__(self, generator: AsyncGenerator[T_co, Any], resource: str = "") -> None:
         self._generator = generator
+        self._resource = resource
 
     async def __aenter__(self) -> T_co:
         try:
             return await anext(self._generator)
         except StopAsyncIteration:
-            raise RuntimeError("generator didn't yield") from None
+            raise _Steps(self._generator, self._resource).none() from None
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -78,7 +101,7 @@ class AsyncGeneratorManager(AbstractAsyncContextManager[T_co, bool | None], Gene
                 await anext(self._generator)
             except StopAsyncIteration:
                 return False
-            await self._refuse(_UNFINISHED)
+            await self._refuse()
         try:
             await self._generator.athrow(cast("BaseException", error))
         except StopAsyncIteration as stop:
@@ -87,12 +110,12 @@ class AsyncGeneratorManager(AbstractAsyncContextManager[T_co, bool | None], Gene
             if not passes(error, raised, traceback):
                 raise
             return False
-        await self._refuse(f"{_UNFINISHED} after athrow()")
+        await self._refuse(" after athrow()")
         return False
 
-    async def _refuse(self, message: str) -> None:
+    async def _refuse(self, thrown: str = "") -> None:
         try:
-            raise RuntimeError(message)
+            raise _Steps(self._generator, self._resource).another(thrown)
         finally:
             await self._generator.aclose()
 
@@ -128,12 +151,12 @@ def async_manager(function: Callable[P, AsyncGenerator[T_co]]) -> Callable[P, As
     return make
 
 
-def of_contextlib(made: object) -> object:
+def of_contextlib(made: object, resource: str = "") -> object:
     """What a user's `@contextmanager` function has made, so that exceptions pass through it as they are."""
     if type(made) is _CONTEXTLIBS[0]:
-        return GeneratorManager(cast("Any", made).gen)
+        return GeneratorManager(cast("Any", made).gen, resource)
     if type(made) is _CONTEXTLIBS[1]:
-        return AsyncGeneratorManager(cast("Any", made).gen)
+        return AsyncGeneratorManager(cast("Any", made).gen, resource)
     return made
 
 

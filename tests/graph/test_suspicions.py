@@ -192,6 +192,58 @@ def test_guarded_cleanup_and_none_at_all_are_no_finding(initialiser: Any):
     assert found(db=providers.Resource(initialiser, *(["x"] if initialiser is open_db else []))) == []
 
 
+def twice() -> Iterator[str]:
+    try:
+        yield "first"
+        yield "second"
+    finally:
+        print("closed")
+
+
+async def for_each_async() -> AsyncIterator[str]:
+    for name in ("a", "b"):
+        yield name
+
+
+def until_it_opens() -> Iterator[str]:
+    while True:
+        try:
+            value = str(1)
+        except ValueError:
+            continue
+        yield value
+        break
+
+
+def one_of_two() -> Iterator[str]:
+    if sys.platform == "linux":
+        yield "linux"
+    else:
+        yield "other"
+
+
+def first_found() -> Iterator[str]:
+    for name in ("a", "b"):
+        if name:
+            yield name
+            return
+
+
+@pytest.mark.parametrize(
+    ("initialiser", "function", "line"),
+    [(twice, twice, 3), (contextmanager(twice), twice, 3), (for_each_async, for_each_async, 2)],
+)
+def test_a_generator_that_yields_again_is_a_warning_with_its_line(initialiser: Any, function: Any, line: int):
+    (finding,) = found(db=providers.Resource(initialiser))
+    assert (finding.code, finding.severity, finding.path) == ("second-yield", "warning", "db")
+    assert f"in line {function.__code__.co_firstlineno + line}," in finding.message
+
+
+@pytest.mark.parametrize("initialiser", [until_it_opens, one_of_two, first_found, with_except])
+def test_a_generator_that_yields_once_on_each_of_its_ways_is_no_finding(initialiser: Any):
+    assert "second-yield" not in [finding.code for finding in found(db=providers.Resource(initialiser))]
+
+
 @pytest.mark.parametrize("stream", [sys.stdin, sys.stdout, sys.stderr])
 def test_the_standard_streams_are_shared_as_dependency_injector_has_it(stream: Any):
     container = declare(out=providers.Factory(dict, stream=stream))

@@ -139,7 +139,7 @@ def attempt_here(slot: Slot, attempts: Attempts, *, on_loop: bool, in_callers_co
 
 
 def _enter_in_time(slot: Slot, attempts: Attempts, *, on_loop: bool) -> Entered:
-    entered = enter_blocking(call_of(slot.provider), on_loop=on_loop)
+    entered = enter_blocking(call_of(slot.provider), slot.path, on_loop=on_loop)
     # Nothing can interrupt an initialiser in its own thread, so its limit is looked at when it is done.
     if attempts.limit is not None and attempts.seconds > attempts.limit:
         error = attempts.timeout()
@@ -172,7 +172,7 @@ class LaneEntry:
 
     def _run(self) -> Entered:
         started = perf_counter()
-        entered = enter_blocking(call_of(self._slot.provider), on_loop=self._on_loop)
+        entered = enter_blocking(call_of(self._slot.provider), self._slot.path, on_loop=self._on_loop)
         self._seconds = perf_counter() - started
         with self._lock:
             self._entered = entered

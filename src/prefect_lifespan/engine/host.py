@@ -154,7 +154,7 @@ class Host:
         if limit is not None:
             watch = self.task.get_loop().call_later(limit + GRACE_SECONDS, self._leave_behind, attempts.timeout())
         try:
-            entered = await enter_async(call_of(self.slot.provider)() if made is None else made)
+            entered = await enter_async(call_of(self.slot.provider)() if made is None else made, self.slot.path)
             if limit is not None and attempts.seconds >= limit and self.task.cancelling() > self._cancellations:
                 # It was cancelled at its limit, and came to its end all the same.
                 late = attempts.timeout()

@@ -89,8 +89,8 @@ def call_of(provider: Any) -> Call:
     return interceptors.around(provider, call)
 
 
-def enter_blocking(call: Call, *, on_loop: bool) -> Entered:
-    """Run an initialiser that is blocking as far as one can tell before it has run.
+def enter_blocking(call: Call, resource: str, *, on_loop: bool) -> Entered:
+    """Run the initialiser of a resource, told by its path, that is blocking as far as one can tell before it has run.
 
     An object that is a manager of both kinds is entered asynchronously where there is an event loop to do so: clients
     that offer both often refuse the blocking one.
@@ -98,7 +98,7 @@ def enter_blocking(call: Call, *, on_loop: bool) -> Entered:
     Raises:
         NeedsEventLoop: what it returned is to be entered asynchronously.
     """
-    made = manager_of(call())
+    made = manager_of(call(), resource)
     if inspect.iscoroutine(made) or asyncio.isfuture(made):
         raise NeedsEventLoop(made)
     if is_async_manager(made) and not (is_blocking_manager(made) and (not on_loop or _is_rather_blocking(made))):
@@ -106,11 +106,11 @@ def enter_blocking(call: Call, *, on_loop: bool) -> Entered:
     return _enter_manager(made) if is_blocking_manager(made) else Entered(made)
 
 
-async def enter_async(made: object) -> Entered:
+async def enter_async(made: object, resource: str) -> Entered:
     """Enter what an initialiser returned, on the running event loop and in the running task."""
-    made = manager_of(made)
+    made = manager_of(made, resource)
     if inspect.iscoroutine(made) or asyncio.isfuture(made):
-        made = manager_of(await made)
+        made = manager_of(await made, resource)
     blocking = is_blocking_manager(made)
     if is_async_manager(made) and not (blocking and _was_made_blocking(made)):
         manager: Any = made
@@ -126,16 +126,16 @@ async def enter_async(made: object) -> Entered:
     return _enter_manager(made) if blocking else Entered(made)
 
 
-def manager_of(made: object) -> object:
+def manager_of(made: object, resource: str = "") -> object:
     """A generator that a lambda, a method or any other callable returned, as if that were a generator function.
 
     Looked at first: up to Python 3.11 asyncio takes a generator for a coroutine.
     """
     if inspect.isgenerator(made):
-        return GeneratorManager(cast("Generator[Any]", made))
+        return GeneratorManager(cast("Generator[Any]", made), resource)
     if inspect.isasyncgen(made):
-        return AsyncGeneratorManager(cast("AsyncGenerator[Any]", made))
-    return of_contextlib(made)
+        return AsyncGeneratorManager(cast("AsyncGenerator[Any]", made), resource)
+    return of_contextlib(made, resource)
 
 
 def _given(argument: Any) -> object:

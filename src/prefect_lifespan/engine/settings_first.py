@@ -1,4 +1,4 @@
-"""Settings are made before anything that needs them opens.
+"""Settings are made, and options of configurations looked at, before anything that needs them opens.
 
 What is missing or wrong there is told once, as that: not as the failure of the resource that happened to ask first,
 which would be logged as its own and tried again by its policy.
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from prefect_lifespan.engine.closing import add_note
 from prefect_lifespan.engine.slot import Slot, State
-from prefect_lifespan.graph import Node
+from prefect_lifespan.errors import InvalidContainerError
+from prefect_lifespan.graph import Node, refused_options
 
 if TYPE_CHECKING:
     from prefect_lifespan.engine.engine import Engine
@@ -29,15 +30,26 @@ class SettingsFirst:
         """Make what the slots that are to be opened need, or with None, whatever is in force.
 
         Raises:
+            InvalidContainerError: options without a value that may not be without.
             Exception: what a class of settings raises, with a note of where it stands.
         """
+        self._refuse_missing_options(slots)
         for node in self._left(slots):
             self._make(node)
 
     async def amake(self, slots: Iterable[Slot] | None = None) -> None:
         """The same from a coroutine: settings may ask an API, for which an event loop must not stand still."""
+        self._refuse_missing_options(slots)
         for node in self._left(slots):
             await asyncio.to_thread(self._make, node)
+
+    def _refuse_missing_options(self, slots: Iterable[Slot] | None) -> None:
+        graph = self._engine.graph
+        if slots is None or not graph.options or self._engine.ledger.ended:
+            return
+        pending = [slot.node.key for slot in slots if slot.state is State.PENDING]
+        if missing := refused_options(graph, pending, self._engine.instances):
+            raise InvalidContainerError(graph.container, missing)
 
     def _left(self, slots: Iterable[Slot] | None) -> Sequence[Node]:
         graph = self._engine.graph

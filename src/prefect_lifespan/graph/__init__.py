@@ -4,7 +4,7 @@ Reading opens nothing and calls no initialiser.
 """
 
 from prefect_lifespan.graph.finding import SEVERITIES, Code, Finding, Severity
-from prefect_lifespan.graph.findings import check, findings, refusals
+from prefect_lifespan.graph.findings import check, findings, refusals, refused_options
 from prefect_lifespan.graph.model import Edge, Graph, Node
 from prefect_lifespan.graph.reader import graph_of, read
 
@@ -21,4 +21,5 @@ __all__ = [
     "graph_of",
     "read",
     "refusals",
+    "refused_options",
 ]

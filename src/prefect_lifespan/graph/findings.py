@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from weakref import WeakKeyDictionary
 
 from dependency_injector import providers
 
 from prefect_lifespan.graph.arguments import providers_in_collections, unbindable
-from prefect_lifespan.graph.cleanup import unguarded
-from prefect_lifespan.graph.edges import plain_arguments
+from prefect_lifespan.graph.cleanup import second_yield, unguarded
+from prefect_lifespan.graph.edges import AnyProvider, plain_arguments
 from prefect_lifespan.graph.finding import Finding
 from prefect_lifespan.graph.model import Graph, Node
+from prefect_lifespan.graph.options import Missing, as_declared, refused
 from prefect_lifespan.graph.reader import ContainerClass, graph_of
 from prefect_lifespan.lifetimes import Lifetime
 
@@ -25,7 +26,7 @@ def check(container: ContainerClass) -> tuple[Finding, ...]:
     Returns:
         The findings, empty for a container that is well: each with `code`, `severity`, `path`, `message` and `cure`. An
         "error" keeps the container from being opened, a "warning" does not. Dependencies that a run is to provide
-        through `overrides` count as undefined here.
+        through `overrides` count as undefined here, and options of a configuration that the program is to fill as missing.
 
     Raises:
         TypeError: `container` is not a container class.
@@ -37,7 +38,8 @@ def check(container: ContainerClass) -> tuple[Finding, ...]:
         >>> [finding.code for finding in check(App)]
         ['undefined-dependency']
     """
-    return findings(graph_of(require_container(container)), copying=True)
+    graph = graph_of(require_container(container))
+    return (*findings(graph, copying=True), *_without_value(graph))
 
 
 def require_container(container: object) -> ContainerClass:
@@ -67,7 +69,7 @@ def findings(graph: Graph, *, copying: bool = False) -> tuple[Finding, ...]:
             *_unbindable(graph),
             *_in_collections(graph),
         )
-    return (*found, *_uncopyable(graph), *_unguarded(graph)) if copying else found
+    return (*found, *_uncopyable(graph), *_as_written(graph)) if copying else found
 
 
 def refusals(graph: Graph) -> tuple[Finding, ...]:
@@ -77,6 +79,11 @@ def refusals(graph: Graph) -> tuple[Finding, ...]:
 
 # Findings hold text alone, so a graph dies with its container class, and its entry with it.
 _OF_STRUCTURE: WeakKeyDictionary[Graph, tuple[Finding, ...]] = WeakKeyDictionary()
+
+
+def refused_options(graph: Graph, keys: Iterable[int], instances: Mapping[int, AnyProvider]) -> tuple[Finding, ...]:
+    """The options that resources about to open cannot do without, and that their container instance has no value for."""
+    return tuple(_missing(graph, each) for each in refused(graph, keys, instances))
 
 
 def describe(graph: Graph, key: int) -> str:
@@ -102,6 +109,26 @@ def _undefined(graph: Graph) -> Iterator[Finding]:
                 message=f"{graph.container}.{node.path} is a Dependency that nothing provides",
                 cure=f"give it a default, or provide it: lifespan({graph.container}, overrides={{{node.path!r}: ...}})",
             )
+
+
+def _without_value(graph: Graph) -> Iterator[Finding]:
+    return (_missing(graph, each) for each in as_declared(graph))
+
+
+def _missing(graph: Graph, missing: Missing) -> Finding:
+    option = f"{graph.container}.{missing.path}"
+    *users, _ = _way_to(graph, missing.node)
+    return Finding(
+        code="required-option" if missing.refused else "option-without-value",
+        path=missing.path,
+        way=(*_drawn(graph, users), f"{option}  (option of a configuration)"),
+        message=f"{option} has no value, "
+        + ("and may not be without" if missing.refused else "and None would be given"),
+        cure=(
+            f"fill the configuration before the container opens (a default, from_dict, from_env, from_yaml, ...), or give "
+            f"it: lifespan({graph.container}, overrides={{{missing.path!r}: ...}})"
+        ),
+    )
 
 
 def _without_initialiser(graph: Graph) -> Iterator[Finding]:
@@ -223,19 +250,29 @@ def _in_collections(graph: Graph) -> Iterator[Finding]:
         )
 
 
-def _unguarded(graph: Graph) -> Iterator[Finding]:
+def _as_written(graph: Graph) -> Iterator[Finding]:
+    """What the source of generators tells; it may not be what runs, so it refuses nothing."""
     for node in graph.resources:
-        line = unguarded(getattr(node.provider, "provides", None))
-        if line is not None:
+        initialiser, resource = getattr(node.provider, "provides", None), f"{graph.container}.{node.path}"
+        way = _drawn(graph, [node.key])
+        if (line := unguarded(initialiser)) is not None:
             yield Finding(
                 code="unguarded-cleanup",
                 path=node.path,
-                way=_drawn(graph, [node.key]),
+                way=way,
                 message=(
-                    f"the initialiser of {graph.container}.{node.path} goes on after its `yield` in line {line}, and "
-                    "does not where the body fails: that is raised there"
+                    f"the initialiser of {resource} goes on after its `yield` in line {line}, and does not where the body "
+                    "fails: that is raised there"
                 ),
                 cure="put the `yield` into `try:` and what follows into `finally:`, or use a `with` block",
+            )
+        if (line := second_yield(initialiser)) is not None:
+            yield Finding(
+                code="second-yield",
+                path=node.path,
+                way=way,
+                message=f"the initialiser of {resource} yields again in line {line}, where it is to clean up and end",
+                cure="write one `yield`, outside any loop: one generator opens one resource",
             )
 
 

@@ -90,6 +90,11 @@ class Graph:
         seen = self.reachable(self._roots if start is None else start)
         return tuple(node for node in self.settings if node.key in seen)
 
+    @cached_property
+    def options(self) -> tuple[Node, ...]:
+        """The single options of configurations that anything asks for."""
+        return tuple(node for node in self.nodes.values() if isinstance(node.provider, providers.ConfigurationOption))
+
     def _is_another_name(self, node: Node) -> bool:
         if isinstance(node.provider, providers.Dependency):
             return bool(node.edges) and all(self.nodes[edge.target].declared for edge in node.edges)
