@@ -1,4 +1,7 @@
-"""Single options of a configuration, overridden: the rest of it stays what the container instance has loaded."""
+"""Configurations: what a container instance loads into its own, and single options that are overridden.
+
+The rest of an overridden one stays what the instance has loaded.
+"""
 
 from __future__ import annotations
 
@@ -7,41 +10,72 @@ from typing import Any, cast
 
 from dependency_injector import providers
 
-from prefect_lifespan.errors import UsageError
-from prefect_lifespan.graph.edges import AnyProvider
+from prefect_lifespan.graph import Graph
+from prefect_lifespan.graph.anchors import owner_of
+from prefect_lifespan.graph.edges import AnyProvider, overriding_of
+
+
+def is_loaded(provider: AnyProvider) -> bool:
+    """Whether a container instance loads a configuration from its sources, if what declares it has that done.
+
+    One that no container declares is given as it is where somebody has loaded it before.
+    """
+    if not isinstance(provider, providers.Configuration):
+        return False
+    configuration: Any = provider
+    sources = (
+        *(configuration.get_ini_files(), configuration.get_yaml_files(), configuration.get_json_files()),
+        configuration.get_pydantic_settings(),
+    )
+    if not any(sources):
+        return False
+    owner = owner_of(provider)
+    return overriding_of(provider) is None if owner is None else owner.auto_load_config
+
+
+def load_copies(
+    graph: Graph, instances: Mapping[int, AnyProvider], already: Mapping[int, AnyProvider], *, declared: bool
+) -> None:
+    """Load the configurations that were copied for the first time, from what their declarations name.
+
+    `declared` says whether that is done for those of the container itself; for others what brought them says it.
+    """
+    for key, node in graph.nodes.items():
+        is_new = key not in already and instances[key] is not node.provider
+        if not is_new or not isinstance(node.provider, providers.Configuration):
+            continue
+        if is_loaded(node.provider) if node.foreign else declared:
+            cast("Any", instances[key]).load()
 
 
 class OptionValues(providers.Object[Any]):
     """Stands in for some options of a configuration, by their dotted names; called, it gives just these."""
 
     def over(self, below: AnyProvider | None) -> AnyProvider:
-        """These options on top of what else overrides the same configuration.
-
-        Raises:
-            UsageError: what is below makes the configuration when it is asked, so it has no options yet.
-        """
+        """These options on top of what else overrides the same configuration."""
         if below is None:
             return self
-        if not isinstance(below, providers.Object):
-            raise UsageError(
-                f"a configuration is overridden by a {type(below).__name__}, so its options cannot be overridden one "
-                "by one; override it with a dict"
-            )
-        values: Any = below()
         if isinstance(below, OptionValues):
-            return OptionValues({**values, **self()})
-        return providers.Object(self.put_into(values))
+            return OptionValues({**below(), **self()})
+        if isinstance(below, providers.Object) and not isinstance(below, providers.Configuration):
+            return providers.Object(self.put_into(cast("Any", below)()))
+        # What is below makes the configuration when it is asked, or has yet to be loaded.
+        return providers.Callable(_put, providers.Object(dict(self())), below)
 
     def put_into(self, configuration: object) -> dict[str, Any]:
         """A configuration's values with these among them; neither they nor the others are copied."""
-        result = _options(configuration)
-        for name, value in cast("dict[str, object]", self()).items():
-            *sections, option = name.split(".")
-            section = result
-            for each in sections:
-                section[each] = section = _options(section.get(each))
-            section[option] = value
-        return result
+        return _put(self(), configuration)
+
+
+def _put(values: Mapping[str, object], configuration: object) -> dict[str, Any]:
+    result = _options(configuration)
+    for name, value in values.items():
+        *sections, option = name.split(".")
+        section = result
+        for each in sections:
+            section[each] = section = _options(section.get(each))
+        section[option] = value
+    return result
 
 
 def _options(section: object) -> dict[str, Any]:

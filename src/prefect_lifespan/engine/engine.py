@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from dependency_injector import containers, errors
 from dependency_injector.wiring import Modifier
@@ -20,6 +20,7 @@ from prefect_lifespan.engine import blocking
 from prefect_lifespan.engine.aclosing import aclose_all
 from prefect_lifespan.engine.calls import ContainerCalls
 from prefect_lifespan.engine.closing import CloseReport
+from prefect_lifespan.engine.configuration import load_copies
 from prefect_lifespan.engine.dependents import Dependents
 from prefect_lifespan.engine.events import library_logger, logging_to
 from prefect_lifespan.engine.hosting import open_async, uninterrupted
@@ -124,6 +125,7 @@ class Engine:
         shared = engine._of_the_process() if of_a_run else {}
         try:
             engine.instances, memo = copy_providers(graph, sources, own_keys(graph), engine._manage, shared)
+            load_copies(graph, engine.instances, {}, declared=cast("Any", container).auto_load_config)
             instance = engine._instance = instantiate(container, memo)
         except (errors.Error, TypeError) as error:
             # A lock or a client among the arguments; dependency-injector names some of these places, and not others.
@@ -164,7 +166,9 @@ class Engine:
         child.instances, _ = copy_providers(
             graph, sources, {key for key in copied if key in self.instances or key in bound}, child._manage
         )
-        override_all(child.instances, new)
+        if new:
+            load_copies(graph, child.instances, self.instances, declared=False)
+            override_all(child.instances, new)
         child.graph = with_choices(graph, child.instances)
         child.serves_tasks = self.serves_tasks
         self.dependents.add(child, lasts=lasts)

@@ -13,7 +13,7 @@ from typing import Any, NoReturn, cast
 
 from dependency_injector import containers, providers
 
-from prefect_lifespan.engine.configuration import OptionValues
+from prefect_lifespan.engine.configuration import OptionValues, is_loaded
 from prefect_lifespan.engine.slot import ManagedResource, Slot, State
 from prefect_lifespan.graph import Graph, Node
 from prefect_lifespan.graph.edges import AnyProvider, plain_arguments
@@ -24,11 +24,11 @@ Manage = Callable[[Node], ManagedResource]
 
 
 def own_keys(graph: Graph) -> set[int]:
-    """What an engine makes its own: all that the container declares, and what of an override refers to it.
+    """What an engine makes its own: all that the container declares, and what of an override refers to it or is loaded.
 
     Other providers that an override brings are used as they are.
     """
-    return graph.reaching(lambda node: not node.foreign or node.lifetime is not None)
+    return graph.reaching(lambda node: not node.foreign or node.lifetime is not None or is_loaded(node.provider))
 
 
 def copy_providers(
@@ -131,8 +131,9 @@ _AT_ONCE: Any = (
 def instantiate(
     container: ContainerClass, memo: dict[int, Any], *, of_parts_in_use: bool = False
 ) -> containers.DynamicContainer:
-    """An instance of a container class made of the copies in `memo`; the steps of dependency-injector, less wiring.
+    """An instance of a container class made of the copies in `memo`, whose configurations have been loaded.
 
+    The steps of dependency-injector, less wiring.
     `of_parts_in_use`: the copies belong to another instance as well, which has set them up.
     """
     declared: Any = container
@@ -148,8 +149,6 @@ def instantiate(
     for name, provider in providers.deepcopy(dict(named(container.providers)), memo).items():
         instance.set_provider(name, provider)
     if not of_parts_in_use:
-        if declared.auto_load_config:
-            instance.load_config()
         instance.apply_container_providers_overridings()
     return instance
 

@@ -44,6 +44,11 @@ class Resolver:
         if isinstance(inherited, providers.Self):
             return cast("Any", self._engine.instance).__self__
         # A declared provider is in the memo; what is built on one (`.provided.x`) is copied onto our own.
+        # What only an overridden provider asked for, an option for example, is not ours yet, and is copied as well.
         own = self._engine.instances
-        memo = {id(source): own.get(key, source) for key, source in parent.instances.items()}
+        memo = {
+            id(source): own.get(key, source)
+            for key, source in parent.instances.items()
+            if key in own or parent.graph.nodes[key].lifetime is not None
+        }
         return providers.deepcopy(inherited, memo)

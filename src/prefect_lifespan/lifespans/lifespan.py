@@ -37,8 +37,8 @@ class lifespan:  # noqa: N801 - used as a decorator and a context manager, named
 
     Args:
         container: a dependency-injector DeclarativeContainer class.
-        overrides: other providers or plain objects for this lifespan, by dotted path; or a function that is given the
-            flow's parameters by keyword and returns them.
+        overrides: other providers or plain objects for this lifespan, by dotted path; or a container class that declares
+            them by the same names; or a function that is given the flow's parameters by keyword and returns them.
         eager: True opens all run resources at the start that can be opened there: without an event loop, asynchronous
             ones and what needs them are left. A list of providers (or their paths) opens those and what they need,
             resources of the process included; False opens none. What is not open opens at first use.
@@ -90,7 +90,7 @@ class lifespan:  # noqa: N801 - used as a decorator and a context manager, named
         self,
         container: ContainerClass,
         *,
-        overrides: Overrides = None,
+        overrides: Overrides | ContainerClass = None,
         eager: Eager = True,
         share: bool = True,
         everywhere: bool = False,
@@ -107,8 +107,8 @@ class lifespan:  # noqa: N801 - used as a decorator and a context manager, named
             raise ValueError(f"max_workers is {max_workers!r}; it must be one or more")
         if pending not in ("wait", "cancel"):
             raise ValueError(f"pending is {pending!r}; it must be 'wait' or 'cancel'")
-        if overrides is not None and not callable(overrides):
-            providers_for(graph_of(container), overrides)  # a wrong name speaks here, not at the first run
+        if isinstance(overrides, type) or (overrides is not None and not callable(overrides)):
+            overrides = providers_for(graph_of(container), overrides)  # a wrong name speaks here, not at the first run
         self._settings = Settings(
             container=container,
             overrides=overrides,
