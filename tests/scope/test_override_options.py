@@ -127,10 +127,10 @@ def test_a_provider_is_no_value_of_an_option():
         override(App, {"config.db.url": providers.Object("x")})
 
 
-def test_a_configuration_that_is_made_when_asked_has_no_options_to_override():
-    made = providers.Factory(dict, db={"url": "made"})
-    with override(App, config=made), override(App, {"config.db.url": "x"}), pytest.raises(UsageError, match="Factory"):
-        used()
+def test_options_stand_over_a_configuration_that_is_made_when_asked():
+    made = providers.Factory(dict, db={"url": "made", "port": "1"})
+    with override(App, config=made), override(App, {"config.db.url": "x"}), lifespan(App) as container:
+        assert container.db() == "x:1"
 
 
 def test_what_is_no_configuration_has_no_options():
