@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import Any, Literal, TypeVar, cast
@@ -17,6 +18,9 @@ from dependency_injector import providers
 from prefect_lifespan.errors import UsageError
 
 OnCloseError = Literal["raise", "warn"]
+# A number, one for each retry (the last one for those that follow), or a function of the number of retries that gives either.
+RetryDelay = float | Sequence[float] | Callable[[int], float | Sequence[float]]
+RetryOn = type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool]
 F = TypeVar("F", bound=Callable[..., object])
 T = TypeVar("T")
 
@@ -83,9 +87,12 @@ class Policy:
     open_timeout_seconds: float | None = None
     close_timeout_seconds: float | None = None
     retries: int | None = None
-    retry_delay_seconds: float | None = None
+    retry_delay_seconds: RetryDelay | None = None
+    retry_jitter_factor: float | None = None
+    retry_on: RetryOn | None = None
     on_close_error: OnCloseError | None = None
     loop_bound: bool = True
+    health_check: Callable[[Any], object] | None = None
 
     def __post_init__(self) -> None:
         for name in ("open_timeout_seconds", "close_timeout_seconds"):
@@ -94,15 +101,67 @@ class Policy:
                 raise ValueError(f"{name} is {seconds!r}; it must be a number of seconds greater than zero, or None")
         if self.retries is not None and self.retries < 0:
             raise ValueError(f"retries is {self.retries!r}; it must be zero or more")
-        if self.retry_delay_seconds is not None and self.retry_delay_seconds < 0:
-            raise ValueError(f"retry_delay_seconds is {self.retry_delay_seconds!r}; it must be zero or more")
+        if self.retry_jitter_factor is not None and not self.retry_jitter_factor >= 0:
+            raise ValueError(f"retry_jitter_factor is {self.retry_jitter_factor!r}; it must be zero or more")
+        self._check_delay()
+        self._check_functions()
         if self.on_close_error not in (None, "raise", "warn"):
             raise ValueError(f"on_close_error is {self.on_close_error!r}; it must be 'raise' or 'warn'")
+
+    def _check_delay(self) -> None:
+        given = self.retry_delay_seconds
+        if given is None or callable(given):
+            return
+        delays = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+        if not delays or not all(isinstance(delay, (int, float)) and delay >= 0 for delay in delays):
+            raise ValueError(
+                f"retry_delay_seconds is {given!r}; it must be zero or more seconds, a list of such, or a function of the "
+                "number of retries"
+            )
+
+    def _check_functions(self) -> None:
+        retry_on, health_check = cast("Any", self.retry_on), self.health_check
+        types = cast("tuple[object, ...]", retry_on if isinstance(retry_on, tuple) else (retry_on,))
+        if retry_on is not None and not (
+            all(map(_is_exception_type, types)) or _is_predicate(cast("object", retry_on))
+        ):
+            raise ValueError(
+                f"retry_on is {retry_on!r}; it must be a type of Exception, a tuple of such, or a function of the exception"
+            )
+        if health_check is not None and not _is_predicate(health_check):
+            raise ValueError(
+                f"health_check is {health_check!r}; it must be a function of the open value that raises when it is unwell"
+            )
+
+    def retries_after(self, error: Exception) -> bool:
+        """Whether an opening that raised `error` is worth another attempt."""
+        retry_on = cast("Any", self.retry_on)
+        if retry_on is None:
+            return True
+        return isinstance(error, retry_on) if isinstance(retry_on, (type, tuple)) else bool(retry_on(error))
+
+    def delay_before(self, retry: int) -> float:
+        """Seconds to wait before a retry; the first one is 0."""
+        given = self.retry_delay_seconds
+        if callable(given):
+            given = given(self.retries or 0)
+        if isinstance(given, Sequence):
+            given = given[min(retry, len(given) - 1)] if given else 0.0
+        # As often shorter as longer, by the same factor: processes that failed together do not come back together.
+        return (given or 0.0) * (1 + (self.retry_jitter_factor or 0.0)) ** random.uniform(-1, 1)  # noqa: S311
 
     def over(self, defaults: Policy) -> Policy:
         """This policy, with what it leaves open taken from `defaults`."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return Policy(**{name: getattr(defaults, name) if value is None else value for name, value in values.items()})
+
+
+def _is_exception_type(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, Exception)
+
+
+def _is_predicate(value: object) -> bool:
+    return callable(value) and not isinstance(value, type)
 
 
 _POLICY = "__prefect_lifespan_policy__"
@@ -115,9 +174,12 @@ def resource(
     open_timeout_seconds: float | None = None,
     close_timeout_seconds: float | None = None,
     retries: int | None = None,
-    retry_delay_seconds: float | None = None,
+    retry_delay_seconds: RetryDelay | None = None,
+    retry_jitter_factor: float | None = None,
+    retry_on: RetryOn | None = None,
     on_close_error: OnCloseError | None = None,
     loop_bound: bool = True,
+    health_check: Callable[[Any], object] | None = None,
 ) -> Callable[[F], F]:
     """Attach an opening and closing policy to an initialiser; it stays the same function otherwise.
 
@@ -127,13 +189,21 @@ def resource(
     Args:
         open_timeout_seconds: seconds one attempt to open may take; None takes the lifespan's.
         close_timeout_seconds: seconds closing may take; None takes the lifespan's.
-        retries: further attempts after an opening that raised; None takes the lifespan's.
-        retry_delay_seconds: seconds between two attempts; None takes the lifespan's.
+        retries: further attempts after an opening that raised; None takes the lifespan's. An argument that could not be
+            made, such as a setting that is missing, is not tried again.
+        retry_delay_seconds: seconds between two attempts: a number; a list, with one for each retry, the last for those
+            that follow; or a function of the number of retries that returns either, such as Prefect's
+            `exponential_backoff(2)`. None takes the lifespan's.
+        retry_jitter_factor: varies each delay at random, between its (1 + factor)th part and (1 + factor) times as long.
+        retry_on: what is worth another attempt: a type of exception, a tuple of such, or a function that is given the
+            exception and tells; None for every `Exception`.
         on_close_error: "raise" fails a run whose body succeeded, "warn" logs; None takes the lifespan's.
         loop_bound: False for an asynchronous resource whose value may be used on any event loop (a token).
+        health_check: a function of the open value, synchronous or asynchronous, that raises when it is unwell. Opening
+            does not call it; it is kept for who asks how the resource is.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a number is out of range, or what should be a function is none.
         UsageError: what is decorated is no initialiser: it cannot be called, or it is a provider.
 
     Example:
@@ -148,8 +218,11 @@ def resource(
         close_timeout_seconds=close_timeout_seconds,
         retries=retries,
         retry_delay_seconds=retry_delay_seconds,
+        retry_jitter_factor=retry_jitter_factor,
+        retry_on=retry_on,
         on_close_error=on_close_error,
         loop_bound=loop_bound,
+        health_check=health_check,
     )
 
     return lambda initialiser: with_policy(initialiser, policy)

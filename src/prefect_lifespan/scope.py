@@ -105,9 +105,9 @@ class InForce:
     def is_missed_by(self, where: str) -> bool:
         """A function opens its own although this one is open; whether that is the first time."""
         with self._lock:
-            first = where not in self._missed_by
+            before = len(self._missed_by)
             self._missed_by.add(where)
-            return first
+            return len(self._missed_by) > before
 
     def joined_by(self, pending: object) -> InForce:
         """The same lifespan for one that joins it: everything is shared, but for the futures to wait for."""

@@ -5,17 +5,26 @@ from __future__ import annotations
 import asyncio
 import copy
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
-from prefect_lifespan.engine import CloseReport, Engine, Options
+from prefect_lifespan.engine import CloseReport, Engine, Listener, Options, logging_to
 from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.graph import Node
 from prefect_lifespan.graph.reader import ContainerClass
-from prefect_lifespan.lifetimes import Lifetime
+from prefect_lifespan.lifetimes import Lifetime, Policy
+from prefect_lifespan.surroundings import surroundings
 
 if TYPE_CHECKING:
     from prefect_lifespan.scope import Scope
+
+# For a container that no lifespan is open for.
+DEFAULT_POLICY = Policy(close_timeout_seconds=30.0, retries=0, retry_delay_seconds=1.0, on_close_error="raise")
+
+
+def log_of_this_run() -> Listener:
+    """A listener that writes to the log of the run that the caller is in."""
+    return logging_to(surroundings.logger())
 
 
 class Unit:
@@ -25,9 +34,8 @@ class Unit:
     that no lifespan is open for. Helpers called inside share it.
     """
 
-    def __init__(self, attempt: Hashable | None, options: Callable[[], Options]) -> None:
+    def __init__(self, attempt: Hashable | None) -> None:
         self.attempt = attempt
-        self._options = options  # for a container that no lifespan is open for
         self._engines: dict[object, Engine] = {}
         self._ended = threading.Event()
         self._lock = threading.Lock()
@@ -49,7 +57,7 @@ class Unit:
         with self._lock:
             engine = self._engines.get(base)
             if engine is None:
-                engine = self._engines[base] = base.derive(affected, name=where, loop=loop)
+                engine = self._engines[base] = base.derive(affected, name=where, loop=loop, log=log_of_this_run())
                 self._admit(engine)
             return engine
 
@@ -62,7 +70,8 @@ class Unit:
             engine = self._engines.get(key)
             if engine is None:
                 overrides = scope.overrides_for(container)
-                engine = Engine.of(container, name=where, options=self._options(), overrides=overrides, loop=loop)
+                options = Options(DEFAULT_POLICY, log=log_of_this_run())
+                engine = Engine.of(container, name=where, options=options, overrides=overrides, loop=loop)
                 self._engines[key] = engine
                 self._admit(engine)
             return engine

@@ -232,7 +232,7 @@ def test_log_lines_carry_paths_seconds_and_errors_without_their_secrets() -> Non
     assert told == [
         "Opened App.a in 0.250 s",
         "Opening App.a failed after 0.250 s: OSError",
-        "Opening App.a failed after 0.250 s: OSError; it will be tried again",
+        "Opening App.a failed after 0.250 s, and will be tried again: OSError: no password=*** there",
         "Closed App.a in 0.250 s",
         "Closed App.a in 0.250 s after a failure",
         "Closing App.a failed after 0.250 s: OSError: no password=*** there",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
@@ -14,9 +16,9 @@ from dependency_injector import containers, providers
 from prefect import flow, get_client, task
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.logging.handlers import APILogHandler
-from prefect.runtime import flow_run
+from prefect.runtime import flow_run, task_run
 
-from prefect_lifespan import Provide, TaskResource, inject, lifespan
+from prefect_lifespan import ProcessResource, Provide, TaskResource, inject, lifespan
 from prefect_lifespan.graph.reader import qualified_name
 from tests.lifespans.witness import Handle, Witness, state_of, until
 
@@ -109,26 +111,134 @@ def test_failures_are_errors_and_name_no_secret(witness: Witness) -> None:
     assert "after a failure" in told[3].getMessage()
 
 
-def test_lines_of_a_task_resource_stand_in_the_log_of_the_run(witness: Witness) -> None:
+class Keeping(logging.Handler):
+    """What is logged while it is attached."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[Any] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+@pytest.fixture
+def kept() -> Iterator[Keeping]:
+    """The lines of flows and tasks about their resources, at every level."""
+    keeping = Keeping()
+    loggers = [logging.getLogger(name) for name in ("prefect.flow_runs.lifespan", "prefect.task_runs.lifespan")]
+    for logger in loggers:
+        logger.addHandler(keeping)
+        logger.setLevel(logging.DEBUG)
+    yield keeping
+    for logger in loggers:
+        logger.removeHandler(keeping)
+        logger.setLevel(logging.NOTSET)
+
+
+def test_lines_of_a_task_resource_stand_in_the_log_of_its_task_and_are_debug(witness: Witness, kept: Keeping) -> None:
     class LogApp(containers.DeclarativeContainer):
+        db = providers.Resource(witness.blocking)
         session = TaskResource(witness.blocking, "session")
 
     ids: list[str] = []
+    task_ids: list[str] = []
 
-    @task(task_run_name="storing")
+    @task
     @inject
-    def store(session: Handle = Provide[LogApp.session]) -> int:
+    def store(n: int, session: Handle = Provide[LogApp.session]) -> int:
+        task_ids.append(str(task_run.get_id()))
         return session.use()
 
     @flow
     @lifespan(LogApp)
     def run() -> None:
         ids.append(str(flow_run.get_id()))
-        store.submit().wait()
+        store.map(range(3)).wait()
 
     run()
-    until(lambda: len(ours(lines_of(ids[0]))) == 2, "both lines are in the run's log")
-    assert all("LogApp.session" in message for _, message in ours(lines_of(ids[0])))
+    sessions = [record for record in kept.records if "LogApp.session" in record.getMessage()]
+    assert {(r.name, r.levelname) for r in sessions} == {("prefect.task_runs.lifespan", "DEBUG")}
+    assert sorted(r.task_run_id for r in sessions) == sorted(task_ids * 2)
+    of_the_run = [record for record in kept.records if "LogApp.db" in record.getMessage()]
+    assert {(r.name, r.levelname) for r in of_the_run} == {("prefect.flow_runs.lifespan", "INFO")}
+    # Prefect's own handlers send them to its API, with the ids.
+    until(lambda: len(ours(lines_of(ids[0]))) == 8, "all lines are in the run's log")
+    with_tasks = [line for line in lines_of(ids[0]) if "LogApp.session" in line.message]
+    assert sorted(str(line.task_run_id) for line in with_tasks) == sorted(task_ids * 2)
+
+
+def test_the_lines_can_be_turned_down_by_the_name_of_their_logger(witness: Witness, kept: Keeping) -> None:
+    class LogApp(containers.DeclarativeContainer):
+        db = providers.Resource(witness.blocking)
+
+    @flow
+    @lifespan(LogApp)
+    def run() -> None: ...
+
+    logging.getLogger("prefect.flow_runs.lifespan").setLevel(logging.WARNING)
+    run()
+    assert [record for record in kept.records if "LogApp" in record.getMessage()] == []
+
+
+def test_the_environment_sets_their_levels_as_it_does_for_prefects_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = (
+        "import logging, prefect_lifespan\n"
+        "for runs in ('flow', 'task'):\n"
+        "    print(logging.getLogger(f'prefect.{runs}_runs.lifespan').getEffectiveLevel())"
+    )
+    monkeypatch.setenv("PREFECT_LOGGING_LOGGERS_PREFECT_FLOW_RUNS_LIFESPAN_LEVEL", "error")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)  # noqa: S603
+    assert done.stdout.split()[0] == str(logging.ERROR)
+
+
+def test_a_retry_says_why_without_the_secret(kept: Keeping) -> None:
+    attempts = iter([ConnectionError(f"no route to postgresql://app:{SECRET}@db")])
+
+    def opening() -> str:
+        for error in attempts:
+            raise error
+        return "open"
+
+    class LogApp(containers.DeclarativeContainer):
+        db = providers.Resource(opening)
+
+    @flow
+    @lifespan(LogApp, retries=1, retry_delay_seconds=0)
+    def run() -> None: ...
+
+    run()
+    (line,) = [record.getMessage() for record in kept.records if record.levelname == "WARNING"]
+    assert line.endswith("will be tried again: ConnectionError: no route to postgresql://app:***@db")
+
+
+def test_a_process_resource_opens_and_closes_in_the_log_of_the_run_that_causes_it(
+    witness: Witness, kept: Keeping
+) -> None:
+    class LogApp(containers.DeclarativeContainer):
+        model = ProcessResource(witness.blocking, "model")
+
+    ids: list[str] = []
+
+    @task
+    @inject
+    def predict(model: Handle = Provide[LogApp.model]) -> int:
+        return model.use()
+
+    @flow
+    @lifespan(LogApp)
+    def run() -> None:
+        ids.append(str(flow_run.get_id()))
+        predict.submit().wait()
+
+    with lifespan(LogApp):
+        run()
+        run()
+    told = [record for record in kept.records if "LogApp.model" in record.getMessage()]
+    assert [(record.flow_run_id, record.getMessage().split()[0]) for record in told] == [
+        (ids[0], "Opened"),
+        (ids[0], "Closed"),  # with the block, which is no run: in the log of the one that opened it
+    ]
 
 
 def test_a_joined_subflow_says_nothing_and_one_that_stands_alone_says_it_in_its_own_log(witness: Witness) -> None:

@@ -22,7 +22,7 @@ from prefect_lifespan.engine.calls import ContainerCalls
 from prefect_lifespan.engine.closing import CloseReport
 from prefect_lifespan.engine.configuration import load_copies
 from prefect_lifespan.engine.dependents import Dependents
-from prefect_lifespan.engine.events import library_logger, logging_to
+from prefect_lifespan.engine.events import Listener, process_log
 from prefect_lifespan.engine.hosting import open_async, uninterrupted
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.engine.instance import (
@@ -82,7 +82,7 @@ class Engine:
             name,
             defaults=options.defaults,
             max_workers=options.max_workers,
-            listeners=options.listeners,
+            listeners=options.told,
             loop=loop,
             above=None if parent is None else parent.ledger,
         )
@@ -146,18 +146,20 @@ class Engine:
         lasts: bool = False,
         overrides: Overrides | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
+        log: Listener | None = None,
     ) -> Engine:
         """An engine with copies of its own of every provider that reaches an `affected` or a newly overridden one.
 
-        It closes with this one if it `lasts`, and before that by its maker otherwise.
+        It closes with this one if it `lasts`, and before that by its maker otherwise; it tells `log`, or this one's.
         """
         new = overrides or {}
         combined = {**self.overrides, **new}
         graph = read(self.container_class, combined) if new else self.graph
         if new and findings(graph):
             raise InvalidContainerError(graph.container, findings(graph, copying=True))
+        options = self.options if log is None else replace(self.options, log=log)
         child = Engine(
-            self.container_class, graph, name=name, options=self.options, overrides=combined, loop=loop, parent=self
+            self.container_class, graph, name=name, options=options, overrides=combined, loop=loop, parent=self
         )
         bound = own_keys(graph)
         copied = graph.with_holders(graph.reaching(lambda node: node.key in new or affected(node)))
@@ -224,9 +226,12 @@ class Engine:
             and (slot.policy.loop_bound or slot.state is State.PENDING)
         ]
 
-    def open(self, slots: Sequence[Slot], where: str, *, in_callers_context: bool = False) -> None:
+    def open(
+        self, slots: Sequence[Slot], where: str, *, asked: Sequence[int] = (), in_callers_context: bool = False
+    ) -> None:
         """Open slots, dependencies first as they come, without an event loop.
 
+        `asked` are the declared providers that `where` names itself, for the note on a failure: it tells the way from them.
         `in_callers_context` is for the one that closes it too, the one that opens the lifespan or the call: context
         variables that initialisers of this engine's own resources set are then set for the body.
 
@@ -248,10 +253,12 @@ class Engine:
             else:
                 blocking.open_in_order(slots, where, in_callers_context=self.ledger if in_callers_context else None)
         except BaseException as error:
-            self._annotate(error, slots)
+            self._annotate(error, slots, where, asked)
             raise
 
-    async def aopen(self, slots: Sequence[Slot], where: str, *, in_callers_context: bool = False) -> None:
+    async def aopen(
+        self, slots: Sequence[Slot], where: str, *, asked: Sequence[int] = (), in_callers_context: bool = False
+    ) -> None:
         """Open slots from a coroutine; raises the same.
 
         Cancelling the caller does not cancel an opening that others may wait for, unless it is the one that opens the
@@ -261,21 +268,21 @@ class Engine:
         await self.settings.amake(slots)
         inherited = [slot for slot in slots if slot.ledger is not self.ledger and slot.state is not State.OPEN]
         if inherited and self.parent is not None:
-            await self.parent.aopen(inherited, where)
+            await self.parent.aopen(inherited, where, asked=asked)
         elif inherited:  # the process's own, which open in their own threads
-            await asyncio.to_thread(self.open, inherited, where)
+            await asyncio.to_thread(self.open, inherited, where, asked=asked)
         own = [slot for slot in slots if slot.ledger is self.ledger and slot.state is not State.OPEN]
         if not own:
             return
         try:
             if self.ledger.loop is not asyncio.get_running_loop():
-                await asyncio.to_thread(self.open, own, where)
+                await asyncio.to_thread(self.open, own, where, asked=asked)
             elif in_callers_context:
                 await open_async(self.ledger, own, self.needs, in_callers_context=True)
             else:
                 await asyncio.shield(self._spawn(open_async(self.ledger, own, self.needs, in_callers_context=False)))
         except BaseException as error:
-            self._annotate(error, own)
+            self._annotate(error, own, where, asked)
             raise
 
     def _refuse_task_resources(self, slots: Iterable[Slot]) -> None:
@@ -373,7 +380,7 @@ class Engine:
 
     @classmethod
     def _for_process(cls, container: ContainerClass, options: Options) -> Engine:
-        options = replace(options, listeners=(logging_to(library_logger), process_engines.heard))
+        options = replace(options, listeners=(process_engines.heard,), log=process_log)
         engine = cls.of(container, name="the process", options=options, of_a_run=False)
         engine.ledger.home_thread = None
         return engine
@@ -386,11 +393,14 @@ class Engine:
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return task
 
-    def _annotate(self, error: BaseException, slots: Sequence[Slot]) -> None:
-        if not isinstance(error, AsyncResourceError):
-            failed = next((slot for slot in slots if slot.failure is error), None)
-            if failed is not None:
-                annotate(error, self.graph.chain(failed.node.key), self.graph.container)
+    def _annotate(self, error: BaseException, slots: Sequence[Slot], where: str, asked: Sequence[int]) -> None:
+        """Note on an initialiser's error what was being opened, and who asked for it along which way."""
+        failed = next((slot for slot in slots if slot.failure is error), None)
+        if failed is None or isinstance(error, AsyncResourceError):
+            return
+        # Where nobody asked in particular, what of these needs it, if anything does.
+        chain = self.graph.chain(failed.node.key, asked or [slot.node.key for slot in reversed(slots)])
+        annotate(error, [where, *chain] if asked else chain, self.graph.container)
 
 
 process_engines: ProcessEngines[Engine] = ProcessEngines()

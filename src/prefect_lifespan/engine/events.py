@@ -1,8 +1,8 @@
 """What the engine reports about each opening and closing: events as data, and the log line of each.
 
 A listener hears one lifespan's events, an observer those of all in the process. Lines carry paths, seconds and errors;
-never a value or an argument. What an error of closing says stands there with its traceback, secrets masked: nobody else
-may ever tell of it.
+never a value or an argument. The cause of a retry, and what an error of closing says, stand there with their secrets
+masked, the latter with its traceback: nobody else may ever tell of it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
+from weakref import WeakKeyDictionary
 
 from prefect_lifespan.forks import children
 from prefect_lifespan.lifetimes import Lifetime
@@ -55,7 +56,8 @@ class Event:
             case "open-failed":
                 return f"Opening {name} failed after {self.seconds:.3f} s: {error}"
             case "open-retried":
-                return f"Opening {name} failed after {self.seconds:.3f} s: {error}; it will be tried again"
+                cause = "" if self.error is None else told(self.error)
+                return f"Opening {name} failed after {self.seconds:.3f} s, and will be tried again: {cause}"
             case "closed":
                 return f"Closed {name} in {self.seconds:.3f} s{'' if self.outcome is None else ' after a failure'}"
             case "close-failed":
@@ -67,11 +69,19 @@ class Event:
         return traceback_of(self.error) if self.kind == "close-failed" and self.error is not None else ""
 
     @property
+    def text(self) -> str:
+        """The log line, and what follows it."""
+        return "\n".join(part for part in (self.message, self.traceback) if part)
+
+    @property
     def level(self) -> int:
         """The level of the log line, as in the logging module."""
         if self.kind == "open-retried":
             return logging.WARNING
-        return logging.INFO if self.error is None else logging.ERROR
+        if self.error is not None:
+            return logging.ERROR
+        # One for each task, or for each call: a hundred of them would hide what the run itself has opened.
+        return logging.DEBUG if self.lifetime is Lifetime.TASK else logging.INFO
 
 
 Logger: TypeAlias = "logging.Logger | logging.LoggerAdapter[logging.Logger]"
@@ -124,6 +134,46 @@ children.begin_with(observers)
 
 def logging_to(logger: Logger) -> Listener:
     """A listener that writes each event to `logger`."""
-    return lambda event: logger.log(
-        event.level, "%s", "\n".join(part for part in (event.message, event.traceback) if part)
-    )
+
+    def log(event: Event) -> None:
+        level = event.level
+        if logger.isEnabledFor(level):
+            logger.log(level, "%s", event.text)
+
+    return log
+
+
+Write: TypeAlias = Callable[[int, str], None]
+
+
+class ProcessLog:
+    """A listener for what lives as long as the process: each event goes to the log of the run that causes it.
+
+    What closes outside any run, at the end of the process, goes to the log of the run that has opened it. `of_this_run`
+    gives what writes to the log of the run that the caller is in, None outside one; the layer that knows runs installs it.
+    """
+
+    def __init__(self) -> None:
+        self.of_this_run: Callable[[], Write | None] = lambda: None
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """In a forked child: what the parent has open closes there."""
+        self._openers: WeakKeyDictionary[Any, Write] = WeakKeyDictionary()
+        self._lock = threading.Lock()
+
+    def __call__(self, event: Event) -> None:
+        write = self.of_this_run()
+        with self._lock:
+            if event.kind == "opened" and write is not None:
+                self._openers[event.opening] = write
+            write = write or self._openers.get(event.opening) or _to_the_librarys
+        write(event.level, event.text)
+
+
+def _to_the_librarys(level: int, message: str) -> None:
+    library_logger.log(level, "%s", message)
+
+
+process_log = ProcessLog()
+children.begin_with(process_log)

@@ -11,6 +11,7 @@ import inspect
 import pathlib
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, TypeAlias, cast
@@ -76,15 +77,16 @@ def call_of(provider: Any) -> Call:
     initialiser = cast("Callable[..., object]", provider.provides)
 
     def call() -> object:
-        args = [_given(argument) for argument in provider.args]
-        kwargs = {name: _given(argument) for name, argument in provider.kwargs.items()}
+        with _noting_failure(provider):
+            args = [_given(argument) for argument in provider.args]
+            kwargs = {name: _given(argument) for name, argument in provider.kwargs.items()}
         awaitable = [
             value for value in (*args, *kwargs.values()) if inspect.iscoroutine(value) or asyncio.isfuture(value)
         ]
         if awaitable:
             resources = [slot.value for slot in provider.engine.needs(provider.slot)]
             awaitable = [value for value in awaitable if not any(value is resource for resource in resources)]
-        return _call_when_ready(initialiser, args, kwargs, awaitable) if awaitable else initialiser(*args, **kwargs)
+        return _call_when_ready(provider, args, kwargs, awaitable) if awaitable else initialiser(*args, **kwargs)
 
     return interceptors.around(provider, call)
 
@@ -143,12 +145,24 @@ def _given(argument: Any) -> object:
     return argument() if providers.is_provider(argument) and not providers.is_delegated(argument) else argument
 
 
+@contextmanager
+def _noting_failure(provider: Any) -> Generator[None]:
+    """Note on a managed resource that it was an argument of its that could not be made."""
+    provider.argument_failure = None
+    try:
+        yield
+    except Exception as error:
+        provider.argument_failure = error
+        raise
+
+
 async def _call_when_ready(
-    initialiser: Callable[..., object], args: list[object], kwargs: dict[str, object], awaitable: list[Any]
+    provider: Any, args: list[object], kwargs: dict[str, object], awaitable: list[Any]
 ) -> object:
-    ready = dict(zip(map(id, awaitable), await asyncio.gather(*awaitable), strict=True))
+    with _noting_failure(provider):
+        ready = dict(zip(map(id, awaitable), await asyncio.gather(*awaitable), strict=True))
     named = {name: ready.get(id(value), value) for name, value in kwargs.items()}
-    made = initialiser(*(ready.get(id(value), value) for value in args), **named)
+    made = provider.provides(*(ready.get(id(value), value) for value in args), **named)
     return await made if inspect.iscoroutine(made) or asyncio.isfuture(made) else made
 
 

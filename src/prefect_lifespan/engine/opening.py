@@ -8,6 +8,7 @@ from time import perf_counter
 from prefect_lifespan.engine.closing import add_note
 from prefect_lifespan.engine.slot import Slot, State
 from prefect_lifespan.errors import ResourceTimeoutError
+from prefect_lifespan.masking import told
 
 Chain = Callable[[Slot], str]
 
@@ -18,6 +19,7 @@ class Attempts:
     def __init__(self, slot: Slot) -> None:
         self.slot = slot
         self.left = slot.policy.retries or 0
+        self._retry = 0
         self.limit = slot.policy.open_timeout_seconds
         self.started = perf_counter()
         self._given_up = False
@@ -39,12 +41,28 @@ class Attempts:
         """Seconds to wait before the next attempt; None when there is none, and `error` is final."""
         if self._given_up:
             return None
-        if self.left and isinstance(error, Exception) and not self.slot.ledger.ended:
-            self.left -= 1
-            self.slot.event("open-retried", self.seconds, error)
-            return self.slot.policy.retry_delay_seconds or 0.0
+        if isinstance(error, Exception) and self._is_worth_another(error):
+            try:
+                delay = self.slot.policy.delay_before(self._retry)
+            except Exception as broken:
+                add_note(error, f"it was not tried again: its retry_delay_seconds raised {told(broken)}")
+            else:
+                self.left -= 1
+                self._retry += 1
+                self.slot.event("open-retried", self.seconds, error)
+                return delay
         self.give_up(error)
         return None
+
+    def _is_worth_another(self, error: Exception) -> bool:
+        # An argument that cannot be made, such as a setting that is missing, is not there in a second either.
+        if not self.left or self.slot.ledger.ended or self.slot.provider.argument_failure is error:
+            return False
+        try:
+            return self.slot.policy.retries_after(error)
+        except Exception as broken:
+            add_note(error, f"it was not tried again: its retry_on raised {told(broken)}")
+            return False
 
     def give_up(self, error: BaseException) -> None:
         """None of them came to anything, and none follows, whatever becomes of one that is still under way."""

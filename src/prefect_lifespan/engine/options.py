@@ -19,3 +19,9 @@ class Options:
     defaults: Policy
     max_workers: int = 1
     listeners: tuple[Listener, ...] = ()
+    log: Listener | None = None  # writes the lines
+
+    @property
+    def told(self) -> tuple[Listener, ...]:
+        """Who hears what happens: the log first."""
+        return self.listeners if self.log is None else (self.log, *self.listeners)

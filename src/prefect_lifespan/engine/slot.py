@@ -337,6 +337,7 @@ class ManagedResource(providers.Resource[Any]):
     demand: Callable[[Slot], None]
     initialise: Callable[[Slot], Any]
     retire: Callable[[Slot], Any]
+    argument_failure: BaseException | None = None  # of the last attempt, where it did not get as far as the initialiser
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

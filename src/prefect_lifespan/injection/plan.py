@@ -13,7 +13,7 @@ import uuid
 from collections.abc import AsyncGenerator, Generator, Iterable, Mapping
 from typing import Any
 
-from prefect_lifespan.engine import Engine, Options, Slot, logging_to
+from prefect_lifespan.engine import Engine, Slot
 from prefect_lifespan.engine.closing import CloseReport
 from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.engine.slot import ManagedResource
@@ -24,16 +24,14 @@ from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.injection.given import Given, Prepared
 from prefect_lifespan.injection.markers import Function, Marker, check_string_ids, is_marker
 from prefect_lifespan.injection.runs_without import runs_without
-from prefect_lifespan.lifetimes import Policy
 from prefect_lifespan.managers import async_manager, manager
 from prefect_lifespan.process_wide import process_wide
 from prefect_lifespan.scope import Scope, current_scope
 from prefect_lifespan.surroundings import surroundings
-from prefect_lifespan.unit import Unit
+from prefect_lifespan.unit import Unit, log_of_this_run
 
 Loop = asyncio.AbstractEventLoop | None
 # What a lifespan takes where it is not told otherwise; containers opened for a single call take it too.
-DEFAULT_POLICY = Policy(close_timeout_seconds=30.0, retries=0, retry_delay_seconds=1.0, on_close_error="raise")
 
 
 class Plan:
@@ -172,15 +170,17 @@ class Call:
         """Open what the values need."""
         for given in self._given:
             if not given.as_provider:
-                given.engine.open(given.slots, self._plan.where, in_callers_context=self._closes(given.engine))
+                closes = self._closes(given.engine)
+                given.engine.open(given.slots, self._plan.where, asked=given.keys, in_callers_context=closes)
 
     async def aopen(self) -> None:
         """Open what the values need; a provider that is handed out needs it too: its value may not be awaitable."""
         for index, given in enumerate(self._given):
             while True:
                 try:
-                    engine, slots = self._given[index].engine, self._given[index].slots
-                    await engine.aopen(slots, self._plan.where, in_callers_context=self._closes(engine))
+                    at = self._given[index]
+                    closes = self._closes(at.engine)
+                    await at.engine.aopen(at.slots, self._plan.where, asked=at.keys, in_callers_context=closes)
                     break
                 except AsyncResourceError:
                     # An initialiser turned out to be asynchronous that did not look it. What the call has opened stays
@@ -298,7 +298,9 @@ class Call:
     def _for_this_call(self, engine: Engine, own: Iterable[int]) -> Engine:
         """The engine with resources that are opened for this call alone."""
         keys = frozenset(own)
-        derived = engine.derive(lambda node: node.key in keys, name=self._plan.where, loop=self._loop)
+        derived = engine.derive(
+            lambda node: node.key in keys, name=self._plan.where, loop=self._loop, log=log_of_this_run()
+        )
         self._for_call.append(derived)
         return derived
 
@@ -389,9 +391,5 @@ class Call:
     def _unit(self) -> Unit:
         unit = self._new_unit or self.scope.unit
         if unit is None or unit.attempt != self._attempt:
-            unit = self._new_unit = Unit(self._attempt, _options)
+            unit = self._new_unit = Unit(self._attempt)
         return unit
-
-
-def _options() -> Options:
-    return Options(DEFAULT_POLICY, listeners=(logging_to(surroundings.logger()),))

@@ -19,7 +19,7 @@ from prefect_lifespan.layers import did_you_mean, providers_for
 from prefect_lifespan.lifespans.drawing import DrawnSession, begin
 from prefect_lifespan.lifespans.flows import wrap_flow
 from prefect_lifespan.lifespans.session import Overrides, Session, Settings
-from prefect_lifespan.lifetimes import Lifetime, OnCloseError, Policy
+from prefect_lifespan.lifetimes import Lifetime, OnCloseError, Policy, RetryDelay
 from prefect_lifespan.scope import Scope, enter, leave
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -52,7 +52,8 @@ class lifespan:  # noqa: N801 - used as a decorator and a context manager, named
         open_timeout_seconds: seconds that one attempt to open one resource may take; None for no limit.
         close_timeout_seconds: seconds that closing one resource may take; None for no limit.
         retries: further attempts to open a resource whose initialiser raised.
-        retry_delay_seconds: seconds between two attempts.
+        retry_delay_seconds: seconds between two attempts: a number, a list with one for each retry, or a function of the
+            number of retries that returns either.
         on_close_error: "raise" fails a run whose body succeeded when a resource does not close; "warn" logs it.
         pending: what happens to futures that were submitted and not awaited when the function returns: "wait" lets
             them finish, "cancel" drops those that have not begun. Running ones are always waited for.
@@ -98,7 +99,7 @@ class lifespan:  # noqa: N801 - used as a decorator and a context manager, named
         open_timeout_seconds: float | None = None,
         close_timeout_seconds: float | None = 30,
         retries: int = 0,
-        retry_delay_seconds: float = 1,
+        retry_delay_seconds: RetryDelay = 1,
         on_close_error: OnCloseError = "raise",
         pending: Literal["wait", "cancel"] = "wait",
     ) -> None:

@@ -2,19 +2,45 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Hashable
 from contextvars import Context, copy_context
+from functools import partial
+from typing import Any, cast
 
-from prefect.context import AssetContext, AsyncClientContext, FlowRunContext, SyncClientContext, TaskRunContext
+from prefect.context import (
+    AssetContext,
+    AsyncClientContext,
+    FlowRunContext,
+    SettingsContext,
+    SyncClientContext,
+    TaskRunContext,
+)
 from prefect.exceptions import MissingContextError, Pause, TerminationSignal
 from prefect.logging.loggers import flow_run_logger, get_logger, get_run_logger
 from prefect.transactions import Transaction
 from prefect.utilities.visualization import get_task_viz_tracker
 
 from prefect_lifespan.engine import library_logger, passing
-from prefect_lifespan.engine.events import Logger
+from prefect_lifespan.engine.events import Logger, Write, process_log
 from prefect_lifespan.forks import children
 from prefect_lifespan.surroundings import surroundings
+
+# The run's log under a name of its own, `prefect.flow_runs.lifespan` and `prefect.task_runs.lifespan`: what it says goes
+# where the run's log goes, and it can be turned up and down by itself.
+_CHILD = "lifespan"
+
+
+def _set_levels() -> None:
+    """Take the levels from the environment as Prefect does for loggers that its own logging.yml names.
+
+    In a logging.yml of the user's own, Prefect sets them itself.
+    """
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        level = os.environ.get(f"PREFECT_LOGGING_LOGGERS_{name}_{_CHILD}_LEVEL".replace(".", "_").upper())
+        if level:
+            get_logger(f"{name}.{_CHILD}").setLevel(level.upper())
 
 
 class _Inherited:
@@ -58,7 +84,7 @@ def flow_logger() -> Logger:
     context = flow_context()
     if context is None or context.flow_run is None:
         return library_logger
-    return flow_run_logger(context.flow_run, context.flow)
+    return flow_run_logger(context.flow_run, context.flow).getChild(_CHILD)
 
 
 def send_log() -> None:
@@ -72,9 +98,31 @@ def run_logger() -> Logger:
     if _inherited.holds(TaskRunContext.get() or FlowRunContext.get()):
         return library_logger
     try:
-        return get_run_logger()
+        return cast("Any", get_run_logger()).getChild(_CHILD)  # both kinds that it may be have it
     except MissingContextError:
         return library_logger
+
+
+def process_write() -> Write | None:
+    """What writes to the log of the flow run that the caller is in, later and from elsewhere too; None outside one."""
+    if flow_context() is None:
+        return None
+    logger, settings = flow_logger(), SettingsContext.get()
+    elsewhere = Context()  # of all that the run has in force just the API that it logs to, which this may outlive
+    if settings is not None:
+        elsewhere.run(SettingsContext(profile=settings.profile, settings=settings.settings).__enter__)
+
+    def write(level: int, message: str) -> None:
+        if flow_context() is not None:
+            logger.log(level, "%s", message)
+            return
+        # At the end of the process Prefect has ended what sends its log before anything of ours is called.
+        sent = threading.main_thread().is_alive()
+        elsewhere.copy().run(partial(logger.log, level, "%s", message, extra={"send_to_api": sent}))
+        if sent:
+            send_log()  # it may be the last that this process does
+
+    return write
 
 
 def attempt() -> Hashable | None:
@@ -125,6 +173,8 @@ _OF_A_TASK = tuple(
     each.__var__ for each in (SyncClientContext, AsyncClientContext, TaskRunContext, AssetContext, Transaction)
 )
 passing.add((*_OF_A_TASK, FlowRunContext.__var__))
+_set_levels()
+process_log.of_this_run = process_write
 surroundings.attempt = attempt
 surroundings.run = run
 surroundings.logger = run_logger

@@ -14,7 +14,7 @@ from anyio import CancelScope
 from anyio.lowlevel import checkpoint_if_cancelled
 from prefect.context import FlowRunContext
 
-from prefect_lifespan.engine import CloseReport, Engine, Options, logging_to, process_engines
+from prefect_lifespan.engine import CloseReport, Engine, Listener, Options, logging_to, process_engines
 from prefect_lifespan.engine.hosting import uninterrupted
 from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.engine.opening import without_loop
@@ -51,11 +51,13 @@ class Settings:
     policy: Policy
     pending: Literal["wait", "cancel"]
     everywhere: bool = False
+    listeners: tuple[Listener, ...] = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A flow's function is pickled with every task that goes to another process, where nobody may ever call it."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return _arrived, ({**values, "overrides": _portable(self.overrides)},)
+        # Observers stay where they can be heard.
+        return _arrived, ({**values, "overrides": _portable(self.overrides), "listeners": ()},)
 
 
 def _told(report: CloseReport) -> BaseException | None:
@@ -160,7 +162,7 @@ class Session:
             engine = Engine.of(
                 settings.container,
                 name=run_name(name),
-                options=Options(settings.policy, settings.max_workers, (logging_to(logger),)),
+                options=Options(settings.policy, settings.max_workers, settings.listeners, logging_to(logger)),
                 overrides=overrides,
                 loop=loop,
             )

@@ -139,7 +139,7 @@ class Opening(InForce):
         engine = Engine.of(
             parts.container,
             name=reference.run,
-            options=Options(parts.policy, parts.max_workers, (listener,)),
+            options=Options(parts.policy, parts.max_workers, log=listener),
             overrides=parts.by_key,
         )
         engine.ledger.home_thread = None
