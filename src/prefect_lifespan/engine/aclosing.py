@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import partial
 from time import perf_counter
 
-from prefect_lifespan.engine.blocking import LateOpenings, Needs, close_begun, give_up, start_closing
+from prefect_lifespan.engine.blocking import LateOpenings, Needs, close_begun, give_up, patience_with, start_closing
 from prefect_lifespan.engine.closing import CloseReport, closing_plan
 from prefect_lifespan.engine.host import GRACE_SECONDS, Host
 from prefect_lifespan.engine.hosting import arrival_of, uninterrupted
@@ -132,8 +132,8 @@ class _Closing:
         elif slot.begin_close(self._report):
             started = perf_counter()
             closing = start_closing(slot, self._report.told)
-            limit = slot.policy.close_timeout_seconds
-            self._report.interrupted(await uninterrupted(asyncio.wait([arrival_of(closing)], timeout=limit)))
+            waiting = asyncio.wait([arrival_of(closing)], timeout=patience_with(slot))
+            self._report.interrupted(await uninterrupted(waiting))
             self._report.record(slot, started, closing.exception() if closing.done() else give_up(slot))
 
     def _release(self, slot: Slot) -> None:

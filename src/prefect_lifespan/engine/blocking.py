@@ -12,12 +12,13 @@ from contextlib import suppress
 from functools import partial
 from time import perf_counter
 
+from prefect_lifespan.engine.clocks import done_in_time
 from prefect_lifespan.engine.closing import CloseReport, closing_late
 from prefect_lifespan.engine.contexts import ResourceContext
 from prefect_lifespan.engine.initialiser import Entered, NeedsEventLoop, Outcome, call_of, enter_blocking
-from prefect_lifespan.engine.lanes import Lanes
+from prefect_lifespan.engine.lanes import Lane, Lanes
 from prefect_lifespan.engine.loops import running_loop
-from prefect_lifespan.engine.opening import Attempts, Readiness
+from prefect_lifespan.engine.opening import Attempts, Readiness, while_holding_the_loop
 from prefect_lifespan.engine.slot import Abandoned, Ledger, Slot, State, being_opened
 from prefect_lifespan.errors import AsyncResourceError, ResourceTimeoutError
 from prefect_lifespan.managers import manager
@@ -55,7 +56,8 @@ def open_in_lanes(ledger: Ledger, slots: Iterable[Slot], needs: Needs, where: st
             waiting.extend(readiness.take())
             while waiting and running < ledger.max_workers and failure is None:
                 slot = waiting.pop(0)
-                _, future = waiters.submit(partial(open_one, slot, where), contextvars.copy_context())
+                opening = partial(_open_waiting, slot, where)
+                _, future = waiters.submit(opening, contextvars.copy_context())
                 future.add_done_callback(lambda done, slot=slot: finished.put((slot, done)))
                 running += 1
             slot, future = finished.get()
@@ -66,6 +68,10 @@ def open_in_lanes(ledger: Ledger, slots: Iterable[Slot], needs: Needs, where: st
         waiters.stop()
     if failure is not None:
         raise failure
+
+
+def _open_waiting(slot: Slot, where: str, _: Lane) -> None:
+    open_one(slot, where)
 
 
 def open_one(slot: Slot, where: str, *, in_callers_context: bool = False) -> None:
@@ -118,21 +124,24 @@ def open_claimed(slot: Slot, where: str, *, in_callers_context: bool = False) ->
 def _attempt(slot: Slot, attempts: Attempts, *, in_callers_context: bool) -> Entered:
     slot.lane = slot.ledger.lanes.current()
     if slot.ledger.at_home or slot.lane is not None:
-        return attempt_here(slot, attempts, on_loop=False, in_callers_context=in_callers_context)
-    entry = LaneEntry(slot, on_loop=False)
+        entered = attempt_here(slot, attempts, on_loop=False, in_callers_context=in_callers_context)
+        if slot.lane is not None and entered.exit is not None:
+            slot.lane.holds.add(slot)
+        return entered
+    entry = LaneEntry(slot, attempts, on_loop=False)
     try:
-        wait([entry.entering], timeout=attempts.limit)
+        in_time = done_in_time(entry.entering, attempts.seconds_left)
     except BaseException as interruption:  # the caller was interrupted; the initialiser was not
         entry.discard(interruption)
         raise
-    if not entry.entering.done() and entry.abandon(late := attempts.timeout()):
+    if not in_time and entry.abandon(late := attempts.timeout()):
         raise late
     return entry.entering.result()
 
 
 def attempt_here(slot: Slot, attempts: Attempts, *, on_loop: bool, in_callers_context: bool) -> Entered:
     """One attempt to open a blocking slot in the calling thread."""
-    with _opening(slot):
+    with while_holding_the_loop(slot), _opening(slot):
         slot.context = None if in_callers_context else ResourceContext()
         enter = partial(_enter_in_time, slot, attempts, on_loop=on_loop)
         return enter() if slot.context is None else slot.context.context.run(enter)
@@ -158,8 +167,9 @@ def close_late(slot: Slot, entered: Entered, seconds: float, told: Outcome = Non
 class LaneEntry:
     """One attempt in a lane, whose caller may stop waiting: what it enters after that, it closes itself."""
 
-    def __init__(self, slot: Slot, *, on_loop: bool) -> None:
+    def __init__(self, slot: Slot, attempts: Attempts, *, on_loop: bool) -> None:
         self._slot = slot
+        self._clock = attempts.clock
         self._on_loop = on_loop
         self._lock = threading.Lock()
         self._abandoned: BaseException | None = None  # what whoever asked for it has seen
@@ -167,13 +177,17 @@ class LaneEntry:
         self._entered: Entered | None = None
         with _opening(slot):
             self._context = slot.context = ResourceContext()
+        self._clock.pause()  # until its turn comes
         self._lane, self.entering = slot.ledger.lanes.submit(self._run, self._context.context)
         slot.lane = self._lane
 
-    def _run(self) -> Entered:
+    def _run(self, lane: Lane) -> Entered:
+        self._clock.start()
         started = perf_counter()
         entered = enter_blocking(call_of(self._slot.provider), self._slot.path, on_loop=self._on_loop)
         self._seconds = perf_counter() - started
+        if entered.exit is not None:
+            lane.holds.add(self._slot)
         with self._lock:
             self._entered = entered
         # Here and now: the lane may be stopped before it could be given more to do.
@@ -188,7 +202,7 @@ class LaneEntry:
             if self._entered is None:
                 self._abandoned = error
         if self._abandoned is not None:
-            self._slot.ledger.lanes.drop(self._lane)
+            self._slot.ledger.lanes.drop(self._lane, self._slot.path)
             self.entering.add_done_callback(_discard_made)
         return self._abandoned is not None
 
@@ -254,7 +268,7 @@ def close_begun(slot: Slot, report: CloseReport) -> None:
     except BaseException as raised:
         report.record(slot, started, raised)
         return
-    limit = slot.policy.close_timeout_seconds
+    limit = patience_with(slot)
     while not closing.done() and (limit is None or perf_counter() - started < limit):
         try:
             wait([closing], timeout=None if limit is None else started + limit - perf_counter())
@@ -271,11 +285,20 @@ def start_closing(slot: Slot, outcome: Outcome) -> Future[None]:
     return run_in_place(slot, partial(slot.entered.close, outcome))
 
 
+def patience_with(slot: Slot) -> float | None:
+    """Seconds that closing may take; none where another resource hangs in the one thread that could do it."""
+    hangs = slot.lane is not None and slot.lane.hangs_in is not None
+    return 0.0 if hangs else slot.policy.close_timeout_seconds
+
+
 def give_up(slot: Slot) -> ResourceTimeoutError:
     """Leave a lane behind whose resource does not close in time."""
-    if slot.lane is not None:
-        slot.ledger.lanes.drop(slot.lane)
-    return ResourceTimeoutError(slot.path, "close", slot.policy.close_timeout_seconds or 0.0)
+    limit, lane = slot.policy.close_timeout_seconds or 0.0, slot.lane
+    if lane is None:
+        return ResourceTimeoutError(slot.path, "close", limit)
+    waiting = [] if lane.hangs_in is None else [lane.hangs_in]
+    slot.ledger.lanes.drop(lane, slot.path)
+    return ResourceTimeoutError(slot.path, "close", limit, waiting)
 
 
 def run_in_place(slot: Slot, function: Callable[[], None]) -> Future[None]:
@@ -283,7 +306,10 @@ def run_in_place(slot: Slot, function: Callable[[], None]) -> Future[None]:
     context = slot.context
     closing = function if context is None else context.closing(function)
     if slot.lane is not None and context is not None and not slot.lane.is_current:
-        return slot.lane.submit(closing, context.context)
+        holds = slot.lane.holds
+        closing_in_lane = slot.lane.submit(closing, context.context)
+        closing_in_lane.add_done_callback(lambda _: holds.discard(slot))
+        return closing_in_lane
     done: Future[None] = Future()
     try:
         closing() if context is None else context.context.run(closing)

@@ -36,7 +36,7 @@ from prefect_lifespan.engine.instance import (
 )
 from prefect_lifespan.engine.interception import interceptors
 from prefect_lifespan.engine.loops import current_task_on, running_loop
-from prefect_lifespan.engine.opening import annotate
+from prefect_lifespan.engine.opening import opening_for
 from prefect_lifespan.engine.options import Options, Overrides
 from prefect_lifespan.engine.process import ProcessEngines
 from prefect_lifespan.engine.resolving import Resolver
@@ -245,16 +245,13 @@ class Engine:
         if asynchronous and not self.ledger.ended:
             raise AsyncResourceError(asynchronous, where)
         self.settings.make(slots)
-        try:
+        with opening_for(self.graph, slots, where, asked):
             # Not at first use in the thread of an event loop, which may be what another one of these openings waits for.
             opens_lifespan = in_callers_context and self.parent is None
             if self.ledger.max_workers > 1 and (opens_lifespan or running_loop() is None):
                 blocking.open_in_lanes(self.ledger, slots, self.needs, where)
             else:
                 blocking.open_in_order(slots, where, in_callers_context=self.ledger if in_callers_context else None)
-        except BaseException as error:
-            self._annotate(error, slots, where, asked)
-            raise
 
     async def aopen(
         self, slots: Sequence[Slot], where: str, *, asked: Sequence[int] = (), in_callers_context: bool = False
@@ -274,16 +271,13 @@ class Engine:
         own = [slot for slot in slots if slot.ledger is self.ledger and slot.state is not State.OPEN]
         if not own:
             return
-        try:
+        with opening_for(self.graph, own, where, asked):
             if self.ledger.loop is not asyncio.get_running_loop():
                 await asyncio.to_thread(self.open, own, where, asked=asked)
             elif in_callers_context:
                 await open_async(self.ledger, own, self.needs, in_callers_context=True)
             else:
                 await asyncio.shield(self._spawn(open_async(self.ledger, own, self.needs, in_callers_context=False)))
-        except BaseException as error:
-            self._annotate(error, own, where, asked)
-            raise
 
     def _refuse_task_resources(self, slots: Iterable[Slot]) -> None:
         """Here they would live as long as a run, and be shared by its tasks."""
@@ -355,8 +349,7 @@ class Engine:
         managed = ManagedResource()
         managed.engine = self
         managed.slot = self.slots[node.key] = Slot(node, self.ledger, managed)
-        managed.demand, calls = self.demand, self._calls
-        managed.initialise, managed.awaited, managed.retire = calls.initialise, calls.awaited, calls.retire
+        managed.demand, managed.initialise, managed.retire = self.demand, self._calls.initialise, self._calls.retire
         return managed
 
     def _of_the_process(self) -> dict[int, AnyProvider]:
@@ -393,15 +386,6 @@ class Engine:
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return task
-
-    def _annotate(self, error: BaseException, slots: Sequence[Slot], where: str, asked: Sequence[int]) -> None:
-        """Note on an initialiser's error what was being opened, and who asked for it along which way."""
-        failed = next((slot for slot in slots if slot.failure is error), None)
-        if failed is None or isinstance(error, AsyncResourceError):
-            return
-        # Where nobody asked in particular, what of these needs it, if anything does.
-        chain = self.graph.chain(failed.node.key, asked or [slot.node.key for slot in reversed(slots)])
-        annotate(error, [where, *chain] if asked else chain, self.graph.container)
 
 
 process_engines: ProcessEngines[Engine] = ProcessEngines()

@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from contextvars import Context, copy_context
 from functools import partial
 
+from prefect_lifespan.engine.clocks import at_its_end
 from prefect_lifespan.engine.closing import closing_late
 from prefect_lifespan.engine.contexts import ResourceContext
 from prefect_lifespan.engine.initialiser import Entered, NeedsEventLoop, Outcome, call_of, enter_async
@@ -150,10 +151,12 @@ class Host:
 
     async def _enter(self) -> Entered:
         attempts, made, limit = self._attempts, self._made, self._attempts.limit
-        self._made = watch = None
-        if limit is not None:
-            watch = self.task.get_loop().call_later(limit + GRACE_SECONDS, self._leave_behind, attempts.timeout())
-        try:
+        self._made = None
+
+        def left() -> float | None:
+            return None if limit is None else limit + GRACE_SECONDS - attempts.seconds
+
+        with at_its_end(left, lambda: self._leave_behind(attempts.timeout())):
             entered = await enter_async(call_of(self.slot.provider)() if made is None else made, self.slot.path)
             if limit is not None and attempts.seconds >= limit and self.task.cancelling() > self._cancellations:
                 # It was cancelled at its limit, and came to its end all the same.
@@ -161,9 +164,6 @@ class Host:
                 await entered.aclose(late)
                 raise late
             return entered
-        finally:
-            if watch is not None:
-                watch.cancel()
 
     async def _stay(self, entered: Entered) -> None:
         while not self._closing.is_set():
@@ -198,10 +198,12 @@ async def attempt_async(attempts: Attempts, enter: Callable[[], Awaitable[Entere
     cancellations = task.cancelling()
     while True:
         attempts.start()
-        limit = asyncio.timeout(attempts.limit)
+        limit = asyncio.timeout(None)
+        expire = partial(_expire, limit)
         try:
             async with limit:
-                return await enter()
+                with at_its_end(attempts.seconds_left, expire):
+                    return await enter()
         except NeedsEventLoop:
             raise
         except BaseException as error:
@@ -215,3 +217,7 @@ async def attempt_async(attempts: Attempts, enter: Callable[[], Awaitable[Entere
                     raise
                 raise final from error
         await asyncio.sleep(delay)
+
+
+def _expire(limit: asyncio.Timeout) -> None:
+    limit.reschedule(asyncio.get_running_loop().time())

@@ -192,7 +192,7 @@ async def _immediately(enter: Callable[[], Entered]) -> Entered:
 
 
 async def _in_lane(slot: Slot, attempts: Attempts) -> Entered:
-    entry = LaneEntry(slot, on_loop=True)
+    entry = LaneEntry(slot, attempts, on_loop=True)
     entering = arrival_of(entry.entering)
     try:
         await asyncio.shield(entering)
@@ -200,8 +200,7 @@ async def _in_lane(slot: Slot, attempts: Attempts) -> Entered:
     except asyncio.CancelledError as cancelled:
         # Nothing interrupts what runs in a lane. Unless its time is up it is waited for: what it opens needs what would
         # close meanwhile, and closes in its turn.
-        limit = attempts.limit
-        left = slot.policy.close_timeout_seconds if limit is None else limit - attempts.seconds
+        left = slot.policy.close_timeout_seconds if attempts.limit is None else attempts.seconds_left()
         if left is None or left > 0:
             await uninterrupted(asyncio.wait([entering], timeout=left))
         if entering.done() and entry.entering.exception() is None:

@@ -2,6 +2,9 @@
 
 sqlite connections and others insist on their thread, and a pool's thread may be gone when the run closes. Lanes are
 daemon threads: one that hangs is left behind rather than holding up the end of the process.
+
+Each open resource that has to be closed has a lane of its own, so that where one hangs, no other waits behind it. Beyond
+a number that no thread is worth any more, they share: what has to stay in its thread cannot be moved out of the way.
 """
 
 from __future__ import annotations
@@ -11,11 +14,13 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextvars import Context
+from functools import partial
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 _MOMENT_SECONDS = 1.0  # for a thread that only has to return
+_MOST_LANES = 64
 
 
 class Lane:
@@ -23,6 +28,9 @@ class Lane:
 
     def __init__(self, name: str) -> None:
         self.load = 0  # how much it has to do; counted under the lock
+        self.holds: set[object] = set()  # what is open in it, and is to be closed in it
+        self.hangs_in: str | None = None  # what it has been left behind with
+        self.has_place = False
         self._stopped = False
         self._lock = threading.Lock()
         self._work: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any], Context] | None] = queue.SimpleQueue()
@@ -79,11 +87,12 @@ class Lane:
 
 
 class Lanes:
-    """Up to `limit` lanes, started as they are needed."""
+    """Lanes, started as they are needed; up to `limit` of them open something at the same time."""
 
     def __init__(self, name: str, limit: int) -> None:
         self._name = name
-        self._limit = limit
+        self._most = max(limit, _MOST_LANES)
+        self._places = threading.Semaphore(limit)
         self._lanes: list[Lane] = []
         self._left_behind: list[Lane] = []
         self._lock = threading.Lock()
@@ -96,21 +105,37 @@ class Lanes:
         with self._lock:
             return next((lane for lane in self._lanes if lane.is_current), None)
 
-    def submit(self, function: Callable[[], T], context: Context) -> tuple[Lane, Future[T]]:
-        """Run `function` in the lane with the least to do; in a new one while there may be more."""
+    def submit(self, function: Callable[[Lane], T], context: Context) -> tuple[Lane, Future[T]]:
+        """Run `function` in a free lane, as soon as one of those that open something has done so."""
         with self._lock:
-            idle = min(self._lanes, key=lambda lane: lane.load, default=None)
-            if idle is None or (idle.load and len(self._lanes) < self._limit):
-                idle = Lane(f"{self._name}-{len(self._lanes)}")
-                self._lanes.append(idle)
-            return idle, idle.submit(function, context)
+            lane = min(self._lanes, key=_burden, default=None)
+            if lane is None or (_burden(lane) and len(self._lanes) < self._most):
+                lane = Lane(f"{self._name}-{len(self._lanes)}")
+                self._lanes.append(lane)
+            return lane, lane.submit(partial(self._open, lane, function), context)
 
-    def drop(self, lane: Lane) -> None:
+    def drop(self, lane: Lane, hangs_in: str) -> None:
         """Open nothing more in a lane that hangs; what it holds already still closes there, should it go on."""
+        lane.hangs_in = lane.hangs_in or hangs_in
+        self._give_back_place(lane)
         with self._lock:
             if lane in self._lanes:
                 self._lanes.remove(lane)
                 self._left_behind.append(lane)
+
+    def _open(self, lane: Lane, function: Callable[[Lane], T]) -> T:
+        self._places.acquire()
+        lane.has_place = True
+        try:
+            return function(lane)
+        finally:
+            self._give_back_place(lane)
+
+    def _give_back_place(self, lane: Lane) -> None:
+        with self._lock:
+            had_place, lane.has_place = lane.has_place, False
+        if had_place:
+            self._places.release()
 
     def stop(self) -> None:
         """Let every lane end when its work is done; those that have none are gone then."""
@@ -120,3 +145,7 @@ class Lanes:
             lane.stop()
         for lane in lanes:
             lane.join_idle()
+
+
+def _burden(lane: Lane) -> int:
+    return lane.load + len(lane.holds)

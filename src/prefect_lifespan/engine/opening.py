@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from time import perf_counter
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 
+from prefect_lifespan.engine.clocks import standing_still
 from prefect_lifespan.engine.closing import add_note
-from prefect_lifespan.engine.slot import Slot, State
-from prefect_lifespan.errors import ResourceTimeoutError
+from prefect_lifespan.engine.loops import running_loop
+from prefect_lifespan.engine.slot import Slot, State, being_opened
+from prefect_lifespan.errors import AsyncResourceError, ResourceTimeoutError
+from prefect_lifespan.graph import Graph
+from prefect_lifespan.managers import manager
 from prefect_lifespan.masking import told
 
 Chain = Callable[[Slot], str]
@@ -21,17 +25,22 @@ class Attempts:
         self.left = slot.policy.retries or 0
         self._retry = 0
         self.limit = slot.policy.open_timeout_seconds
-        self.started = perf_counter()
+        self.clock = slot.clock
         self._given_up = False
+        self.start()
 
     def start(self) -> None:
         """An attempt begins."""
-        self.started = perf_counter()
+        self.clock.start()
 
     @property
     def seconds(self) -> float:
-        """How long the attempt has taken so far."""
-        return perf_counter() - self.started
+        """How long the attempt has taken by itself so far, without what it waited for others."""
+        return self.clock.seconds
+
+    def seconds_left(self) -> float | None:
+        """What is left of its limit; None where it has none."""
+        return None if self.limit is None else self.limit - self.seconds
 
     def timeout(self) -> ResourceTimeoutError:
         """The error of an attempt that took too long."""
@@ -68,6 +77,33 @@ class Attempts:
         """None of them came to anything, and none follows, whatever becomes of one that is still under way."""
         self._given_up = True
         self.slot.event("open-failed", self.seconds, error)
+
+
+def while_others_open() -> AbstractContextManager[None]:
+    """The initialiser that this is called in, if any, waits for what it asked for: its own limit counts on after that."""
+    return standing_still(slot.clock for slot in being_opened.get()[-1:])
+
+
+@manager
+def opening_for(graph: Graph, slots: Sequence[Slot], where: str, asked: Sequence[int]) -> Generator[None]:
+    """Around the opening of slots: an initialiser's error is noted what was being opened, and who asked for it how."""
+    with while_others_open():
+        try:
+            yield
+        except BaseException as error:
+            failed = next((slot for slot in slots if slot.failure is error), None)
+            if failed is not None and not isinstance(error, AsyncResourceError):
+                # Where nobody asked in particular, what of these needs it, if anything does.
+                chain = graph.chain(failed.node.key, asked or [slot.node.key for slot in reversed(slots)])
+                annotate(error, [where, *chain] if asked else chain, graph.container)
+            raise
+
+
+def while_holding_the_loop(slot: Slot) -> AbstractContextManager[None]:
+    """What is being opened on the event loop of this thread cannot go on until `slot` has been."""
+    loop = running_loop()
+    waiting = (other for other in list(slot.ledger.opening) if other.host is not None and other.loop is loop)
+    return standing_still(other.clock for other in waiting if loop is not None and other is not slot)
 
 
 def without_loop(slots: Iterable[Slot], needs: Callable[[Slot], Iterable[Slot]]) -> tuple[list[Slot], list[Slot]]:

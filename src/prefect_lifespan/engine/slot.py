@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from dependency_injector import providers
 
+from prefect_lifespan.engine.clocks import Clock
 from prefect_lifespan.engine.contexts import ResourceContext
 from prefect_lifespan.engine.events import Event, Kind, Listener, library_logger, observers
 from prefect_lifespan.engine.initialiser import Entered
@@ -161,6 +162,7 @@ class Slot:
         self.at_hand = False  # whether `value` is what the container's provider gives: open, and not overridden there
         self.entered: Entered | None = None
         self.entered_at = 0.0  # by perf_counter
+        self.clock = Clock()  # of the attempt to open it that is under way
         self.lane: Lane | None = None
         self.context: ResourceContext | None = None  # None: the context of whoever opened the lifespan
         self.host: Host | None = None  # of an asynchronous resource
@@ -336,7 +338,6 @@ class ManagedResource(providers.Resource[Any]):
     engine: Engine
     demand: Callable[[Slot], None]
     initialise: Callable[[Slot], Any]
-    awaited: Callable[[Slot], Any]
     retire: Callable[[Slot], Any]
     argument_failure: BaseException | None = None  # of the last attempt, where it did not get as far as the initialiser
 
@@ -390,10 +391,6 @@ class ManagedResource(providers.Resource[Any]):
     def init(self) -> Any:
         """Open it, where it is not open yet; its value, to be awaited where that takes an event loop."""
         return self.initialise(self.slot)
-
-    def async_(self, *args: Any, **kwargs: Any) -> Any:
-        """Its value, to be awaited where an event loop runs; it opens there, where it is not open yet."""
-        return self(*args, **kwargs) if args or kwargs else self.awaited(self.slot)
 
     def shutdown(self) -> Any:
         """Close it, and before it whatever is open and needs it. It does not open again."""
