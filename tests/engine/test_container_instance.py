@@ -1,11 +1,13 @@
 """The container instance that a lifespan hands out: its own `init_resources` and the rest are the safe ones."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from dependency_injector import containers, providers
 
-from prefect_lifespan.errors import LifespanClosedError
+from prefect_lifespan.errors import AsyncResourceError, LifespanClosedError
 from prefect_lifespan.lifetimes import ProcessResource, TaskResource
 from tests.engine.support import Journal, aopen_all, async_engine_of, declare, engine_of, open_all, run
 
@@ -67,9 +69,65 @@ def test_init_and_shutdown_of_an_async_provider_can_be_awaited() -> None:
         engine = async_engine_of(declare(a=a, b=journal.async_resource("b", a)))
         container: Any = engine.instance
         assert await container.b.init() == "b"
-        assert container.b.init() == "b"
+        assert await container.b.init() == "b", "open or not, whoever asks awaits it"
+        assert container.b() == "b"
         await container.a.shutdown()
         assert journal == ["+a", "+b", "-b", "-a"]
+
+    run(main)
+
+
+def test_async_is_awaited_where_an_event_loop_runs_whatever_the_kind_of_resource_open_or_not() -> None:
+    async def main() -> None:
+        journal = Journal()
+        a = journal.async_resource("a")
+        engine = async_engine_of(declare(a=a, b=journal.resource("b", a), c=journal.resource("c")))
+        container: Any = engine.instance
+        assert await asyncio.gather(container.b.async_(), container.b.async_()) == ["b", "b"]
+        assert [await each.async_() for each in (container.a, container.b, container.c)] == ["a", "b", "c"]
+        assert journal == ["+a", "+b", "+c"]
+        assert [container.a(), container.b(), container.c(), container.c.init()] == ["a", "b", "c", "c"]
+        assert await asyncio.to_thread(lambda: (container.a(), container.a.init(), container.a.async_())) == ("a",) * 3
+
+    run(main)
+
+
+def test_an_awaitable_value_is_what_awaiting_init_and_async_gives() -> None:
+    async def main() -> None:
+        async def start() -> AsyncIterator[asyncio.Task[str]]:
+            yield asyncio.create_task(asyncio.sleep(0, "done"))
+
+        container: Any = async_engine_of(declare(background=providers.Resource(start))).instance
+        task = await container.background.init()
+        assert isinstance(task, asyncio.Task)
+        assert await container.background.async_() is await container.background.init() is task
+        assert await task == "done"
+
+    run(main)
+
+
+def test_an_override_by_hand_is_what_async_gives() -> None:
+    async def main() -> None:
+        async def fake() -> str:
+            return "made asynchronously"
+
+        container: Any = async_engine_of(declare(a=providers.Resource(dict))).instance
+        with container.a.override("fake"):
+            assert await container.a.async_() == "fake"
+        with container.a.override(providers.Coroutine(fake)):
+            assert await container.a.async_() == "made asynchronously"
+        assert await container.a.async_() == {}
+
+    run(main)
+
+
+def test_in_a_thread_without_an_event_loop_async_and_init_refuse_what_is_asynchronous_and_not_open() -> None:
+    async def main() -> None:
+        container: Any = async_engine_of(declare(a=Journal().async_resource("a"))).instance
+        for call in (container.a.async_, container.a.init, container.a):
+            with pytest.raises(AsyncResourceError):
+                await asyncio.to_thread(call)
+        assert await container.a.async_() == "a"
 
     run(main)
 

@@ -508,6 +508,22 @@ def test_a_container_of_a_script_is_the_same_however_often_it_arrives(
     )
 
 
+def test_what_a_derived_container_declares_anew_does_not_arrive_as_what_it_inherits(elsewhere: Elsewhere) -> None:
+    class Base(containers.DeclarativeContainer):
+        value = providers.Object("base")
+        inherited = providers.Object("inherited")
+
+    class Derived(Base):
+        value = providers.Object("derived")
+
+    overrides = cloudpickle.dumps((Base, {"value": Derived.value, "inherited": Derived.inherited}, Derived))
+    base, own, derived = "first[0]", "first[1]['value']", "first[2]"
+    assert elsewhere(f"{base}.value(), {own}(), {derived}.value(), {derived}.value is {own}", overrides) == repr(
+        ("base", "derived", "derived", True)
+    )
+    assert elsewhere(f"{derived}.inherited is {base}.inherited is first[1]['inherited']", overrides) == "True"
+
+
 def test_a_container_instance_of_a_script_arrives(elsewhere: Elsewhere, script: list[bytes]) -> None:
     *_, instance = script
 

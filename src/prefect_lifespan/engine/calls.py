@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,14 @@ from prefect_lifespan.engine.blocking import close_some
 from prefect_lifespan.engine.closing import CloseReport
 from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.engine.slot import Slot, State
+from prefect_lifespan.graph.edges import overriding_of
 
 if TYPE_CHECKING:
     from prefect_lifespan.engine.engine import Engine
 
 
 class ContainerCalls:
-    """`init_resources` and `shutdown_resources` of the instance, `init` and `shutdown` of its resources.
+    """`init_resources` and `shutdown_resources` of the instance, `init`, `async_` and `shutdown` of its resources.
 
     As dependency-injector has it, each works at once where everything it has to do is blocking, and gives something to
     be awaited otherwise.
@@ -42,14 +44,31 @@ class ContainerCalls:
         return self._retire([s for s in self._engine.ledger.opened if isinstance(s.node.provider, resource_type)])
 
     def initialise(self, slot: Slot) -> Any:
-        """Open one resource and what it needs, and return its value; to be awaited where one is asynchronous."""
+        """Open one resource and what it needs, and return its value; to be awaited where one is asynchronous.
+
+        That is so on the lifespan's event loop, open or not. Elsewhere an open one is its value.
+        """
         needed = self._engine.needed([slot.node.key])
-        if self._on_loop() and any(other.node.is_async and other.state is not State.OPEN for other in needed):
-            return asyncio.ensure_future(self._value_of(slot, needed))
+        if self._on_loop() and any(other.asynchronous for other in needed):
+            return self._awaitable(slot, needed, "init()")
         return slot.provider()
 
-    async def _value_of(self, slot: Slot, needed: Sequence[Slot]) -> object:
-        await self._engine.aopen(needed, f"a call of {slot.path}.init()")
+    def awaited(self, slot: Slot) -> Any:
+        """The value of one resource, opened where it is not open, to be awaited wherever an event loop runs."""
+        if running_loop() is None:
+            return slot.provider()
+        if self._on_loop() and overriding_of(slot.provider) is None:
+            return self._awaitable(slot, self._engine.needed([slot.node.key]), "async_()")
+        value: Any = slot.provider()
+        return value if inspect.isawaitable(value) else _given(value)
+
+    def _awaitable(self, slot: Slot, needed: Sequence[Slot], call: str) -> asyncio.Future[object]:
+        if slot.at_hand:
+            return _given(slot.provider())
+        return asyncio.ensure_future(self._value_of(slot, needed, f"a call of {slot.path}.{call}"))
+
+    async def _value_of(self, slot: Slot, needed: Sequence[Slot], where: str) -> object:
+        await self._engine.aopen(needed, where)
         return slot.provider()
 
     def retire(self, slot: Slot) -> Any:
@@ -72,3 +91,9 @@ class ContainerCalls:
 
 async def _settled(closing: Coroutine[Any, Any, CloseReport]) -> None:
     (await closing).settle()
+
+
+def _given(value: object) -> asyncio.Future[object]:
+    future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+    future.set_result(value)
+    return future

@@ -349,7 +349,8 @@ class Engine:
         managed = ManagedResource()
         managed.engine = self
         managed.slot = self.slots[node.key] = Slot(node, self.ledger, managed)
-        managed.demand, managed.initialise, managed.retire = self.demand, self._calls.initialise, self._calls.retire
+        managed.demand, calls = self.demand, self._calls
+        managed.initialise, managed.awaited, managed.retire = calls.initialise, calls.awaited, calls.retire
         return managed
 
     def _of_the_process(self) -> dict[int, AnyProvider]:

@@ -51,8 +51,6 @@ class State(Enum):
 
 
 _OPEN = State.OPEN  # looked up on every call otherwise, which takes longer than the call
-
-
 lifespan_numbers = itertools.count(1)
 _DONE: Future[None] = Future()
 _DONE.set_result(None)
@@ -338,6 +336,7 @@ class ManagedResource(providers.Resource[Any]):
     engine: Engine
     demand: Callable[[Slot], None]
     initialise: Callable[[Slot], Any]
+    awaited: Callable[[Slot], Any]
     retire: Callable[[Slot], Any]
     argument_failure: BaseException | None = None  # of the last attempt, where it did not get as far as the initialiser
 
@@ -391,6 +390,10 @@ class ManagedResource(providers.Resource[Any]):
     def init(self) -> Any:
         """Open it, where it is not open yet; its value, to be awaited where that takes an event loop."""
         return self.initialise(self.slot)
+
+    def async_(self, *args: Any, **kwargs: Any) -> Any:
+        """Its value, to be awaited where an event loop runs; it opens there, where it is not open yet."""
+        return self(*args, **kwargs) if args or kwargs else self.awaited(self.slot)
 
     def shutdown(self) -> Any:
         """Close it, and before it whatever is open and needs it. It does not open again."""

@@ -44,7 +44,7 @@ def _of(container: ContainerClass) -> Arrivals:
 def arriving(provider_class: Any, container: ContainerClass, path: str) -> Any:
     """The provider that this process has already for a path of a class, or one that is still to be filled."""
     with _lock:
-        known = provider_at(container, path) or _of(container).made.get(path)
+        known = _declared(container, path) or _of(container).made.get(path)
         if known is None:
             known = _of(container).made[path] = makings.empty(provider_class)
         return known if type(known) is provider_class else makings.empty(provider_class)
@@ -53,7 +53,7 @@ def arriving(provider_class: Any, container: ContainerClass, path: str) -> Any:
 def fill(provider: Any, container: ContainerClass, path: str, write: Callable[[], None]) -> None:
     """Fill a provider that has arrived; one that the class has, or another thread has filled, stays as it is."""
     with _lock:
-        if provider_at(container, path) is provider:
+        if _declared(container, path) is provider:
             return
         arrivals = _of(container)
         if arrivals.made.get(path) is not provider:
@@ -61,3 +61,10 @@ def fill(provider: Any, container: ContainerClass, path: str, write: Callable[[]
         elif path not in arrivals.filled:
             write()
             arrivals.filled.add(path)
+
+
+def _declared(container: Any, path: str) -> AnyProvider | None:
+    """What a class declares itself: until it has arrived it has what it inherits in the place of what it declares anew."""
+    found = provider_at(container, path)
+    inherited = (provider_at(base, path) for base in container.__bases__ if hasattr(base, "providers"))
+    return None if found is None or any(found is each for each in inherited) else found
