@@ -1,4 +1,4 @@
-"""Every way to run a task or flow makes an engine of one base class each: what `lifespans.forgotten` rests on."""
+"""Every way to run a task or flow makes an engine of one base class each: what `lifespans.guard` rests on."""
 
 import asyncio
 import inspect

@@ -10,7 +10,7 @@ from dependency_injector import containers, providers, wiring
 
 from prefect_lifespan import Closing, Provide, inject, lifespan, wire
 from prefect_lifespan.errors import UsageError
-from prefect_lifespan.injection.mistakes import refusal, unprovided
+from prefect_lifespan.injection.mistakes import mistake, unprovided
 
 
 class Gateways(containers.DeclarativeContainer):
@@ -75,7 +75,7 @@ def passing_on(function: Any) -> Any:
 def test_a_marker_that_nobody_provides_is_found_and_told_with_file_line_and_cure(function: Any, told: str):
     (found,) = unprovided(function)
     assert found.told == told
-    message = refusal("task", function, [found])
+    message = mistake("task", function, [found]).told
     assert told in message
     assert f"{__file__}:" in message or isinstance(function, functools.partial)
     assert "@inject" in message or "import inject from prefect_lifespan" in message

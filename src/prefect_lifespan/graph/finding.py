@@ -8,6 +8,7 @@ from typing import Literal
 
 Severity = Literal["error", "warning"]
 Code = Literal[
+    # Of containers: `check`.
     "captive-lifetime",
     "cycle",
     "no-initialiser",
@@ -19,9 +20,17 @@ Code = Literal[
     "uncopyable-argument",
     "undefined-dependency",
     "unguarded-cleanup",
+    # Of flows, tasks, hooks and functions.
+    "asynchronous-in-blocking-flow",
+    "forgotten-inject",
+    "forgotten-lifespan",
+    "inner-container-marker",
+    "provider-as-default",
+    "stock-inject",
+    "unknown-name",
 ]
 
-# An error keeps a container from being opened; a warning is for whoever looks.
+# An error keeps a container from being opened, and a function from being called; a warning is for whoever looks.
 SEVERITIES: Mapping[Code, Severity] = {
     "captive-lifetime": "error",
     "cycle": "error",
@@ -34,15 +43,23 @@ SEVERITIES: Mapping[Code, Severity] = {
     "uncopyable-argument": "error",
     "undefined-dependency": "error",
     "unguarded-cleanup": "warning",
+    "asynchronous-in-blocking-flow": "warning",
+    "forgotten-inject": "error",
+    "forgotten-lifespan": "error",
+    "inner-container-marker": "error",
+    "provider-as-default": "error",
+    "stock-inject": "error",
+    "unknown-name": "error",
 }
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong, or suspicious, with a container.
+    """One thing that is wrong, or suspicious, with a container or with a function.
 
-    `code` names the kind and never changes, `severity` follows from it: an "error" keeps the container from being opened.
-    `path` is that of the provider at fault, `message` says what is wrong and `cure` what to do. `way` leads there, each
+    `code` names the kind and never changes, `severity` follows from it: an "error" keeps the container from being opened,
+    or the function from being called. `path` is that of the provider at fault, or the function's qualified name with its
+    file and line; `message` says what is wrong and `cure` what to do. `way` leads there, each
     step with its kind of provider.
     """
 
@@ -55,6 +72,11 @@ class Finding:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "severity", SEVERITIES[self.code])
+
+    @property
+    def told(self) -> str:
+        """In one sentence, for an error that is about this alone."""
+        return f"{self.message}: {self.cure}"
 
     def __str__(self) -> str:
         drawn = [

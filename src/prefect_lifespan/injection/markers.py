@@ -8,7 +8,7 @@ import functools
 import hashlib
 import inspect
 import types
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast, get_args, get_origin
 
@@ -41,17 +41,18 @@ class Marker:
     closing: bool  # Closing[...]: of its own for each call, closed when that returns
     owner: ContainerClass | None  # the container class that declares it; None for a string id
 
-    def names_inside(self, container: ContainerClass) -> str | None:
-        """What is wrong with a marker on a container that `container` holds a copy of: it does not mean that copy."""
+    def names_inside(self, container: ContainerClass) -> tuple[str, str] | None:
+        """What is wrong with a marker on a container that `container` holds a copy of, which it does not mean; the cure."""
         if self.owner is None or isinstance(self.provider, str) or issubclass(container, self.owner):
             return None
         path = copy_inside(self.provider, self.owner, container)
         if path is None:
             return None
-        return (
+        problem = (
             f"{self.name} is marked with {told_provider(self.provider)}, and {container.__qualname__} has a copy of "
-            f"{self.owner.__qualname__} of its own, which that does not mean: write Provide[{as_written(container, path)}]"
+            f"{self.owner.__qualname__} of its own, which that does not mean"
         )
+        return problem, f"write Provide[{as_written(container, path)}]"
 
 
 def is_marker(value: object) -> bool:
@@ -164,14 +165,20 @@ def check_string_ids(markers: Mapping[str, Marker], graph: Graph, where: str) ->
     Raises:
         UsageError: with the names that it may have meant.
     """
+    for problem, meant in unknown_names(markers, graph):
+        raise UsageError(f"{where}: {problem}{meant}")
+
+
+def unknown_names(markers: Mapping[str, Marker], graph: Graph) -> Iterator[tuple[str, str]]:
+    """The string ids that a container does not declare, each with the names that it may have meant."""
     for marker in markers.values():
         path = marker.provider
         if not isinstance(path, str) or path == wiring.ProvidersMap.CONTAINER_STRING_ID:
             continue
         if not _leads_to_a_provider(graph, path):
-            raise UsageError(
-                f"{where}: {marker.name} asks for {path!r}, which {graph.container} does not declare"
-                f"{did_you_mean(path, graph)}"
+            yield (
+                f"{marker.name} asks for {path!r}, which {graph.container} does not declare",
+                did_you_mean(path, graph),
             )
 
 

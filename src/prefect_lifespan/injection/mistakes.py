@@ -18,6 +18,7 @@ from dependency_injector import providers, wiring
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph.anchors import told_provider
 from prefect_lifespan.graph.edges import is_kind
+from prefect_lifespan.graph.finding import Finding
 from prefect_lifespan.injection.markers import Function, is_marker, marker_on
 
 Kind = Literal["task", "flow", "hook", "function"]
@@ -72,22 +73,32 @@ def _carried(function: Function) -> list[Unprovided]:
     return found
 
 
-def refusal(kind: Kind, function: Any, left: Sequence[Unprovided], of: str = "") -> str:
-    """Why a function is refused, and what to do; `of` names whose hook it is."""
+def mistake(kind: Kind, function: Any, left: Sequence[Unprovided], of: str = "") -> Finding:
+    """What is wrong with a function that would be given these; `of` names whose hook it is."""
     where = place_of(function)
     names = ", ".join(each.told for each in left)
     subject = f"the {kind} {where}{of}"
     if any(_is_stock_injected(each) for each in _chain(function)):
-        return (
-            f"{subject} carries dependency-injector's own @inject, which Prefect hands the marker to ({names}): "
-            "import inject from prefect_lifespan"
+        return Finding(
+            code="stock-inject",
+            path=where,
+            message=f"{subject} carries dependency-injector's own @inject, which Prefect hands the marker to ({names})",
+            cure="import inject from prefect_lifespan",
         )
     if not any(is_marker(each.default) or each.default is inspect.Parameter.empty for each in left):
-        return (
-            f"{subject} has a provider as its default value ({names}), and would be given the provider itself: mark it, "
-            f"`{left[0].name}=Provide[{told_provider(cast('Any', left[0].default))}]`, and {_PLACE[kind]}"
+        provider = told_provider(cast("Any", left[0].default))
+        return Finding(
+            code="provider-as-default",
+            path=where,
+            message=f"{subject} has a provider as its default value ({names}), and would be given the provider itself",
+            cure=f"mark it, `{left[0].name}=Provide[{provider}]`, and {_PLACE[kind]}",
         )
-    return f"{subject} carries a marker that nothing provides ({names}), and would be given the marker: {_PLACE[kind]}"
+    return Finding(
+        code="forgotten-lifespan" if kind == "flow" else "forgotten-inject",
+        path=where,
+        message=f"{subject} carries a marker that nothing provides ({names}), and would be given the marker",
+        cure=_PLACE[kind],
+    )
 
 
 _PLACE: Mapping[Kind, str] = {

@@ -37,8 +37,11 @@ Loop = asyncio.AbstractEventLoop | None
 class Plan:
     """The injected parameters of one function. It is what a wrapper holds of the library, beside the function."""
 
-    def __init__(self, function: Function, markers: Mapping[str, Marker], decorator: str = "@inject") -> None:
-        self.decorator = decorator
+    def __init__(
+        self, function: Function, markers: Mapping[str, Marker], container: ContainerClass | None = None
+    ) -> None:
+        self.container = container  # the one that the function opens, as `lifespan` has it
+        self.decorator = "@inject" if container is None else "@lifespan"
         self.where = f"{function.__module__}.{function.__qualname__}"
         self.markers = markers
         self.has_steps = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
@@ -116,8 +119,10 @@ def plan_of(function: object) -> Plan | None:
     return plan if isinstance(plan, Plan) else None
 
 
-def of_an_inner_container(marker: Marker, container: ContainerClass, scope: Scope) -> str | None:
-    """What is wrong with a marker on a container that the one in force holds a copy of: its user means what is open there.
+def of_an_inner_container(marker: Marker, container: ContainerClass, scope: Scope) -> tuple[str, str] | None:
+    """What is wrong with a marker on a container that the one in force holds a copy of, and the cure.
+
+    Its user means what is open there.
 
     Nothing where the inner container is overridden by its own name: then that is what is meant.
     """
@@ -373,7 +378,7 @@ class Call:
         for lifespan in reversed(self.scope.lifespans):
             problem = of_an_inner_container(marker, lifespan.engine.container_class, self.scope)
             if problem is not None:
-                raise UsageError(f"{self._plan.where}: {problem}")
+                raise UsageError(f"{self._plan.where}: {': '.join(problem)}")
 
     def _refuse_a_namesake(self, container: ContainerClass, marker: Marker) -> None:
         """Refuse a class that was defined again: its user means the one that is in force, and would get the other."""

@@ -73,7 +73,7 @@ class FlowLifespan:
         markers = markers_of(function)
         self._function = function
         self._looked_through = False
-        self.plan = Plan(function, markers, decorator="@lifespan")
+        self.plan = Plan(function, markers, settings.container)
         check_string_ids(markers, graph_of(settings.container), self.plan.where)
         self._settings = settings
         self._binding = Binding(function, markers)

@@ -6,6 +6,7 @@ What is looked up while it runs (`getattr`, a task that is made there or given a
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,16 +15,46 @@ from typing import Any, TypeAlias, cast
 from prefect.flows import Flow
 from prefect.tasks import Task
 
+from prefect_lifespan.injection.plan import plan_of
+
 Work: TypeAlias = "Task[..., Any] | Flow[..., Any]"
 
 # Long collections are data.
 _LONG = 100
 
 
-def reachable(function: Callable[..., Any]) -> list[Work]:
-    """The tasks and flows that a function names, and those that these name, each once."""
+def reachable(function: Callable[..., Any], *, into: Callable[[Work], bool] = lambda _: True) -> list[Work]:
+    """The tasks and flows that a function names, and those that these name, each once.
+
+    Only those `into` which one is told to look count with what they name.
+    """
+    return [value for value in _walked(function, into) if isinstance(value, (Task, Flow))]
+
+
+def stays_in_its_lifespan(function: Callable[..., Any], *, into: Callable[[Work], bool]) -> bool:
+    """Whether what a flow function names certainly runs in the lifespan that the flow opens, and in no other one.
+
+    Not where a function names what opens one in a block, or sends tasks to a process that serves them.
+    """
+    for each in _walked(function, into):
+        if inspect.isfunction(each) and plan_of(each) is None:
+            if any(_is_of_lifespans(value) or _is_of_lifespans(cast("object", type(value))) for value in _values(each)):
+                return False
+            if not _SENDING.isdisjoint(_names(each.__code__)):
+                return False
+    return True
+
+
+_SENDING = frozenset({"delay", "apply_async", "serve"})
+
+
+def _is_of_lifespans(value: object) -> bool:
+    return str(getattr(value, "__module__", "")).startswith("prefect_lifespan.lifespans")
+
+
+def _walked(function: Callable[..., Any], into: Callable[[Work], bool]) -> Iterator[Any]:
+    """Each task, flow and function once, the function itself among them."""
     package = _package_of(function)
-    found: list[Work] = []
     seen: set[int] = set()
     waiting: list[Any] = [function]
     while waiting:
@@ -32,13 +63,14 @@ def reachable(function: Callable[..., Any]) -> list[Work]:
             continue
         seen.add(id(value))
         if isinstance(value, (Task, Flow)):
-            found.append(cast("Work", value))
-            waiting.append(cast("Work", value).fn)
+            yield value
+            if into(cast("Work", value)):
+                waiting.append(cast("Work", value).fn)
         elif inspect.isfunction(value):
+            yield value
             waiting.append(getattr(value, "__wrapped__", None))
             if _package_of(value) == package:
                 waiting.extend(_named_in(value))
-    return found
 
 
 def _package_of(function: Any) -> str:
@@ -47,18 +79,20 @@ def _package_of(function: Any) -> str:
 
 def _named_in(function: types.FunctionType) -> Iterator[Any]:
     names = set(_names(function.__code__))
-    namespace: dict[str, Any] = function.__globals__
-    values = [namespace[name] for name in names if name in namespace]
-    for cell in function.__closure__ or ():
-        try:
-            values.append(cell.cell_contents)
-        except ValueError:  # not set yet
-            continue
-    for value in values:
+    for value in _values(function):
         yield from _of_interest(value)
         if isinstance(value, (types.ModuleType, type)):
             attributes: Mapping[str, Any] = vars(value)
             yield from (each for name in names if name in attributes for each in _of_interest(attributes[name]))
+
+
+def _values(function: types.FunctionType) -> Iterator[Any]:
+    """What the names of globals in a function stand for at this moment, and what its closure holds."""
+    namespace: dict[str, Any] = function.__globals__
+    yield from (namespace[name] for name in set(_names(function.__code__)) if name in namespace)
+    for cell in function.__closure__ or ():
+        with contextlib.suppress(ValueError):  # not set yet
+            yield cell.cell_contents
 
 
 def _names(code: types.CodeType) -> Iterator[str]:

@@ -1,0 +1,135 @@
+"""What is wrong with tasks, flows, hooks and functions, as data: found by looking at them, without calling anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias, cast
+
+from prefect.flows import Flow
+from prefect.tasks import Task
+
+from prefect_lifespan.graph import Finding, Graph, graph_of
+from prefect_lifespan.graph.anchors import anchor_of, key_of_path
+from prefect_lifespan.graph.reader import ContainerClass
+from prefect_lifespan.injection.markers import Marker, unknown_names
+from prefect_lifespan.injection.mistakes import Kind, mistake, place_of, unprovided
+from prefect_lifespan.injection.plan import of_an_inner_container, plan_of
+from prefect_lifespan.lifespans.reachable import reachable, stays_in_its_lifespan
+from prefect_lifespan.scope import current_scope
+
+Work: TypeAlias = "Task[..., Any] | Flow[..., Any]"
+
+STATE_HOOKS = (
+    "on_running_hooks",
+    "on_completion_hooks",
+    "on_failure_hooks",
+    "on_cancellation_hooks",
+    "on_crashed_hooks",
+    "on_rollback_hooks",
+    "on_commit_hooks",
+)
+# Other functions of the user's that Prefect calls with arguments of its own.
+_CALLBACKS = ("retry_condition_fn", "cache_key_fn", "task_run_name", "flow_run_name")
+
+
+def findings_of(target: Work | Callable[..., Any]) -> tuple[Finding, ...]:
+    """All findings of a task, a flow with what it names, or a function such as a hook.
+
+    An "error" is refused where a lifespan opens or Prefect is about to call it; a "warning" holds only where no other
+    lifespan is in force around the flow.
+    """
+    if not isinstance(target, (Task, Flow)):
+        left = unprovided(target)
+        return (mistake("function", target, left),) if left else ()
+    own = cast("Work", target)
+    works = [own, *reachable(own.fn)] if isinstance(own, Flow) else [own]
+    found = [finding for work in dict.fromkeys(works) for finding in mistakes_of(work)]
+    plan = plan_of(own.fn)
+    if isinstance(own, Flow) and plan is not None and plan.container is not None:
+        found += mistakes_under(own.fn, plan.container)
+        found += () if own.isasync else _asynchronous([own, *_in_force(own.fn)], plan.container)
+    return tuple(found)
+
+
+def mistakes_of(work: Work, parameters: Mapping[str, object] | None = None) -> Iterator[Finding]:
+    """What of a task or flow would be given a marker: its function (with `parameters`, in that call), and its hooks."""
+    left = unprovided(work.fn)
+    if parameters is not None:
+        left = tuple(each for each in left if each.is_left(parameters))
+    if left:
+        yield mistake(_kind(work), work.fn, left)
+    for _, hook in hooks_of(work):
+        if missing := unprovided(hook):
+            yield mistake("hook", hook, missing, f" of the {_kind(work)} {work.name!r}")
+
+
+def mistakes_under(function: Callable[..., Any], container: ContainerClass) -> Iterator[Finding]:
+    """What is marked for something that the container of a flow function does not give, where no other one is in force."""
+    graph = graph_of(container)
+    for work in _in_force(function):
+        for marker in _markers(work):
+            if problem := of_an_inner_container(marker, container, current_scope()):
+                yield _marked(work, "inner-container-marker", *problem)
+        for problem, meant in unknown_names({m.name: m for m in _markers(work)}, graph):
+            yield _marked(work, "unknown-name", problem, meant.removeprefix("; ") or "name a provider of it")
+
+
+def _in_force(function: Callable[..., Any]) -> Sequence[Work]:
+    """The tasks and flows that a flow function names and that run in its own lifespan, as far as that is certain."""
+    if not stays_in_its_lifespan(function, into=_opens_none):
+        return ()
+    return [work for work in reachable(function, into=_opens_none) if _opens_none(work)]
+
+
+def _opens_none(work: Work) -> bool:
+    plan = plan_of(work.fn)
+    return plan is None or plan.container is None
+
+
+def _asynchronous(works: Iterable[Work], container: ContainerClass) -> Iterator[Finding]:
+    graph = graph_of(container)
+    for work in works:
+        for marker in () if work.isasync else _markers(work):
+            key = _key_of(marker, graph)
+            needed = [] if key is None or marker.as_provider else [n.path for n in graph.needed([key]) if n.is_async]
+            if needed:
+                yield _marked(
+                    work,
+                    "asynchronous-in-blocking-flow",
+                    f"{marker.name} needs {graph.container}.{needed[0]}, which is asynchronous and opens on an event loop, "
+                    "and the flow is blocking",
+                    "make the flow `async def`, or call it inside an asynchronous lifespan that has it open",
+                )
+
+
+def _key_of(marker: Marker, graph: Graph) -> int | None:
+    provider = marker.provider
+    key = key_of_path(graph, provider) if isinstance(provider, str) else id(anchor_of(provider))
+    return key if key in graph.nodes else None
+
+
+def _markers(work: Work) -> Iterable[Marker]:
+    plan = plan_of(work.fn)
+    return () if plan is None else plan.markers.values()
+
+
+def _marked(work: Work, code: Any, problem: str, cure: str) -> Finding:
+    where = place_of(work.fn)
+    return Finding(code=code, path=where, message=f"the {_kind(work)} {where}: {problem}", cure=cure)
+
+
+def _kind(work: Work) -> Kind:
+    return "task" if isinstance(work, Task) else "flow"
+
+
+def hooks_of(work: Work) -> Iterator[tuple[str, Any]]:
+    """The functions of the user's that Prefect calls beside the work itself, each with the attribute that holds it."""
+    for name in STATE_HOOKS:
+        yield from ((name, hook) for hook in getattr(work, name, None) or ())
+    yield from ((name, hook) for name in _CALLBACKS if callable(hook := getattr(work, name, None)))
+
+
+def told(found: Sequence[Finding]) -> str:
+    """The text of an error that says all of them."""
+    problems = [finding.told for finding in found]
+    return problems[0] if len(problems) == 1 else "\n  ".join([f"{len(problems)} mistakes:", *problems])
