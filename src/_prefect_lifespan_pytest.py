@@ -10,12 +10,12 @@ import functools
 import inspect
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import pytest
 
@@ -23,11 +23,10 @@ if TYPE_CHECKING:
     from dependency_injector import containers
 
     from prefect_lifespan.engine import Event
+    from prefect_lifespan.testing import AsyncLifespanContainer, LifespanContainer, OverrideProviders
 
+    C = TypeVar("C", bound=containers.DeclarativeContainer)
     ContainerClass: TypeAlias = type[containers.DeclarativeContainer]
-    OverrideProviders: TypeAlias = Callable[..., None]
-    LifespanContainer: TypeAlias = Callable[..., containers.DynamicContainer]
-    AsyncLifespanContainer: TypeAlias = Callable[..., Awaitable[containers.DynamicContainer]]
 
 INI = MARKER = "lifespan_leak_check"
 OUTCOME = pytest.StashKey[BaseException]()
@@ -108,7 +107,7 @@ def lifespan_container(request: pytest.FixtureRequest) -> Iterator[LifespanConta
         with current_scope().in_force():
             await test(*args, **kwargs)
 
-    def open_container(container: ContainerClass, **arguments: Any) -> containers.DynamicContainer:
+    def open_container(container: type[C], **arguments: Any) -> C:
         try:
             return stack.enter_context(lifespan(container, **arguments))
         except AsyncResourceError as error:
@@ -149,7 +148,7 @@ def async_lifespan_container(request: pytest.FixtureRequest) -> Iterator[AsyncLi
         finally:
             running = False
 
-    async def open_container(container: ContainerClass, **arguments: Any) -> containers.DynamicContainer:
+    async def open_container(container: type[C], **arguments: Any) -> C:
         if not running:
             pytest.fail(
                 "async_lifespan_container is to be awaited in the test itself, which closes what it opens; an "

@@ -14,7 +14,7 @@ from prefect_lifespan.errors import (
     UsageError,
 )
 from prefect_lifespan.graph import check
-from prefect_lifespan.injection import Closing, Provide, Provider, inject
+from prefect_lifespan.injection import Closing, Provide, Provider, inject, injected, provided
 from prefect_lifespan.lifespans import install as _guard
 from prefect_lifespan.lifespans import lifespan
 from prefect_lifespan.lifetimes import ProcessResource, TaskResource, resource
@@ -46,8 +46,10 @@ __all__ = [
     "check",
     "current_container",
     "inject",
+    "injected",
     "lifespan",
     "override",
+    "provided",
     "resource",
     "wire",
 ]

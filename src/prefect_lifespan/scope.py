@@ -13,7 +13,7 @@ import uuid
 from collections.abc import AsyncGenerator, Callable, Generator, Hashable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from contextvars import ContextVar
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, overload
 
 from dependency_injector import containers
 
@@ -28,6 +28,8 @@ from prefect_lifespan.process_wide import process_wide
 from prefect_lifespan.steps import astepping, stepping
 from prefect_lifespan.surroundings import surroundings
 from prefect_lifespan.unit import Unit
+
+C = TypeVar("C", bound=containers.DeclarativeContainer)
 
 
 class Reached(Protocol):
@@ -288,7 +290,11 @@ def remove_layer(owner: object) -> None:
             return
 
 
-def current_container(container: ContainerClass | None = None) -> containers.DynamicContainer:
+@overload
+def current_container(container: type[C]) -> C: ...
+@overload
+def current_container(container: None = None) -> containers.DynamicContainer: ...
+def current_container(container: ContainerClass | None = None) -> Any:
     """The container instance of the enclosing lifespan.
 
     Args:
@@ -308,7 +314,7 @@ def current_container(container: ContainerClass | None = None) -> containers.Dyn
     """
     stand_in = surroundings.stand_in()
     if stand_in is not None:
-        return cast("containers.DynamicContainer", stand_in)
+        return stand_in
     scope = current_scope()
     found = scope.innermost(container)
     if found is None:

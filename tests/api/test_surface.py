@@ -19,7 +19,7 @@ def test_all_names_what_is_public_and_nothing_else():
 def test_the_surface_is_the_one_that_the_design_promises():
     promised = {
         *("lifespan", "inject", "Provide", "Provider", "Closing", "TaskResource", "ProcessResource", "resource"),
-        *("override", "current_container", "check", "wire"),
+        *("override", "current_container", "check", "wire", "carried", "provided", "injected", "UsageError"),
         *("LifespanError", "InvalidContainerError", "LifespanClosedError", "AsyncResourceError"),
         *("ResourceTimeoutError", "ResourceCloseError"),
     }

@@ -71,6 +71,6 @@ def types_survive() -> None:
 
 
 with lifespan(App, overrides={"session": "s"}) as container:
-    assert_type(container, containers.DynamicContainer)
+    assert_type(container, App)
 
 types_survive()

@@ -41,7 +41,7 @@ def test_an_override_reaches_a_pool_as_the_page_says(tmp_path: Path, prefect_ser
     )
 
 
-@pytest.mark.parametrize("page", ["settings", "blocks", "connection-limits"])
+@pytest.mark.parametrize("page", ["settings", "blocks", "connection-limits", "types"])
 def test_a_page_with_a_whole_program_runs_and_prints(page: str, tmp_path: Path, prefect_server: str) -> None:
     text = (PAGES[0].parent / f"{page}.md").read_text("utf-8")
     (shown,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
@@ -58,5 +58,10 @@ def test_a_page_with_a_whole_program_runs_and_prints(page: str, tmp_path: Path, 
         capture_output=True,
         text=True,
     )
-    expected = {"settings": "5 connections", "blocks": "5", "connection-limits": "one of three connections"}
+    expected = {
+        "settings": "5 connections",
+        "blocks": "5",
+        "connection-limits": "one of three connections",
+        "types": "12\n4",
+    }
     assert done.stdout.startswith(f"{expected[page]}\n")

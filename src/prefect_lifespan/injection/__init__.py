@@ -11,11 +11,12 @@ from dependency_injector.wiring import Closing, Provide, Provider
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.injection.markers import markers_of
 from prefect_lifespan.injection.plan import Plan, plan_of
+from prefect_lifespan.injection.typed import injected, provided
 from prefect_lifespan.injection.wrappers import wrap
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-__all__ = ["Closing", "Provide", "Provider", "inject"]
+__all__ = ["Closing", "Provide", "Provider", "inject", "injected", "provided"]
 
 
 def inject(function: F) -> F:
@@ -28,7 +29,8 @@ def inject(function: F) -> F:
     Args:
         function: a task's or flow's function (below `@task` or `@flow`), a state hook, a rollback hook or any other;
             synchronous, asynchronous, a generator or an asynchronous generator, and it stays of its kind. Parameters
-            are marked by dependency-injector's own markers, as default values or in `Annotated`.
+            are marked by dependency-injector's own markers, as default values (`provided` for type checkers) or in
+            `Annotated` (with `injected` as the default value).
 
     Raises:
         UsageError: at decoration, what can be told then: the order of decorators, a marker that names no provider, a

@@ -18,6 +18,7 @@ from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph.anchors import as_written, copy_inside, owner_of, told_provider
 from prefect_lifespan.graph.edges import AnyProvider, is_kind
 from prefect_lifespan.graph.reader import ContainerClass
+from prefect_lifespan.injection.typed import Injected
 from prefect_lifespan.layers import did_you_mean
 
 if TYPE_CHECKING:
@@ -78,6 +79,11 @@ def markers_of(function: Function) -> dict[str, Marker]:
             )
         marked = marker_on(parameter, function, where)
         if marked is None:
+            if isinstance(parameter.default, Injected):
+                raise UsageError(
+                    f"{where}: {parameter.name!r} is `injected`, and its annotation does not say what; write "
+                    f"{parameter.name}: Annotated[..., Provide[Container.name]] = injected"
+                )
             continue
         if parameter.kind is parameter.POSITIONAL_ONLY:
             raise UsageError(

@@ -20,6 +20,7 @@ from prefect_lifespan.graph.anchors import told_provider
 from prefect_lifespan.graph.edges import is_kind
 from prefect_lifespan.graph.finding import Finding
 from prefect_lifespan.injection.markers import Function, is_marker, marker_on
+from prefect_lifespan.injection.typed import Injected
 
 Kind = Literal["task", "flow", "hook", "function"]
 
@@ -70,6 +71,8 @@ def _carried(function: Function) -> list[Unprovided]:
             continue
         if marker is not None:
             found.append(Unprovided(name, parameter.default, f"{name}: {told_marker(marker)}"))
+        elif isinstance(parameter.default, Injected):
+            found.append(Unprovided(name, parameter.default, f"{name} = injected"))
     return found
 
 
@@ -85,7 +88,7 @@ def mistake(kind: Kind, function: Any, left: Sequence[Unprovided], of: str = "")
             message=f"{subject} carries dependency-injector's own @inject, which Prefect hands the marker to ({names})",
             cure="import inject from prefect_lifespan",
         )
-    if not any(is_marker(each.default) or each.default is inspect.Parameter.empty for each in left):
+    if all(is_kind(each.default, providers.Provider) for each in left):
         provider = told_provider(cast("Any", left[0].default))
         return Finding(
             code="provider-as-default",

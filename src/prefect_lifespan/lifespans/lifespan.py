@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Generic, Literal, TypeVar, cast
 
 from dependency_injector import containers, providers
 
@@ -22,11 +22,12 @@ from prefect_lifespan.lifespans.session import Overrides, Session, Settings
 from prefect_lifespan.lifetimes import Lifetime, OnCloseError, Policy, RetryDelay
 from prefect_lifespan.scope import Scope, enter, leave
 
+C = TypeVar("C", bound=containers.DeclarativeContainer)
 F = TypeVar("F", bound=Callable[..., Any])
 Eager = bool | Sequence["AnyProvider | str"]
 
 
-class lifespan:  # noqa: N801 - used as a decorator and a context manager, named as the field names it
+class lifespan(Generic[C]):  # noqa: N801 - used as a decorator and a context manager, named as the field names it
     """Open a container's resources, and close them in the end, whatever happens in between.
 
     Three uses of one object. As a decorator below `@flow` (or above it), each run of the flow, and each attempt of a
@@ -89,7 +90,7 @@ class lifespan:  # noqa: N801 - used as a decorator and a context manager, named
 
     def __init__(
         self,
-        container: ContainerClass,
+        container: type[C],
         *,
         overrides: Overrides | ContainerClass = None,
         eager: Eager = True,
@@ -138,7 +139,7 @@ class lifespan:  # noqa: N801 - used as a decorator and a context manager, named
             )
         return cast("F", wrap_flow(function, self._settings))
 
-    def __enter__(self) -> containers.DynamicContainer:
+    def __enter__(self) -> C:
         session = begin(self._settings, None, name=self._name("with"), loop=None)
         session.open()
         return self._enter(session)
@@ -148,7 +149,7 @@ class lifespan:  # noqa: N801 - used as a decorator and a context manager, named
     ) -> None:
         self._leave().close(error)
 
-    async def __aenter__(self) -> containers.DynamicContainer:
+    async def __aenter__(self) -> C:
         session = begin(self._settings, None, name=self._name("async with"), loop=asyncio.get_running_loop())
         await session.aopen()
         return self._enter(session)
@@ -161,9 +162,10 @@ class lifespan:  # noqa: N801 - used as a decorator and a context manager, named
     def _name(self, statement: str) -> str:
         return f"`{statement} lifespan({self._settings.container.__qualname__})`"
 
-    def _enter(self, session: Session | DrawnSession) -> containers.DynamicContainer:
+    def _enter(self, session: Session | DrawnSession) -> C:
         self._entered.append((session, enter(session.scope)))
-        return session.container
+        # Dependency-injector makes a DynamicContainer of any class; it has what that class declares, and is typed so.
+        return cast("C", session.container)
 
     def _leave(self) -> Session | DrawnSession:
         """The session to close: the last one entered that is in force here, or simply the last one.
