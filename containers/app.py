@@ -13,13 +13,13 @@ from containers.services.history import HistoryStore
 from containers.services.journal import Journal
 from containers.services.publisher import Publisher
 from containers.services.runs import RunSource
-from containers.settings import load_settings
+from containers.settings import Settings
 
 
 class AppContainer(containers.DeclarativeContainer):
     """The reference application: a warehouse, the Prefect API, a folder for reports, and the services on them."""
 
-    settings = providers.Singleton(load_settings)
+    settings = providers.Singleton(Settings)
 
     orchestrator = providers.Resource(open_orchestrator, timeout_seconds=settings.provided.orchestrator.timeout_seconds)
     warehouse = providers.Resource(

@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.rule import Rule
 
 from containers.errors import UnavailableError
-from containers.settings import SettingsError
 from flows import run_history
 from flows.patterns import (
     async_resources,
@@ -30,6 +29,7 @@ from flows.patterns import (
 from flows.progress import console_handlers
 from flows.runners import RUNNERS, THREAD, Runner, RunnerError, reachable_api, task_runner
 from prefect_lifespan import lifespan
+from prefect_lifespan.settings import SettingsError
 
 PATTERNS = (
     context_manager,  # first, because it says what is wrong where something is: before any flow run exists

@@ -27,10 +27,11 @@ from containers.services.history import HistoryStore
 from containers.services.publisher import History, Publisher, table_rows, terminal_table
 from containers.services.records import FlowRunRecord, Stored, Window
 from containers.services.runs import RunSource
-from containers.settings import Settings, SettingsError
+from containers.settings import Settings
 from flows.progress import progress, wait_for
 from flows.runners import RUNNERS, THREAD, RunnerError, reachable_api, task_runner
 from prefect_lifespan import Provide, inject, lifespan
+from prefect_lifespan.settings import SettingsError
 
 Batch = list[FlowRunRecord]
 

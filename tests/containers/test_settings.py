@@ -1,12 +1,30 @@
+"""What the application promises of its settings, where they come from, and what is said of bad ones."""
+
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from pydantic_settings import SettingsConfigDict
 
-from containers.settings import PROJECT, Settings, SettingsError, load_settings
+from containers.settings import PROJECT, Settings
+from prefect_lifespan.settings import SettingsError
 
 SECRET = "hunter2"
+
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+def load_settings(folder: Path) -> Settings:
+    """The application's settings, if that were its folder."""
+
+    class Located(Settings):
+        model_config = SettingsConfigDict(env_file=folder / ".env", toml_file=folder / "settings.toml")
+        project = folder
+
+    Located.__qualname__ = Settings.__qualname__
+    return Located()
 
 
 def test_without_any_file_the_defaults_are_a_sqlite_file_in_the_project(project: Path) -> None:
@@ -45,11 +63,20 @@ def test_an_unknown_key_is_an_error_that_names_the_file_and_the_known_keys(proje
         load_settings(project)
 
     message = str(caught.value)
-    assert "2 settings cannot be used" in message
-    assert f"warehouse.urll: is not a setting; from {project / 'settings.toml'}" in message
-    assert "known in [warehouse]: url, connect_timeout_seconds" in message
-    assert "warehose: is not a setting" in message
-    assert "known: warehouse, orchestrator, history, reports" in message
+    assert "Settings cannot be made: 2 problems" in message
+    assert f"warehouse.urll is not a setting; did you mean url?; from {project / 'settings.toml'}" in message
+    assert "warehose is not a setting; did you mean warehouse?" in message
+
+
+def test_where_no_name_is_like_it_the_known_keys_are_told(project: Path) -> None:
+    (project / "settings.toml").write_text("[warehouse]\nhost = 'db'\n[smtp]\nport = 25")
+
+    with pytest.raises(SettingsError) as caught:
+        load_settings(project)
+
+    message = str(caught.value)
+    assert "warehouse.host is not a setting; known are url, connect_timeout_seconds" in message
+    assert "smtp is not a setting; known are warehouse, orchestrator, history, reports" in message
 
 
 def test_a_bad_value_is_told_with_the_variable_it_came_from(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +85,7 @@ def test_a_bad_value_is_told_with_the_variable_it_came_from(project: Path, monke
         load_settings(project)
 
     monkeypatch.setenv("APP_ORCHESTRATOR__PAGE_SIZE", "many")
-    with pytest.raises(SettingsError, match="from the environment variable APP_ORCHESTRATOR__PAGE_SIZE"):
+    with pytest.raises(SettingsError, match="from environment variable APP_ORCHESTRATOR__PAGE_SIZE"):
         load_settings(project)
 
 
@@ -158,6 +185,6 @@ def test_a_misspelt_section_in_the_environment_is_an_error_and_other_programs_va
         load_settings(project)
 
     message = str(caught.value)
-    assert "APP_WAREHOSE__URL: is not a setting; from the environment variable APP_WAREHOSE__URL" in message
+    assert "environment variable APP_WAREHOSE__URL is not a setting; did you mean APP_WAREHOUSE?" in message
     assert "orchestrator.page_size" in message, "both at once"
     assert SECRET not in message

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from containers.settings import Settings, load_settings
+from containers.settings import Settings
 
 
 @pytest.fixture
@@ -15,4 +15,4 @@ def settings(tmp_path: Path, clean_environment: None, prefect_server: str, monke
     monkeypatch.setenv("APP_WAREHOUSE__URL", f"sqlite:///{tmp_path / 'warehouse.db'}")
     monkeypatch.setenv("APP_REPORTS__FOLDER", str(tmp_path / "reports"))
     monkeypatch.setenv("APP_ORCHESTRATOR__PAGE_SIZE", "2")
-    return load_settings()
+    return Settings()

@@ -19,7 +19,7 @@ from containers.app import AppContainer
 from containers.errors import OrchestratorUnavailableError
 from containers.resources import open_warehouse
 from containers.services.history import HistoryStore
-from containers.settings import Settings, load_settings
+from containers.settings import Settings
 from flows.run_history import run_history, store
 from prefect_lifespan import lifespan, override
 from prefect_lifespan.testing import Faults, InjectedFault, assert_closes_cleanly, recording
@@ -33,7 +33,7 @@ Connections = Callable[[], int]
 def on_database(settings: Settings, warehouse_url: URL, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """The application's settings, with each of the databases as its warehouse."""
     monkeypatch.setenv("APP_WAREHOUSE__URL", warehouse_url.render_as_string(hide_password=False))
-    return load_settings()
+    return Settings()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Each test has a folder and an environment of its own; most need no server: an address where nobody listens will do."""
+"""Each test has a folder and an environment of its own; what nobody has set, the API has not either."""
 
 from __future__ import annotations
 

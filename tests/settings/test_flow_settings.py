@@ -52,7 +52,7 @@ class Plain(FlowSettings):
 
 
 def test_each_place_stands_over_the_ones_behind_it_value_by_value(
-    project: Path, no_api: str, monkeypatch: pytest.MonkeyPatch
+    project: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class WithSecrets(Settings):
         model_config = SettingsConfigDict(secrets_dir=project / "secrets")
@@ -107,7 +107,7 @@ def test_one_error_lists_all_that_is_missing_wrong_and_unknown_each_with_its_pla
 
 @pytest.mark.parametrize("value", [f"{SECRET}#", '{"url": 1', "[1, 2]", f'{{"url": "{SECRET}", "label": "{SECRET}#"}}'])
 def test_no_problem_holds_a_secret_however_it_was_told(
-    project: Path, no_api: str, value: str, monkeypatch: pytest.MonkeyPatch
+    project: Path, prefect_server: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("APP_WAREHOUSE", value)
     with pytest.raises(SettingsError, match="warehouse") as raised:
@@ -117,7 +117,7 @@ def test_no_problem_holds_a_secret_however_it_was_told(
 
 
 def test_a_text_that_is_no_json_is_told_with_all_the_rest(
-    project: Path, no_api: str, monkeypatch: pytest.MonkeyPatch
+    project: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("APP_NAMES", "a, b")
     monkeypatch.setenv("APP_PAGE_SIZE", "x")
@@ -128,7 +128,7 @@ def test_a_text_that_is_no_json_is_told_with_all_the_rest(
 
 
 def test_the_chosen_profile_stands_over_the_default_one(
-    project: Path, no_api: str, monkeypatch: pytest.MonkeyPatch
+    project: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (project / "settings.toml").write_text(
         "[default]\npage_size = 1\nnames = ['a']\n[production]\npage_size = 2\n[staging]\npage_size = 3"
@@ -142,7 +142,9 @@ def test_the_chosen_profile_stands_over_the_default_one(
     assert [f.source for f in explain(Plain).fields] == ["settings.toml [staging]", "settings.toml [default]"]
 
 
-def test_another_prefix_has_a_profile_of_its_own(project: Path, no_api: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_prefix_has_a_profile_of_its_own(
+    project: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Shop(FlowSettings):
         model_config = SettingsConfigDict(env_prefix="SHOP_")
         page_size: int = 0
@@ -169,7 +171,7 @@ def test_another_prefix_has_a_profile_of_its_own(project: Path, no_api: str, mon
     ],
 )
 def test_a_profile_that_is_not_there_or_a_file_that_is_none_is_told(
-    project: Path, no_api: str, toml: str | None, problem: str, monkeypatch: pytest.MonkeyPatch
+    project: Path, prefect_server: str, toml: str | None, problem: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if toml is not None:
         (project / "settings.toml").write_text(toml)
@@ -178,7 +180,7 @@ def test_a_profile_that_is_not_there_or_a_file_that_is_none_is_told(
         Plain()
 
 
-def test_a_later_file_stands_over_an_earlier_one_value_by_value(project: Path, no_api: str) -> None:
+def test_a_later_file_stands_over_an_earlier_one_value_by_value(project: Path, prefect_server: str) -> None:
     class Two(Settings):
         model_config = SettingsConfigDict(toml_file=["settings.toml", "local.toml"])
 
@@ -189,7 +191,7 @@ def test_a_later_file_stands_over_an_earlier_one_value_by_value(project: Path, n
 
 
 def test_aliases_and_cases_are_those_of_pydantic_settings(
-    project: Path, no_api: str, monkeypatch: pytest.MonkeyPatch
+    project: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Inner(BaseModel):
         key: str = Field(default="", validation_alias=AliasChoices("KEY_A", "KEY_B"))
@@ -238,7 +240,7 @@ def test_one_that_does_not_answer_costs_the_stated_time_once(silent_api: str) ->
 
 
 def test_explain_shows_places_masks_secrets_and_goes_on_where_settings_cannot_be_made(
-    project: Path, no_api: str, monkeypatch: pytest.MonkeyPatch
+    project: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Shown(Settings):
         dsn: str = f"postgresql://app:{SECRET}@db/prod"

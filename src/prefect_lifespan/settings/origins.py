@@ -19,7 +19,7 @@ from pydantic_settings import (
 )
 
 from prefect_lifespan.settings.fields import Leaf, names_of
-from prefect_lifespan.settings.profiles import ProfilesSettingsSource
+from prefect_lifespan.settings.profiles import ProfilesSettingsSource, shown
 from prefect_lifespan.settings.sources import PrefectSecretsSettingsSource, PrefectVariablesSettingsSource
 
 Sources = tuple[PydanticBaseSettingsSource, ...]
@@ -146,12 +146,12 @@ def _named(source: EnvSettingsSource, name: str) -> str:
         return f"Secret block {name.replace('_', source.between)}"
     if isinstance(source, PrefectVariablesSettingsSource):
         return f"Variable {name}"
-    shown = name if source.case_sensitive else name.upper()
+    name = name if source.case_sensitive else name.upper()
     if isinstance(source, DotEnvSettingsSource):
         files = cast("Any", source.env_file)
-        several = cast("list[object]", files if isinstance(files, (list, tuple)) else [files])
-        return f"{shown} in {' or '.join(Path(str(file)).name for file in several)}"
-    return f"environment variable {shown}"
+        several = cast("list[Any]", files if isinstance(files, (list, tuple)) else [files])
+        return f"{name} in {' or '.join(shown(Path(file)) for file in several)}"
+    return f"environment variable {name}"
 
 
 def _name(source: EnvSettingsSource, leaf: Leaf, *, found: bool) -> str:
@@ -165,5 +165,5 @@ def _place_in_toml(source: ProfilesSettingsSource, leaf: Leaf, *, found: bool) -
     if found:
         layer = next((layer for layer in reversed(source.layers) if leaf.within(layer.data)[0]), None)
         return type(source).__name__ if layer is None else str(layer)
-    missing = [f"{file.name}, which is not there" for file in source.missing]
+    missing = [f"{shown(file)}, which is not there" for file in source.missing]
     return f"{leaf.name} in {' or '.join([*map(str, source.layers), *missing])}"

@@ -26,7 +26,7 @@ class Layer:
     data: Mapping[str, Any]
 
     def __str__(self) -> str:
-        return self.file.name if self.profile is None else f"{self.file.name} [{self.profile}]"
+        return shown(self.file) if self.profile is None else f"{shown(self.file)} [{self.profile}]"
 
 
 class ProfilesSettingsSource(TomlConfigSettingsSource):
@@ -80,6 +80,12 @@ class ProfilesSettingsSource(TomlConfigSettingsSource):
         elif not self._profiles:
             cure = f"there is no {self.missing[0].absolute()}"
         return f"{variable} chooses the profile {profile!r}, which is not there; {cure}"
+
+
+def shown(file: Path) -> str:
+    """A file as somebody in the working directory would name it."""
+    here = Path.cwd()
+    return str(file.relative_to(here) if file.is_relative_to(here) else file)
 
 
 def did_you_mean(name: str, known: Collection[str]) -> str:
