@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import pickle
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import pydantic_settings
 import pytest
-from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from prefect_lifespan import LifespanError
@@ -226,7 +229,9 @@ def test_an_api_that_cannot_be_reached_is_one_line_in_the_log_where_nothing_is_m
     with caplog.at_level(logging.WARNING):
         assert Plain().page_size == 100
     (record,) = [r for r in caplog.records if "cannot be asked" in r.getMessage()]
-    assert "app-page-size" in record.getMessage()
+    assert record.getMessage().endswith(
+        "not looked up, Secret blocks: app-page-size, app-names; Variables: app_page_size, app_names"
+    )
 
 
 def test_one_that_does_not_answer_costs_the_stated_time_once(silent_api: str) -> None:
@@ -273,6 +278,86 @@ def test_explain_shows_places_masks_secrets_and_goes_on_where_settings_cannot_be
     monkeypatch.delenv("APP_WAREHOUSE__URL")
     monkeypatch.delenv("APP_WRONG")
     assert explain(Shown).to_dict()["fields"][0] == {"path": "warehouse.url", "value": None, "source": "missing"}
+
+
+class Account(BaseModel):
+    kind: Literal["account"] = "account"
+    pin: SecretStr
+
+    @field_validator("pin")
+    @classmethod
+    def long_enough(cls, pin: SecretStr) -> SecretStr:
+        if len(pin.get_secret_value()) < 20:
+            msg = f"{pin.get_secret_value()} is short"
+            raise ValueError(msg)
+        return pin
+
+
+class Guest(BaseModel):
+    kind: Literal["guest"] = "guest"
+
+
+@dataclass
+class Vault:
+    pin: SecretStr
+
+
+class Holding(FlowSettings):
+    listed: list[Account] = Field(default_factory=list)
+    by_name: dict[str, Account] = Field(default_factory=dict)
+    either: Annotated[Account | Guest, Field(discriminator="kind")] = Guest()
+    vault: Vault | None = None
+    wrong: int = 1
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("APP_LISTED", [{"pin": SECRET}]),
+        ("APP_BY_NAME", {"a": {"pin": SECRET}}),
+        ("APP_EITHER", {"kind": "account", "pin": SECRET}),
+        ("APP_VAULT", {"pin": SECRET}),
+    ],
+)
+def test_a_secret_in_a_list_a_dictionary_a_union_or_a_dataclass_is_shown_nowhere(
+    project: Path, prefect_server: str, variable: str, value: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, json.dumps(value))
+    monkeypatch.setenv("APP_WRONG", "no number")
+    with pytest.raises(SettingsError, match="wrong") as raised:
+        Holding()
+    assert SECRET not in str(raised.value)
+    explanation = explain(Holding)
+    assert SECRET not in f"{explanation}{explanation.to_dict()}"
+
+
+def test_explain_takes_a_default_that_is_made_from_other_fields(project: Path, prefect_server: str) -> None:
+    class Derived(FlowSettings):
+        size: int
+        double: int = Field(default_factory=lambda data: data["size"] * 2)
+
+    found = {f["path"]: (f["value"], f["source"]) for f in explain(Derived).to_dict()["fields"]}
+    assert found == {"size": (None, "missing"), "double": (None, "default")}
+
+
+def test_a_file_that_cannot_be_read_is_named(project: Path, prefect_server: str) -> None:
+    class Unreadable(Plain):
+        model_config = SettingsConfigDict(toml_file="/proc/self/mem")
+
+    with pytest.raises(SettingsError, match="/proc/self/mem cannot be read: Input/output error"):
+        Unreadable()
+    (project / ".env").write_bytes(b"APP_PAGE_SIZE='\xff'")
+    with pytest.raises(SettingsError, match=r"\.env.* is no text: invalid start byte"):
+        Plain()
+
+
+def test_a_file_that_is_not_ours_to_read_is_named(project: Path, prefect_server: str) -> None:
+    (project / ".env").write_text("APP_PAGE_SIZE=3")
+    (project / ".env").chmod(0)
+    if os.access(".env", os.R_OK):
+        pytest.skip("everything is readable to this user")
+    with pytest.raises(SettingsError, match=r"\.env cannot be read: Permission denied"):
+        Plain()
 
 
 def test_explain_takes_any_class_of_pydantic_settings(monkeypatch: pytest.MonkeyPatch) -> None:

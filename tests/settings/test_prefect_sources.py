@@ -8,7 +8,8 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 import pytest
 from dependency_injector import containers, providers
@@ -16,10 +17,10 @@ from prefect import flow, task
 from prefect.blocks.system import Secret
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.variables import Variable
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from prefect_lifespan import Provide, inject, lifespan
+from prefect_lifespan import Provide, inject, lifespan, override
 from prefect_lifespan.settings import (
     FlowSettings,
     PrefectSecretsSettingsSource,
@@ -147,6 +148,48 @@ def test_a_wrong_kind_of_value_is_told_with_the_variable_that_has_it(variable: A
     assert raised.value.problems[1].endswith(f"from Variable {NAME}page_size")
 
 
+class Postgres(BaseModel):
+    kind: Literal["postgres"]
+    url: str
+    pin: SecretStr
+
+
+class Lite(BaseModel):
+    kind: Literal["lite"]
+
+
+@dataclass
+class Mail:
+    host: str = "localhost"
+    port: int = 25
+
+
+class Mixed(FlowSettings):
+    model_config = SettingsConfigDict(env_prefix=PREFIX)
+
+    db: Annotated[Postgres | Lite, Field(discriminator="kind")]
+    mail: Mail = Field(default_factory=Mail)
+    labels: dict[str, int] = Field(default_factory=dict)
+
+
+def test_parts_of_unions_dictionaries_and_dataclasses_come_from_several_places(
+    variable: Any, secret: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"{PREFIX}DB__KIND", "postgres")
+    monkeypatch.setenv(f"{PREFIX}LABELS__A", "1")
+    variable("db", {"kind": "lite", "url": "from the variable"})
+    secret("db__pin", SECRET)
+    variable("labels", {"a": 2, "b": 2})
+    variable("mail__port", 26)
+
+    settings = Mixed()
+
+    assert settings.db == Postgres(kind="postgres", url="from the variable", pin=SecretStr(SECRET))
+    assert settings.labels == {"a": 1, "b": 2}
+    assert settings.mail == Mail("localhost", 26)
+    assert SECRET not in str(explain(Mixed))
+
+
 def test_each_source_stands_alone_for_a_class_of_ones_own(variable: Any, secret: Any) -> None:
     class Own(BaseSettings):
         model_config = SettingsConfigDict(env_prefix=PREFIX)
@@ -176,8 +219,16 @@ def test_made_in_coroutines_and_threads_at_once_each_gets_the_same(variable: Any
         return [settings.page_size for settings in (here, *others)]
 
     assert asyncio.run(main()) == [3] * 5
-    with ThreadPoolExecutor(4) as pool:
-        assert [s.page_size for s in pool.map(lambda _: made(warehouse=warehouse), range(4))] == [3] * 4
+    with ThreadPoolExecutor(20) as pool:
+        assert [s.page_size for s in pool.map(lambda _: made(warehouse=warehouse), range(20))] == [3] * 20
+
+
+def test_what_a_test_gives_in_their_place_asks_no_api(requests: list[str]) -> None:
+    given = made(warehouse=Warehouse(url=SecretStr("x")), page_size=1)
+    with override(App, settings=given), lifespan(App) as container:
+        assert container.settings() is given
+        assert container.engine() == "x"
+    assert requests == []
 
 
 class App(containers.DeclarativeContainer):

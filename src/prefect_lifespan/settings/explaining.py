@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from io import StringIO
 from typing import Any, cast
 
 from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource
 from rich.console import Console
@@ -16,7 +17,7 @@ from rich.table import Table
 
 from prefect_lifespan.masking import MASK, masked
 from prefect_lifespan.settings.errors import SettingsError
-from prefect_lifespan.settings.fields import Leaf, leaves
+from prefect_lifespan.settings.fields import Leaf, leaves, secret_keys
 from prefect_lifespan.settings.origins import Trace, noted, traced
 from prefect_lifespan.settings.problems import problems_of
 from prefect_lifespan.settings.sources import PrefectSecretsSettingsSource
@@ -111,13 +112,16 @@ def _explained(leaf: Leaf, trace: Trace, made: BaseSettings | None) -> Explained
     source, given = trace.won(leaf)
     value, there = (given, source is not None) if made is None else _of(made, leaf.path)
     if not there:
-        missing = made is None and all(field.is_required() for field in leaf.fields)
-        value = (
-            None if leaf.field.is_required() else leaf.field.get_default(call_default_factory=True, validated_data={})
-        )
-        if missing:
+        if made is None and all(field.is_required() for field in leaf.fields):
             return ExplainedField(leaf.name, None, "missing")
+        value = _default(leaf.field)
     return ExplainedField(leaf.name, _shown(value, leaf, source), trace.came_from(leaf))
+
+
+def _default(field: FieldInfo) -> Any:
+    """A field's default; none for one that is made from other fields, of which there may be none."""
+    no_default = field.is_required() or field.default_factory_takes_validated_data
+    return None if no_default else field.get_default(call_default_factory=True)
 
 
 def _of(made: object, path: tuple[str, ...]) -> tuple[Any, bool]:
@@ -139,18 +143,18 @@ def _shown(value: Any, leaf: Leaf, source: PydanticBaseSettingsSource | None) ->
         or _SECRET_NAME.search(leaf.path[-1])
     ):
         return MASK
-    return _masked(to_jsonable_python(value, fallback=str))
+    return _masked(to_jsonable_python(value, fallback=str), secret_keys(leaf.field.annotation))
 
 
-def _masked(value: Any) -> Any:
-    """JSON with what looks like a secret masked, in texts and under the names of secrets."""
+def _masked(value: Any, secret: Collection[str]) -> Any:
+    """JSON with what looks like a secret masked, in texts and under the names of secrets, of which some are known."""
     if isinstance(value, str):
         return masked(value)
     if isinstance(value, dict):
-        return dict(_masked_items(cast("dict[str, Any]", value)))
-    return [_masked(each) for each in cast("list[Any]", value)] if isinstance(value, list) else value
+        return dict(_masked_items(cast("dict[str, Any]", value), secret))
+    return [_masked(each, secret) for each in cast("list[Any]", value)] if isinstance(value, list) else value
 
 
-def _masked_items(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+def _masked_items(values: dict[str, Any], secret: Collection[str]) -> Iterator[tuple[str, Any]]:
     for name, value in values.items():
-        yield name, MASK if _SECRET_NAME.search(name) and value else _masked(value)
+        yield name, MASK if value and (name in secret or _SECRET_NAME.search(name)) else _masked(value, secret)

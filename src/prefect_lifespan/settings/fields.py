@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from types import UnionType
-from typing import Annotated, Any, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Union, cast, get_args, get_origin, get_type_hints
 
 from pydantic import AliasChoices, AliasPath, BaseModel, Secret, SecretBytes, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource
 
 Data = Mapping[str, Any]
+SECRETS = (SecretStr, SecretBytes, Secret)
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Leaf:
     @property
     def is_secret(self) -> bool:
         """Whether its type keeps what it holds out of logs."""
-        return is_any_of(self.field.annotation, (SecretStr, SecretBytes, Secret))
+        return is_any_of(self.field.annotation, SECRETS)
 
     def within(self, data: object) -> tuple[bool, Any]:
         """Whether `data` has a value for it, and that; a whole object in the place of a table has one for all in it."""
@@ -87,6 +88,40 @@ def is_any_of(annotation: Any, kinds: tuple[Any, ...]) -> bool:
     if any(isinstance(each, type) and issubclass(each, kinds) for each in arguments):
         return True
     return any(is_any_of(each, kinds) for each in get_args(annotation))
+
+
+def has_names(annotation: Any) -> bool:
+    """Whether a value has parts whose names no leaf tells: dictionaries, unions of models, dataclasses."""
+    origin = get_origin(annotation) or annotation
+    if origin is Annotated:
+        return has_names(get_args(annotation)[0])
+    if origin in {Union, UnionType}:
+        return any(has_names(each) for each in get_args(annotation))
+    return isinstance(origin, type) and (is_dataclass(origin) or issubclass(origin, (Mapping, BaseModel)))
+
+
+def secret_keys(annotation: Any) -> frozenset[str]:
+    """The keys under which models and dataclasses anywhere in an annotation hold secrets."""
+    return frozenset(_secret_keys(annotation, set()))
+
+
+def _secret_keys(annotation: Any, seen: set[Any]) -> Iterator[str]:
+    for each in get_args(annotation):
+        yield from _secret_keys(each, seen)
+    if not isinstance(annotation, type) or annotation in seen:
+        return
+    seen.add(annotation)
+    for keys, inner in _parts(annotation):
+        if is_any_of(inner, SECRETS):
+            yield from keys
+        yield from _secret_keys(inner, seen)
+
+
+def _parts(kind: type) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if issubclass(kind, BaseModel):
+        yield from ((keys_of(name, field), field.annotation) for name, field in kind.model_fields.items())
+    elif is_dataclass(cast("Any", kind)):
+        yield from (((name,), inner) for name, inner in get_type_hints(cast("Any", kind)).items())
 
 
 class _Asked(dict[str, str | None]):

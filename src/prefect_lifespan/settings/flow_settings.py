@@ -83,11 +83,21 @@ class FlowSettings(BaseSettings):
             except ValidationError as error:
                 details = error.errors(include_url=False, include_context=False, include_input=False)
             except UnicodeDecodeError as error:
-                problems = [f"a file of settings is not UTF-8 text: {error.reason} at byte {error.start}"]
+                # settings.toml tells of itself.
+                file = values.get("_env_file", settings.model_config.get("env_file"))
+                problems = [
+                    f"{file}, or a file of a secrets directory, is no text: {error.reason} at byte {error.start}"
+                ]
+            except PermissionError as error:
+                if error.filename is None:  # of a validator, rather than of a file
+                    raise
+                problems = [f"{error.filename} cannot be read: {error.strerror}; mend its permissions"]
             except pydantic_settings.SettingsError as error:
                 problems = [str(error)]  # names field and source; what it could not read is in its cause
                 if isinstance(error, SettingsError):
                     raise
+            finally:
+                trace.warn()
             problems += problems_of(details, trace)
         if settings.model_config.get("extra") == "forbid":
             problems += unknown_variables(trace)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -19,6 +19,7 @@ from pydantic_settings import (
 )
 
 from prefect_lifespan.settings.fields import Leaf, names_of
+from prefect_lifespan.settings.prefect_api import PrefectApi
 from prefect_lifespan.settings.profiles import ProfilesSettingsSource, shown
 from prefect_lifespan.settings.sources import PrefectSecretsSettingsSource, PrefectVariablesSettingsSource
 
@@ -52,8 +53,16 @@ class Trace:
     @property
     def failure(self) -> str | None:
         """Why Prefect's API could not be asked."""
-        apis = (source.api for source, _ in self.given if isinstance(source, FROM_PREFECT))
-        return next((api.failure for api in apis if api.failure is not None), None)
+        return next((api.failure for api in self._apis if api.failure is not None), None)
+
+    def warn(self) -> None:
+        """Tell in the log, once, what could not be looked up."""
+        for api in self._apis:
+            api.warn()
+
+    @property
+    def _apis(self) -> Iterable[PrefectApi]:
+        return dict.fromkeys(source.api for source, _ in self.given if isinstance(source, FROM_PREFECT))
 
 
 FROM_PREFECT = (PrefectSecretsSettingsSource, PrefectVariablesSettingsSource)

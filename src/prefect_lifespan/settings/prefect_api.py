@@ -21,12 +21,14 @@ _PAGE = 200  # documents that the API gives at a time
 class PrefectApi:
     """What one making of settings asks of the API, for Secret blocks and Variables alike.
 
-    `failure` says why it could not be asked. Then it is not asked again, which would take the same time once more.
+    `failure` says why it could not be asked. Then it is not asked again, which would take the same time once more, and
+    what was not looked up is told once for all (`warn`).
     """
 
     def __init__(self, timeout_seconds: float) -> None:
         self.timeout_seconds = timeout_seconds
         self.failure: str | None = None
+        self._unread: list[str] = []  # what would have been looked up, in words
 
     def variables(self, names: Sequence[str], beginnings: Sequence[str]) -> dict[str, Any]:
         """The values of the Variables that have one of these names, or begin so."""
@@ -50,21 +52,31 @@ class PrefectApi:
     def _asked(
         self, ask: Callable[[SyncPrefectClient], dict[str, Any]], what: str, names: Sequence[str]
     ) -> dict[str, Any]:
-        if not names or self.failure is not None:
+        if not names:
             return {}
-        try:
-            # A client of our own, by settings of its own: the run's is in use in another thread. An embedded server that
-            # has to be started first is waited for as long as Prefect's own setting says.
-            client = get_client(sync_client=True, httpx_settings={"timeout": self.timeout_seconds})
-            return _in_a_thread(lambda: _entered(client, ask), self.timeout_seconds)
-        except TimeoutError:
-            self.failure = f"no answer within {self.timeout_seconds:g} s"
-        except Exception as error:
-            self.failure = told(error)
-        address = masked(str(PREFECT_API_URL.value() or "of the embedded server"))
-        self.failure = f"Prefect's API {address} cannot be asked: {self.failure}"
-        surroundings.logger().warning("%s; not looked up, %s: %s", self.failure, what, ", ".join(names))
+        if self.failure is None:
+            try:
+                return self._answer(ask)
+            except TimeoutError:
+                why = f"no answer within {self.timeout_seconds:g} s"
+            except Exception as error:
+                why = told(error)
+            address = masked(str(PREFECT_API_URL.value() or "of the embedded server"))
+            self.failure = f"Prefect's API {address} cannot be asked: {why}"
+        self._unread.append(f"{what}: {', '.join(names)}")
         return {}
+
+    def warn(self) -> None:
+        """Tell in the log what was not looked up."""
+        if self._unread:
+            surroundings.logger().warning("%s; not looked up, %s", self.failure, "; ".join(self._unread))
+            self._unread.clear()
+
+    def _answer(self, ask: Callable[[SyncPrefectClient], dict[str, Any]]) -> dict[str, Any]:
+        # A client of our own, by settings of its own: the run's is in use in another thread. An embedded server that
+        # has to be started first is waited for as long as Prefect's own setting says.
+        client = get_client(sync_client=True, httpx_settings={"timeout": self.timeout_seconds})
+        return _in_a_thread(lambda: _entered(client, ask), self.timeout_seconds)
 
 
 def _entered(client: SyncPrefectClient, ask: Callable[[SyncPrefectClient], dict[str, Any]]) -> dict[str, Any]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel, SecretBytes, SecretStr
 from pydantic_settings import EnvSettingsSource
 
 from prefect_lifespan.masking import masked
-from prefect_lifespan.settings.fields import Leaf, keys_of, leaves, names_of, table_of
+from prefect_lifespan.settings.fields import Leaf, keys_of, leaves, names_of, secret_keys, table_of
 from prefect_lifespan.settings.origins import Trace
 from prefect_lifespan.settings.profiles import did_you_mean
 from prefect_lifespan.settings.sources import PrefectSecretsSettingsSource
@@ -77,12 +77,23 @@ def _secrets(trace: Trace) -> Iterator[str]:
     for leaf in leaves(trace.settings):
         for source, data in trace.given:
             there, value = leaf.within(data)
-            if not there or not (leaf.is_secret or isinstance(source, PrefectSecretsSettingsSource)):
-                continue
-            plain = value.get_secret_value() if isinstance(value, (SecretStr, SecretBytes)) else value
-            text = plain.decode(errors="replace") if isinstance(plain, bytes) else str(plain)
-            if len(text) >= _SHORTEST:
-                yield text
+            if there:
+                is_secret = leaf.is_secret or isinstance(source, PrefectSecretsSettingsSource)
+                texts = _texts(value, secret_keys(leaf.field.annotation), is_secret=is_secret)
+                yield from (text for text in texts if len(text) >= _SHORTEST)
+
+
+def _texts(value: Any, secret: Collection[str], *, is_secret: bool) -> Iterator[str]:
+    """What is secret in a value, in part or as a whole."""
+    if isinstance(value, Mapping):
+        for key, inner in cast("Mapping[str, Any]", value).items():
+            yield from _texts(inner, secret, is_secret=is_secret or key in secret)
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for inner in cast("Collection[Any]", value):
+            yield from _texts(inner, secret, is_secret=is_secret)
+    elif isinstance(value, (SecretStr, SecretBytes)) or is_secret:
+        plain = value.get_secret_value() if isinstance(value, (SecretStr, SecretBytes)) else value
+        yield plain.decode(errors="replace") if isinstance(plain, bytes) else str(plain)
 
 
 def unknown_variables(trace: Trace) -> Iterator[str]:

@@ -61,6 +61,9 @@ class ProfilesSettingsSource(TomlConfigSettingsSource):
         except (TOMLDecodeError, UnicodeDecodeError) as error:
             problem = f"{file} is not valid TOML: {error}; mend the file"
             raise SettingsError(self.settings_cls.__qualname__, [problem]) from None
+        except OSError as error:
+            problem = f"{file} cannot be read: {error.strerror}; mend the file or its permissions"
+            raise SettingsError(self.settings_cls.__qualname__, [problem]) from None
         tables = {name for name, value in data.items() if isinstance(value, dict)} - self._fields
         if DEFAULT not in tables and profile not in tables:
             self.layers.append(Layer(file, None, data))

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource
 
-from prefect_lifespan.settings.fields import Leaf, is_any_of, leaves, names_of
+from prefect_lifespan.settings.fields import Leaf, has_names, is_any_of, leaves, names_of
 from prefect_lifespan.settings.prefect_api import PrefectApi, as_name
 
 TIMEOUT_SECONDS = 10.0
@@ -30,10 +30,13 @@ class _PrefectSettingsSource(EnvSettingsSource):
         super().__init__(settings_cls, case_sensitive=False)  # names are in lower case there
         self.env_vars = {}
         self.api = api or PrefectApi(timeout_seconds)
+        self._warns = api is None
 
     def __call__(self) -> dict[str, Any]:
         """The values of fields that no stronger source has given; the API is not asked where there are none."""
         self.env_vars = self._read()
+        if self._warns:
+            self.api.warn()
         return super().__call__()
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
@@ -48,7 +51,7 @@ class _PrefectSettingsSource(EnvSettingsSource):
         values: dict[str, Any] = {}
         for name, value in self._ask([*wanted], [*beginnings]).items():
             known = wanted.get(name)
-            if known is None:  # a key of a dictionary, whose name is known when it is there
+            if known is None:  # of a dictionary or a union, whose names are known when they are there
                 begun = next((begun for begun in beginnings if name.startswith(begun)), None)
                 known = None if begun is None else beginnings[begun] + name[len(begun) :].replace("-", "_")
             if known is not None and value is not None and not (value == "" and self.env_ignore_empty):
@@ -59,11 +62,15 @@ class _PrefectSettingsSource(EnvSettingsSource):
         raise NotImplementedError
 
     def _open_leaves(self) -> Iterator[Leaf]:
-        return (leaf for leaf in leaves(self.settings_cls) if not leaf.within(self.current_state)[0])
+        for leaf in leaves(self.settings_cls):
+            there, value = leaf.within(self.current_state)
+            # What stronger sources have said of a dictionary or a union may be a part of it: sources are merged.
+            if not there or (isinstance(value, Mapping) and has_names(leaf.field.annotation)):
+                yield leaf
 
     def _beginnings(self) -> Iterator[str]:
         for leaf in self._open_leaves():
-            if self.env_nested_delimiter and is_any_of(leaf.field.annotation, (dict,)):
+            if self.env_nested_delimiter and has_names(leaf.field.annotation):
                 yield from (name + self.env_nested_delimiter for name in names_of(self, leaf)[-1])
 
 
@@ -80,7 +87,8 @@ class PrefectVariablesSettingsSource(_PrefectSettingsSource):
     Args:
         settings_cls: the class, as `settings_customise_sources` is given it.
         timeout_seconds: how long the API may take to answer.
-        api: the API as it is asked for one making of settings; shared by sources of it.
+        api: the API as it is asked for one making of settings; shared by sources of it, and whoever shares it says what
+            could not be looked up (`api.warn()`).
 
     Example:
         >>> from pydantic_settings import BaseSettings
@@ -110,7 +118,8 @@ class PrefectSecretsSettingsSource(_PrefectSettingsSource):
     Args:
         settings_cls: the class, as `settings_customise_sources` is given it.
         timeout_seconds: how long the API may take to answer.
-        api: the API as it is asked for one making of settings; shared by sources of it.
+        api: the API as it is asked for one making of settings; shared by sources of it, and whoever shares it says what
+            could not be looked up (`api.warn()`).
 
     Example:
         >>> from pydantic import SecretStr
