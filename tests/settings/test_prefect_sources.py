@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import pytest
 from dependency_injector import containers, providers
@@ -182,7 +182,7 @@ def test_parts_of_unions_dictionaries_and_dataclasses_come_from_several_places(
     variable("labels", {"a": 2, "b": 2})
     variable("mail__port", 26)
 
-    settings = Mixed()
+    settings = cast("Any", Mixed)()
 
     assert settings.db == Postgres(kind="postgres", url="from the variable", pin=SecretStr(SECRET))
     assert settings.labels == {"a": 1, "b": 2}
