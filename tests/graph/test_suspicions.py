@@ -1,9 +1,11 @@
 """What `check` finds in how initialisers are called and written: arguments, collections, cleanup; and no false alarms."""
 
 import functools
+import logging.config
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from logging.config import fileConfig
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -12,7 +14,7 @@ from dependency_injector import containers, providers, resources
 from pydantic import BaseModel
 from pydantic_settings import BaseSettings
 
-from prefect_lifespan import InvalidContainerError, TaskResource, check, lifespan
+from prefect_lifespan import InvalidContainerError, ProcessResource, TaskResource, check, lifespan
 from prefect_lifespan.graph import SEVERITIES, Finding
 
 
@@ -255,3 +257,54 @@ def test_the_standard_streams_are_shared_as_dependency_injector_has_it(stream: A
 def test_every_code_has_its_severity_and_is_written_in_kebab_case():
     assert set(SEVERITIES.values()) == {"error", "warning"}
     assert all(code == code.lower() and "_" not in code and " " not in code for code in SEVERITIES)
+
+
+def sets_up() -> Iterator[None]:
+    logging.config.dictConfig({"version": 1})
+    yield
+
+
+def only_levels() -> Iterator[None]:
+    logging.config.dictConfig({"version": 1, "incremental": True})
+    yield
+
+
+class LoggingSetup(resources.Resource[None]):
+    def init(self, path: str) -> None:
+        fileConfig(path)
+
+
+@pytest.mark.parametrize(
+    "provider",
+    [
+        providers.Resource(logging.config.dictConfig, {"version": 1}),
+        providers.Resource(logging.config.dictConfig, config={"version": 1, "incremental": False}),
+        providers.Resource(logging.config.dictConfig, providers.Configuration("config")),
+        providers.Resource(functools.partial(logging.config.dictConfig, {"version": 1})),
+        ProcessResource(fileConfig, "logging.ini", disable_existing_loggers=False),
+        providers.Resource(sets_up),
+        providers.Resource(contextmanager(sets_up)),
+        providers.Resource(lambda: logging.config.dictConfig({"version": 1})),
+        providers.Resource(LoggingSetup, "logging.ini"),
+    ],
+)
+def test_logging_that_is_set_up_in_a_run_is_told_with_what_may_come_of_it(provider: Any):
+    finding = next(each for each in found(log=provider) if each.path == "log")
+    assert (finding.code, finding.severity) == ("logging-reconfigured", "warning")
+    assert "ends Prefect's log handlers" in finding.message
+    assert "before the flow is called" in finding.cure
+
+
+@pytest.mark.parametrize(
+    "provider",
+    [
+        providers.Resource(logging.config.dictConfig, {"version": 1, "incremental": True}),
+        providers.Resource(functools.partial(logging.config.dictConfig, config={"version": 1, "incremental": True})),
+        providers.Resource(only_levels),
+        providers.Resource(logging.getLogger, "app"),
+        providers.Resource(logging.basicConfig, level="INFO"),
+        providers.Resource(MagicMock()),
+    ],
+)
+def test_logging_that_ends_no_handler_is_no_finding(provider: Any):
+    assert found(log=provider) == []

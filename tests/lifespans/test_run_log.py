@@ -266,3 +266,41 @@ def test_a_joined_subflow_says_nothing_and_one_that_stands_alone_says_it_in_its_
 
     parent()
     until(lambda: [len(ours(lines_of(each))) for each in ids] == [2, 0, 2], "each log has its own lines")
+
+
+LOGGING_AS_RESOURCE = """
+import logging.config, sys
+from dependency_injector import containers, providers
+from prefect import flow
+from prefect_lifespan import lifespan
+
+settings = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"own": {"class": "logging.StreamHandler"}},
+    "root": {"level": "INFO", "handlers": ["own"]},
+}
+
+class App(containers.DeclarativeContainer):
+    log = providers.Resource(logging.config.dictConfig, settings)
+    after = providers.Resource(logging.getLogger, "prefect.flow_runs.lifespan")
+
+@flow
+@lifespan(App, max_workers=int(sys.argv[1]))
+def run():
+    pass
+
+run()
+"""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_logging_as_a_resource_is_warned_of_and_does_not_hold_up_a_blocking_run(workers: str) -> None:
+    command = [sys.executable, "-c", LOGGING_AS_RESOURCE, workers]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)  # noqa: S603
+    told = done.stdout + done.stderr
+    assert done.returncode == 0, told
+    assert told.count("App.log is about to call logging.config.dictConfig") == 1
+    opened = re.search(r"Opened App\.log in (\d+\.\d+) s", told)
+    assert opened is not None, told
+    assert float(opened[1]) < 4, "Prefect's handlers would be waited for 5 s, with logging's lock held"

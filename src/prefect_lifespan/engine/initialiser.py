@@ -19,6 +19,7 @@ from typing import Any, TypeAlias, cast
 from dependency_injector import providers
 
 from prefect_lifespan.engine.interception import interceptors
+from prefect_lifespan.engine.logging_setups import logging_setups
 from prefect_lifespan.managers import AsyncGeneratorManager, GeneratorManager, of_contextlib
 
 Outcome: TypeAlias = BaseException | None
@@ -83,6 +84,7 @@ def call_of(provider: Any) -> Call:
         awaitable = [
             value for value in (*args, *kwargs.values()) if inspect.iscoroutine(value) or asyncio.isfuture(value)
         ]
+        logging_setups.begins(provider.slot.path, initialiser, args, kwargs)
         if awaitable:
             resources = [slot.value for slot in provider.engine.needs(provider.slot)]
             awaitable = [value for value in awaitable if not any(value is resource for resource in resources)]

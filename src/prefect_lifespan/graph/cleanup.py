@@ -70,7 +70,7 @@ def _within(node: ast.AST) -> Iterator[ast.AST]:
 
 def _read(initialiser: Any) -> tuple[ast.FunctionDef | ast.AsyncFunctionDef | None, int]:
     """The source of a generator function, read, and how many lines of its file come before it."""
-    generator = _innermost(initialiser)
+    generator = innermost(initialiser)
     if not (inspect.isgeneratorfunction(generator) or inspect.isasyncgenfunction(generator)):
         return None, 0
     try:
@@ -81,7 +81,7 @@ def _read(initialiser: Any) -> tuple[ast.FunctionDef | ast.AsyncFunctionDef | No
     return (function, first - 1) if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)) else (None, 0)
 
 
-def _innermost(initialiser: Any) -> Any:
+def innermost(initialiser: Any) -> Any:
     """What partials stand for and contextlib has wrapped; only these are asked, others answer to any attribute."""
     while True:
         if isinstance(initialiser, functools.partial):

@@ -11,6 +11,7 @@ Code = Literal[
     # Of containers: `check`.
     "captive-lifetime",
     "cycle",
+    "logging-reconfigured",
     "no-initialiser",
     "option-without-value",
     "providers-in-collection",
@@ -34,6 +35,7 @@ Code = Literal[
 SEVERITIES: Mapping[Code, Severity] = {
     "captive-lifetime": "error",
     "cycle": "error",
+    "logging-reconfigured": "warning",
     "no-initialiser": "error",
     "option-without-value": "warning",
     "providers-in-collection": "error",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from dependency_injector import providers
@@ -11,10 +12,16 @@ from prefect_lifespan.graph.arguments import providers_in_collections, unbindabl
 from prefect_lifespan.graph.cleanup import second_yield, unguarded
 from prefect_lifespan.graph.edges import AnyProvider, plain_arguments
 from prefect_lifespan.graph.finding import Finding
+from prefect_lifespan.graph.logging_setup import sets_up_logging
 from prefect_lifespan.graph.model import Graph, Node
 from prefect_lifespan.graph.options import Missing, as_declared, refused
 from prefect_lifespan.graph.reader import ContainerClass, graph_of
 from prefect_lifespan.lifetimes import Lifetime
+
+LOGGING_CURE = (
+    "set up logging before the flow is called, where its script begins, with disable_existing_loggers=False, or what is "
+    "logged in runs is lost; or only change levels, with `incremental: True`"
+)
 
 
 def check(container: ContainerClass) -> tuple[Finding, ...]:
@@ -69,7 +76,7 @@ def findings(graph: Graph, *, copying: bool = False) -> tuple[Finding, ...]:
             *_unbindable(graph),
             *_in_collections(graph),
         )
-    return (*found, *_uncopyable(graph), *_as_written(graph)) if copying else found
+    return (*found, *_uncopyable(graph), *_as_written(graph), *_logging(graph)) if copying else found
 
 
 def refusals(graph: Graph) -> tuple[Finding, ...]:
@@ -273,6 +280,22 @@ def _as_written(graph: Graph) -> Iterator[Finding]:
                 way=way,
                 message=f"the initialiser of {resource} yields again in line {line}, where it is to clean up and end",
                 cure="write one `yield`, outside any loop: one generator opens one resource",
+            )
+
+
+def _logging(graph: Graph) -> Iterator[Finding]:
+    for node in graph.resources:
+        declared: Any = node.provider
+        if (name := sets_up_logging(getattr(declared, "provides", None), declared.args, declared.kwargs)) is not None:
+            yield Finding(
+                code="logging-reconfigured",
+                path=node.path,
+                way=_drawn(graph, [node.key]),
+                message=(
+                    f"{graph.container}.{node.path} calls {name}, which ends Prefect's log handlers while it holds "
+                    "logging's lock: in a run it may wait for them for seconds, or for ever"
+                ),
+                cure=LOGGING_CURE,
             )
 
 
