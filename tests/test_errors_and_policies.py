@@ -26,10 +26,12 @@ ERRORS = [
     ResourceTimeoutError("App.db", "open", 1.5, ["App.a"]),
     ResourceCloseError("1 resource of App failed to close", [OSError("stuck")]),
     UsageError("told"),
+    LifespanClosedError("App.db", "flow run 'x'", "OSError: gone"),
+    AsyncResourceError(["App.a"], "a call of App.a", on_loop=True),
 ]
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: f"{type(error).__name__}-{len(error.args)}")
 def test_an_error_survives_pickling_with_its_data_text_and_notes(error: Any) -> None:
     error.add_note("a note")
     copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
@@ -42,12 +44,15 @@ def test_an_error_survives_pickling_with_its_data_text_and_notes(error: Any) -> 
 
 
 def test_each_message_says_what_where_and_what_to_do() -> None:
-    _, closed, asynchronous, timeout, *_ = [str(error) for error in ERRORS]
+    _, closed, asynchronous, timeout, _, _, failed, on_loop = [str(error) for error in ERRORS]
     assert closed.startswith("App.db was asked for after the lifespan of flow run 'x' had closed. Await")
     assert asynchronous.startswith("The flow x cannot open App.a, App.b: asynchronous resources need")
     assert timeout == (
         "App.db did not open within 1.5 s. Still at it: App.a. Raise open_timeout_seconds if it needs longer."
     )
+    assert failed.startswith("App.db has failed while it was open: OSError: gone. ")
+    assert "await container.a.init()" in on_loop
+    assert "Make the function" not in on_loop
 
 
 def test_errors_are_what_their_users_catch_them_as() -> None:

@@ -46,17 +46,25 @@ class InvalidContainerError(LifespanError):
 
 
 class LifespanClosedError(LifespanError):
-    """A resource was asked for after its lifespan had ended.
+    """A resource was asked for after its lifespan had ended, or after it had failed while it was open.
 
-    `resource` is its path in the container (or the container itself), `lifespan` names the run whose lifespan it was.
+    `resource` is its path in the container (or the container itself), `lifespan` names the run whose lifespan it was,
+    `failure` is what failed meanwhile, such as a child of a task group in the resource: that is also the error's cause.
     """
 
-    def __init__(self, resource: str, lifespan: str) -> None:
-        super().__init__(resource, lifespan)
+    def __init__(self, resource: str, lifespan: str, failure: str = "") -> None:
+        super().__init__(resource, lifespan, failure)
         self.resource = resource
         self.lifespan = lifespan
+        self.failure = failure
 
     def __str__(self) -> str:
+        if self.failure:
+            return (
+                f"{self.resource} has failed while it was open: {self.failure}. It is of no use any more, closes with the "
+                f"lifespan of {self.lifespan} and does not open again in it. Handle the error where it is raised, in what "
+                "the resource runs in the background, or begin a new lifespan."
+            )
         return (
             f"{self.resource} was asked for after the lifespan of {self.lifespan} had closed. "
             "Await or wait for whatever uses it before the flow function returns, or give the work a lifespan of its own."
@@ -66,19 +74,29 @@ class LifespanClosedError(LifespanError):
 class AsyncResourceError(LifespanError):
     """A synchronous function would have to open an asynchronous resource.
 
-    `resources` are their paths in the container, `where` names the function or lifespan that asked.
+    `resources` are their paths in the container, `where` names the function or lifespan that asked, and `on_loop` says
+    that an event loop runs in the thread that asked.
     """
 
-    def __init__(self, resources: Sequence[str], where: str) -> None:
-        super().__init__(tuple(resources), where)
+    def __init__(self, resources: Sequence[str], where: str, on_loop: bool = False) -> None:
+        super().__init__(tuple(resources), where, on_loop)
         self.resources = tuple(resources)
         self.where = where
+        self.on_loop = on_loop
 
     def __str__(self) -> str:
         names = ", ".join(self.resources)
         kind = "an asynchronous resource" if len(self.resources) == 1 else "asynchronous resources"
+        head = f"{self.where[:1].upper()}{self.where[1:]} cannot open {names}: {kind} needs an event loop to open on"
+        if self.on_loop:
+            name = self.resources[0].rpartition(".")[2]
+            return (
+                f"{head}, and a synchronous call cannot wait for the one that runs here. In a coroutine, "
+                f"`await container.{name}.init()` first, take it as a parameter of an `async def` function under @inject, "
+                "or open it beforehand with `async with lifespan(...)`."
+            )
         return (
-            f"{self.where[:1].upper()}{self.where[1:]} cannot open {names}: {kind} needs an event loop to open on. "
+            f"{head}. "
             "Make the function `async def`, or open it beforehand in an asynchronous lifespan "
             "(`async with lifespan(...)`, or an `async def` flow), where it is open then; do not name it in eager=[...] here."
         )

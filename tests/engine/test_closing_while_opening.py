@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from dependency_injector import providers
 
-from prefect_lifespan.engine import Engine, State
+from prefect_lifespan.engine import Engine, Event, State
 from prefect_lifespan.errors import LifespanClosedError
 from tests.engine.support import (
     PATIENCE_SECONDS,
@@ -115,6 +115,7 @@ def test_a_late_opening_that_hangs_is_waited_for_no_longer_than_its_limit_and_th
 
     a = journal.resource("a")
     container = declare(a=a, b=providers.Resource(hangs, a))
+    events: list[Event] = []
 
     def use(engine: Engine) -> None:
         instance: Any = engine.instance
@@ -123,7 +124,7 @@ def test_a_late_opening_that_hangs_is_waited_for_no_longer_than_its_limit_and_th
 
     async def main() -> Any:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
-        engine = async_engine_of(container, close_timeout_seconds=SHORT)
+        engine = async_engine_of(container, close_timeout_seconds=SHORT, events=events)
         await engine.aopen(engine.needed(engine.keys_of("a")), "first use")
         using = asyncio.create_task(asyncio.to_thread(use, engine))
         await apoll(begun.is_set, "it is opening")
@@ -135,7 +136,7 @@ def test_a_late_opening_that_hangs_is_waited_for_no_longer_than_its_limit_and_th
     if on_loop:
         report = run(main)
     else:
-        engine = engine_of(container, close_timeout_seconds=SHORT)
+        engine = engine_of(container, close_timeout_seconds=SHORT, events=events)
         engine.open(engine.needed(engine.keys_of("a")), "first use")
         user = threading.Thread(target=use, args=[engine])
         user.start()
@@ -144,6 +145,7 @@ def test_a_late_opening_that_hangs_is_waited_for_no_longer_than_its_limit_and_th
         may_open.set()
         user.join(PATIENCE_SECONDS)
     assert [str(error)[:30] for error in report.raising] == ["App.b did not open within 0.02"]
+    assert [event.error for event in events if event.kind == "open-failed"] == report.raising
     assert journal == ["+a", "-a", "late close in its own thread: True"]
 
 

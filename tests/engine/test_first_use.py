@@ -179,11 +179,26 @@ def test_a_call_on_the_loops_thread_while_the_loop_opens_it_is_refused_and_never
         opening = asyncio.create_task(engine.aopen(engine.eager(), "first use"))
         await turns(5)
         container: Any = engine.instance
-        with pytest.raises(AsyncResourceError):
+        with pytest.raises(AsyncResourceError, match="In a coroutine"):
             container.a()
         gate.set()
         await opening
         assert container.a() == "opened"
+        (await engine.aclose()).settle()
+
+    run(main)
+
+
+def test_a_coroutine_that_calls_for_an_asynchronous_resource_is_told_to_await_it() -> None:
+    """It was told to become `async def`."""
+
+    async def main() -> None:
+        engine = async_engine_of(declare(a=Journal().async_resource("a")))
+        container: Any = engine.instance
+        with pytest.raises(AsyncResourceError, match=r"`await container\.a\.init\(\)` first") as raised:
+            container.a()
+        assert "Make the function" not in str(raised.value)
+        assert await container.a.init() == "a"
         (await engine.aclose()).settle()
 
     run(main)

@@ -3,12 +3,13 @@
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Generator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from dependency_injector import providers
 
-from prefect_lifespan.engine import aclosing
+from prefect_lifespan.engine import Event, aclosing
 from prefect_lifespan.errors import ResourceTimeoutError
 from prefect_lifespan.lifetimes import resource
 from tests.engine.support import (
@@ -220,3 +221,39 @@ def test_a_resources_own_limit_stands_over_the_lifespans() -> None:
             await aopen_all(engine)
 
     run(main)
+
+
+@pytest.mark.parametrize("how", ["blocking", "blocking on the loop", "loop"])
+def test_what_closing_after_the_limit_raises_is_a_note_of_the_timeout_and_has_its_line(how: str) -> None:
+    """It came out instead of the timeout, and no line told of it."""
+    events: list[Event] = []
+
+    def slow() -> Generator[None]:
+        threading.Event().wait(3 * SHORT)
+        try:
+            yield
+        finally:
+            raise OSError("close failed")
+
+    async def stubborn() -> AsyncGenerator[None]:
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        try:
+            yield
+        finally:
+            raise OSError("close failed")
+
+    container = declare(a=providers.Resource(stubborn if how == "loop" else slow))
+    limit: Any = {"open_timeout_seconds": SHORT, "events": events}
+
+    async def main() -> None:
+        await aopen_all(async_engine_of(container, **limit))
+
+    with pytest.raises(ResourceTimeoutError) as raised:
+        if how == "blocking":
+            open_all(engine_of(container, **limit))
+        else:
+            run(main)
+    assert "while closing App.a, OSError was raised: close failed" in raised.value.__notes__
+    assert [event.kind for event in events] == ["opened", "close-failed", "open-failed"]
+    assert isinstance(events[1].error, OSError)

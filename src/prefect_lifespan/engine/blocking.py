@@ -13,7 +13,7 @@ from functools import partial
 from time import perf_counter
 
 from prefect_lifespan.engine.clocks import done_in_time
-from prefect_lifespan.engine.closing import CloseReport, closing_late
+from prefect_lifespan.engine.closing import CloseReport, closing_late, note_on_its_limit
 from prefect_lifespan.engine.contexts import ResourceContext
 from prefect_lifespan.engine.initialiser import Entered, NeedsEventLoop, Outcome, call_of, enter_blocking
 from prefect_lifespan.engine.lanes import Lane, Lanes
@@ -82,7 +82,9 @@ def open_one(slot: Slot, where: str, *, in_callers_context: bool = False) -> Non
             open_claimed(slot, where, in_callers_context=in_callers_context)
             return
         if not theirs.done() and slot.loop is not None and slot.loop is running_loop():
-            raise AsyncResourceError([slot.path], where)  # waiting would keep the loop from ever opening it
+            raise AsyncResourceError(
+                [slot.path], where, on_loop=True
+            )  # waiting would keep the loop from ever opening it
         try:
             theirs.result()
             return
@@ -102,7 +104,7 @@ def open_claimed(slot: Slot, where: str, *, in_callers_context: bool = False) ->
             except NeedsEventLoop as needs:
                 needs.discard()
                 slot.found_asynchronous = True
-                raise AsyncResourceError([slot.path], where) from None
+                raise AsyncResourceError([slot.path], where, on_loop=running_loop() is not None) from None
             except BaseException as error:
                 delay = attempts.delay_after(error)
                 if delay is None:
@@ -151,9 +153,12 @@ def _enter_in_time(slot: Slot, attempts: Attempts, *, on_loop: bool) -> Entered:
     entered = enter_blocking(call_of(slot.provider), slot.path, on_loop=on_loop)
     # Nothing can interrupt an initialiser in its own thread, so its limit is looked at when it is done.
     if attempts.limit is not None and attempts.seconds > attempts.limit:
-        error = attempts.timeout()
-        entered.close(error)
-        raise error
+        late, seconds = attempts.timeout(), attempts.seconds
+        try:
+            entered.close(late)
+        except Exception as error:
+            note_on_its_limit(slot, late, seconds, error)
+        raise late
     return entered
 
 
@@ -353,6 +358,6 @@ class LateOpenings:
         """Wait no longer for one of them; an error of closing."""
         if slot not in self._given_up:
             self._given_up.add(slot)
-            self._report.raising.append(
-                ResourceTimeoutError(slot.path, "open", slot.policy.close_timeout_seconds or 0.0)
-            )
+            late = ResourceTimeoutError(slot.path, "open", slot.policy.close_timeout_seconds or 0.0)
+            self._report.raising.append(late)
+            slot.event("open-failed", slot.clock.seconds, late)

@@ -10,7 +10,7 @@ from typing import cast
 
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.engine.slot import Slot
-from prefect_lifespan.errors import ResourceCloseError
+from prefect_lifespan.errors import ResourceCloseError, ResourceTimeoutError
 from prefect_lifespan.managers import manager
 from prefect_lifespan.masking import text_of, told
 
@@ -39,7 +39,7 @@ class CloseReport:
     def take(self, slot: Slot, started: float, error: BaseException | None) -> None:
         """What came of closing a resource, whatever has become of its slot since."""
         seconds, outcome = perf_counter() - started, self.told
-        if error is None or self._lets_through(error) or self._translates(error):
+        if error is None or self.lets_through(error) or self._translates(error):
             # An initialiser that lets the body's exception through, or gives it another name, says that it has closed.
             slot.event("closed", seconds, outcome=outcome)
             return
@@ -87,11 +87,11 @@ class CloseReport:
             message = f"{len(self.raising)} resources of {self.container} failed to close: {failed}"
             raise ResourceCloseError(message, self.raising)
 
-    def _lets_through(self, error: BaseException) -> bool:
+    def lets_through(self, error: BaseException) -> bool:
         """Whether an error is what the resource was told, perhaps in a group: so a task group lets it through."""
         if isinstance(error, BaseExceptionGroup):
             group = cast("BaseExceptionGroup[BaseException]", error)
-            return all(self._lets_through(inner) for inner in group.exceptions)
+            return all(self.lets_through(inner) for inner in group.exceptions)
         return error is self.outcome or any(error is translation for translation in self.translations)
 
     def _translates(self, error: BaseException) -> bool:
@@ -130,6 +130,15 @@ def closing_late(slot: Slot, seconds: float, told: Outcome = None) -> Generator[
     ending.take(slot, started, error)
     if error is not None:
         raise error
+
+
+def note_on_its_limit(slot: Slot, late: ResourceTimeoutError, seconds: float, error: Exception) -> None:
+    """What opened in `seconds`, past its limit, has been closed again with an error: it is a note, and has its line."""
+    report = CloseReport(slot.ledger.container, late)
+    if not report.lets_through(error):
+        slot.event("opened", seconds)
+        report.take(slot, perf_counter(), error)
+        _note_all(late, [error])
 
 
 _WHERE = "while closing"

@@ -36,13 +36,14 @@ from prefect_lifespan.engine.instance import (
 )
 from prefect_lifespan.engine.interception import interceptors
 from prefect_lifespan.engine.loops import current_task_on, running_loop
+from prefect_lifespan.engine.managed import ManagedResource
 from prefect_lifespan.engine.opening import opening_for
 from prefect_lifespan.engine.options import Options, Overrides
 from prefect_lifespan.engine.process import ProcessEngines
 from prefect_lifespan.engine.resolving import Resolver
 from prefect_lifespan.engine.settings_first import SettingsFirst
 from prefect_lifespan.engine.signals import held_signals
-from prefect_lifespan.engine.slot import Ledger, ManagedResource, Slot, State
+from prefect_lifespan.engine.slot import Ledger, Slot, State
 from prefect_lifespan.errors import AsyncResourceError, InvalidContainerError, LifespanError
 from prefect_lifespan.forks import children
 from prefect_lifespan.graph import Graph, Node, findings, graph_of, read, refusals
@@ -243,7 +244,7 @@ class Engine:
         self._refuse_task_resources(slots)
         asynchronous = [slot.path for slot in slots if slot.node.is_async and slot.state is State.PENDING]
         if asynchronous and not self.ledger.ended:
-            raise AsyncResourceError(asynchronous, where)
+            raise AsyncResourceError(asynchronous, where, on_loop=running_loop() is not None)
         self.settings.make(slots)
         with opening_for(self.graph, slots, where, asked):
             # Not at first use in the thread of an event loop, which may be what another one of these openings waits for.

@@ -18,12 +18,12 @@ from prefect_lifespan.forks import children
 from prefect_lifespan.lifetimes import Lifetime
 from prefect_lifespan.masking import told, traceback_of
 
-Kind = Literal["opened", "open-failed", "open-retried", "closed", "close-failed"]
+Kind = Literal["opened", "open-failed", "open-retried", "failed", "closed", "close-failed"]
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One opening or closing of one resource: its container and path, the seconds it took, and its error if any.
+    """One opening, failure or closing of one resource: its container and path, the seconds it took, and its error if any.
 
     `outcome` is what a closing told the resource: the exception of the body, None where that succeeded. `opening` is
     the same object in all events of one opening. `lifespan` names whose it was, and `number` counts lifespans.
@@ -56,12 +56,13 @@ class Event:
             case "open-failed":
                 return f"Opening {name} failed after {self.seconds:.3f} s: {error}"
             case "open-retried":
-                cause = "" if self.error is None else told(self.error)
-                return f"Opening {name} failed after {self.seconds:.3f} s, and will be tried again: {cause}"
+                return f"Opening {name} failed after {self.seconds:.3f} s, and will be tried again: {_said(self.error)}"
+            case "failed":
+                return f"{name} failed while it was open, after {self.seconds:.3f} s: {_said(self.error)}"
             case "closed":
                 return f"Closed {name} in {self.seconds:.3f} s{'' if self.outcome is None else ' after a failure'}"
             case "close-failed":
-                return f"Closing {name} failed after {self.seconds:.3f} s: {'' if self.error is None else told(self.error)}"
+                return f"Closing {name} failed after {self.seconds:.3f} s: {_said(self.error)}"
 
     @property
     def traceback(self) -> str:
@@ -82,6 +83,10 @@ class Event:
             return logging.ERROR
         # One for each task, or for each call: a hundred of them would hide what the run itself has opened.
         return logging.DEBUG if self.lifetime is Lifetime.TASK else logging.INFO
+
+
+def _said(error: BaseException | None) -> str:
+    return "" if error is None else told(error)
 
 
 Logger: TypeAlias = "logging.Logger | logging.LoggerAdapter[logging.Logger]"

@@ -8,9 +8,12 @@ from concurrent.futures import Future
 from contextvars import Context, copy_context
 from functools import partial
 
+import anyio
+
 from prefect_lifespan.engine.clocks import at_its_end
-from prefect_lifespan.engine.closing import closing_late
+from prefect_lifespan.engine.closing import closing_late, note_on_its_limit
 from prefect_lifespan.engine.contexts import ResourceContext
+from prefect_lifespan.engine.culprits import HostTask
 from prefect_lifespan.engine.initialiser import Entered, NeedsEventLoop, Outcome, call_of, enter_async
 from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.engine.opening import Attempts
@@ -41,7 +44,7 @@ class Host:
         # Done when the claim to the opening is: it is open, has failed, or is left behind. `task` goes on till it closes.
         self.settled: asyncio.Future[None] = loop.create_future()
         slot.host, slot.found_asynchronous = self, True
-        self.task = loop.create_task(self._run(), name=f"lifespan of {slot.path}", context=self._context.context)
+        self.task = HostTask(self._run(), loop=loop, name=f"lifespan of {slot.path}", context=self._context.context)
         self.task.add_done_callback(self._ended)
 
     def cancel_opening(self) -> None:
@@ -160,22 +163,29 @@ class Host:
             entered = await enter_async(call_of(self.slot.provider)() if made is None else made, self.slot.path)
             if limit is not None and attempts.seconds >= limit and self.task.cancelling() > self._cancellations:
                 # It was cancelled at its limit, and came to its end all the same.
-                late = attempts.timeout()
-                await entered.aclose(late)
+                late, seconds = attempts.timeout(), attempts.seconds
+                try:
+                    await entered.aclose(late)
+                except Exception as error:
+                    note_on_its_limit(self.slot, late, seconds, error)
                 raise late
             return entered
 
     async def _stay(self, entered: Entered) -> None:
+        self.task.culprit = None  # what has failed meanwhile was the opening's
         while not self._closing.is_set():
             try:
                 await self._closing.wait()
             except asyncio.CancelledError as cancelled:
-                if self.slot.ledger.is_being_cancelled:
+                if self.slot.ledger.is_being_cancelled and self.task.culprit is None:
                     continue  # the loop is shutting down and cancels every task: this one's turn comes, in order
-                # A child of a task group failed: the resource ends here.
-                self.slot.ended()
-                self._outcome = cancelled
-                break
+                if self.task.culprit is None and not self.slot.ledger.has_owner:
+                    self.slot.ended()  # with its loop: nobody is left to close it
+                    self._closing.set()
+                else:
+                    await self._stay_failed(self.task.culprit or cancelled)
+                if self._outcome is None:
+                    self._outcome = cancelled  # as a body in its place would have been told
         if self._closer is not None:
             self._context.renew(self._closer)
         limit_seconds = self.slot.policy.close_timeout_seconds
@@ -189,6 +199,21 @@ class Host:
                 self.error = ResourceTimeoutError(self.slot.path, "close", limit_seconds or 0.0)
             elif error is not self._outcome:  # else it let through what it was told, which says that it has closed
                 self.error = error
+
+    async def _stay_failed(self, error: BaseException) -> None:
+        """Out of use, because a child of a task group in the resource has failed: it is exited in its turn all the same.
+
+        Whoever uses it closes before. A cancellation of the task itself ends the waiting where nobody is left to close it.
+        """
+        self.slot.failed_while_open(error)
+        # Unshielded, anyio would go on cancelling the task with every turn of the loop, as it is in a cancelled scope.
+        with anyio.CancelScope(shield=True):
+            while not self._closing.is_set():
+                try:
+                    await self._closing.wait()
+                except asyncio.CancelledError:
+                    if not self.slot.ledger.has_owner:
+                        self._closing.set()
 
 
 async def attempt_async(attempts: Attempts, enter: Callable[[], Awaitable[Entered]]) -> Entered:

@@ -14,7 +14,8 @@ from typing import Any, NoReturn, cast
 from dependency_injector import containers, providers
 
 from prefect_lifespan.engine.configuration import OptionValues, is_loaded
-from prefect_lifespan.engine.slot import ManagedResource, Slot, State
+from prefect_lifespan.engine.managed import ManagedResource
+from prefect_lifespan.engine.slot import Slot, State
 from prefect_lifespan.graph import Graph, Node
 from prefect_lifespan.graph.edges import AnyProvider, plain_arguments
 from prefect_lifespan.graph.reader import ContainerClass, named

@@ -1,4 +1,4 @@
-"""One resource of one opening: its state, who may change it, and the provider that stands for it in the container.
+"""One resource of one opening: its state, and who may change it.
 
     PENDING → OPENING → OPEN → CLOSING → CLOSED
         ↑_________|        an opening that failed can be tried again
@@ -16,28 +16,28 @@ from concurrent.futures import Future
 from contextvars import ContextVar
 from enum import Enum, auto
 from functools import cached_property
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
-
-from dependency_injector import providers
 
 from prefect_lifespan.engine.clocks import Clock
 from prefect_lifespan.engine.contexts import ResourceContext
 from prefect_lifespan.engine.events import Event, Kind, Listener, library_logger, observers
 from prefect_lifespan.engine.initialiser import Entered
 from prefect_lifespan.engine.lanes import Lane, Lanes
-from prefect_lifespan.errors import LifespanClosedError, LifespanError, UsageError
+from prefect_lifespan.errors import LifespanClosedError, LifespanError
 from prefect_lifespan.forks import left_to_the_parent
 from prefect_lifespan.graph import Node
 from prefect_lifespan.graph.edges import overriding_of
 from prefect_lifespan.lifetimes import Policy, policy_of
+from prefect_lifespan.masking import told
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from prefect_lifespan.engine.closing import CloseReport
-    from prefect_lifespan.engine.engine import Engine
     from prefect_lifespan.engine.host import Host
+    from prefect_lifespan.engine.managed import ManagedResource
 
 
 class State(Enum):
@@ -50,7 +50,6 @@ class State(Enum):
     CLOSED = auto()
 
 
-_OPEN = State.OPEN  # looked up on every call otherwise, which takes longer than the call
 lifespan_numbers = itertools.count(1)
 _DONE: Future[None] = Future()
 _DONE.set_result(None)
@@ -106,6 +105,11 @@ class Ledger:
     def is_being_cancelled(self) -> bool:
         """Whether the task that the lifespan was opened in is being cancelled, so that closing is near."""
         return self.owner is not None and not self.owner.done() and self.owner.cancelling() > 0
+
+    @property
+    def has_owner(self) -> bool:
+        """Whether the task that the lifespan was opened in has not ended, so that it may still close it."""
+        return self.owner is not None and not self.owner.done()
 
     def end(self, ending: CloseReport | None = None) -> None:
         """Refuse openings from now on; what is under way closes by itself, and `ending` hears of it."""
@@ -167,6 +171,7 @@ class Slot:
         self.loop: asyncio.AbstractEventLoop | None = None  # which drives an opening that is under way
         self.found_asynchronous = False  # what its initialiser returned was to be entered on an event loop
         self.failure: BaseException | None = None  # of the last attempt to open it
+        self._failed_with: BaseException | None = None  # while it was open
         self._opening: Future[None] | None = None
         self._closer: object = None
 
@@ -190,7 +195,12 @@ class Slot:
 
     def closed_error(self) -> LifespanClosedError:
         """The error for a use that comes too late."""
-        return LifespanClosedError(self.path, self.ledger.ended_with if self.ledger.ended else self.ledger.name)
+        ledger, failure = self.ledger, self._failed_with
+        if failure is None or ledger.ended:
+            return LifespanClosedError(self.path, ledger.ended_with if ledger.ended else ledger.name)
+        error = LifespanClosedError(self.path, ledger.name, told(failure))
+        error.__cause__ = failure
+        return error
 
     def claim(self) -> Future[None] | None:
         """Claim the opening: None when it is the caller's, a future when it is open already or somebody else's.
@@ -288,6 +298,12 @@ class Slot:
             if self.state is State.OPEN:
                 self._take_out_of_use()
 
+    def failed_while_open(self, error: BaseException) -> None:
+        """It is of no use any more, and waits for its closer."""
+        self._failed_with = error
+        self.ended()
+        self.event("failed", perf_counter() - self.entered_at, error)
+
     def _take_out_of_use(self) -> None:
         self.at_hand = False  # before the value goes: whoever read it and then sees this true has a good one
         self.state = State.CLOSING
@@ -302,7 +318,7 @@ class Slot:
     def closed(self) -> None:
         """It has closed, well or badly."""
         self.state = State.CLOSED
-        self.entered = self.context = self.host = None
+        self.entered = self.context = self.host = self._failed_with = None
 
     def event(
         self, kind: Kind, seconds: float, error: BaseException | None = None, outcome: BaseException | None = None
@@ -323,78 +339,3 @@ class Slot:
                 opening=self,
             )
         )
-
-
-class ManagedResource(providers.Resource[Any]):
-    """Stands in a container instance for one of its resources, whatever asks for it: a factory, a user, a task.
-
-    An open resource is its value, synchronously, whichever way it was opened. One that is not open yet opens on the
-    spot where that can be done; a closed one says so.
-    """
-
-    slot: Slot
-    engine: Engine
-    demand: Callable[[Slot], None]
-    initialise: Callable[[Slot], Any]
-    awaited: Callable[[Slot], Any]
-    retire: Callable[[Slot], Any]
-    argument_failure: BaseException | None = None  # of the last attempt, where it did not get as far as the initialiser
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        # Left undecided, an awaitable value would switch it on, and later values arrive wrapped in futures.
-        self.disable_async_mode()
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Its value; the way of `_provide`, which this saves a detour where the value is at hand."""
-        value = self.slot.value
-        if self.slot.at_hand and not args and not kwargs:
-            return value
-        provider: Any = super()
-        return provider.__call__(*args, **kwargs)
-
-    def _provide(self, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
-        slot = self.slot
-        if args or kwargs:
-            raise UsageError(
-                f"{slot.path} was called with arguments, but its lifespan opens it once, with those it is declared "
-                "with; make what differs from call to call a Factory that is given the resource"
-            )
-        while True:
-            value = slot.value
-            if slot.state is _OPEN:  # looked at after the value was taken: it is not one that was closed meanwhile
-                return value
-            self.demand(slot)
-
-    def override(self, provider: Any) -> Any:
-        """Let another provider stand in, for this container instance."""
-        self.slot.at_hand = False
-        overriding: Any = super()
-        return overriding.override(provider)
-
-    def reset_last_overriding(self) -> None:
-        """Take back the last override."""
-        super().reset_last_overriding()
-        self.slot.at_hand = self.slot.state is State.OPEN and overriding_of(self) is None
-
-    def reset_override(self) -> None:
-        """Take back every override."""
-        super().reset_override()
-        self.slot.at_hand = self.slot.state is State.OPEN
-
-    @property
-    def initialized(self) -> bool:
-        """Whether it is open."""
-        return self.slot.state is State.OPEN
-
-    def init(self) -> Any:
-        """Open it, where it is not open yet; its value, to be awaited where that takes an event loop."""
-        return self.initialise(self.slot)
-
-    def async_(self, *args: Any, **kwargs: Any) -> Any:
-        """Its value, to be awaited where an event loop runs; it opens there, where it is not open yet."""
-        return self(*args, **kwargs) if args or kwargs else self.awaited(self.slot)
-
-    def shutdown(self) -> Any:
-        """Close it, and before it whatever is open and needs it. It does not open again."""
-        return self.retire(self.slot)

@@ -16,7 +16,7 @@ from typing import Any
 from prefect_lifespan.engine import Engine, Slot
 from prefect_lifespan.engine.closing import CloseReport
 from prefect_lifespan.engine.loops import running_loop
-from prefect_lifespan.engine.slot import ManagedResource
+from prefect_lifespan.engine.managed import ManagedResource
 from prefect_lifespan.errors import AsyncResourceError, UsageError
 from prefect_lifespan.graph.anchors import redeclared
 from prefect_lifespan.graph.edges import AnyProvider

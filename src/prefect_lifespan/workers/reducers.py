@@ -19,7 +19,7 @@ from typing import Any, NoReturn, TypeAlias
 
 from dependency_injector import providers
 
-from prefect_lifespan.engine.slot import ManagedResource
+from prefect_lifespan.engine.managed import ManagedResource
 from prefect_lifespan.errors import LifespanError, UsageError
 from prefect_lifespan.graph.edges import AnyProvider, is_kind, root_of
 from prefect_lifespan.graph.reader import ContainerClass, qualified_name

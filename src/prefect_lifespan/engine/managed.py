@@ -1,0 +1,93 @@
+"""The provider that stands for a resource in a container instance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dependency_injector import providers
+
+from prefect_lifespan.engine.slot import Slot, State
+from prefect_lifespan.errors import UsageError
+from prefect_lifespan.graph.edges import overriding_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from prefect_lifespan.engine.engine import Engine
+
+_OPEN = State.OPEN  # looked up on every call otherwise, which takes longer than the call
+
+
+class ManagedResource(providers.Resource[Any]):
+    """Stands in a container instance for one of its resources, whatever asks for it: a factory, a user, a task.
+
+    An open resource is its value, synchronously, whichever way it was opened. One that is not open yet opens on the
+    spot where that can be done; a closed one says so.
+    """
+
+    slot: Slot
+    engine: Engine
+    demand: Callable[[Slot], None]
+    initialise: Callable[[Slot], Any]
+    awaited: Callable[[Slot], Any]
+    retire: Callable[[Slot], Any]
+    argument_failure: BaseException | None = None  # of the last attempt, where it did not get as far as the initialiser
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Left undecided, an awaitable value would switch it on, and later values arrive wrapped in futures.
+        self.disable_async_mode()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Its value; the way of `_provide`, which this saves a detour where the value is at hand."""
+        value = self.slot.value
+        if self.slot.at_hand and not args and not kwargs:
+            return value
+        provider: Any = super()
+        return provider.__call__(*args, **kwargs)
+
+    def _provide(self, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
+        slot = self.slot
+        if args or kwargs:
+            raise UsageError(
+                f"{slot.path} was called with arguments, but its lifespan opens it once, with those it is declared "
+                "with; make what differs from call to call a Factory that is given the resource"
+            )
+        while True:
+            value = slot.value
+            if slot.state is _OPEN:  # looked at after the value was taken: it is not one that was closed meanwhile
+                return value
+            self.demand(slot)
+
+    def override(self, provider: Any) -> Any:
+        """Let another provider stand in, for this container instance."""
+        self.slot.at_hand = False
+        overriding: Any = super()
+        return overriding.override(provider)
+
+    def reset_last_overriding(self) -> None:
+        """Take back the last override."""
+        super().reset_last_overriding()
+        self.slot.at_hand = self.slot.state is State.OPEN and overriding_of(self) is None
+
+    def reset_override(self) -> None:
+        """Take back every override."""
+        super().reset_override()
+        self.slot.at_hand = self.slot.state is State.OPEN
+
+    @property
+    def initialized(self) -> bool:
+        """Whether it is open."""
+        return self.slot.state is State.OPEN
+
+    def init(self) -> Any:
+        """Open it, where it is not open yet; its value, to be awaited where that takes an event loop."""
+        return self.initialise(self.slot)
+
+    def async_(self, *args: Any, **kwargs: Any) -> Any:
+        """Its value, to be awaited where an event loop runs; it opens there, where it is not open yet."""
+        return self(*args, **kwargs) if args or kwargs else self.awaited(self.slot)
+
+    def shutdown(self) -> Any:
+        """Close it, and before it whatever is open and needs it. It does not open again."""
+        return self.retire(self.slot)
