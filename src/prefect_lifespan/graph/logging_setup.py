@@ -34,7 +34,7 @@ def sets_up_logging(initialiser: Any, args: Sequence[object], kwargs: Mapping[st
     if inspect.isclass(initialiser):  # one of dependency-injector's Resource classes
         initialiser = getattr(cast("type[Any]", initialiser), "init", None)
     code = getattr(innermost(initialiser), "__code__", None)
-    if not isinstance(code, CodeType) or _names_incremental(code.co_consts):
+    if type(code) is not CodeType or _names_incremental(code.co_consts):
         return None
     return next((_NAMES[name] for name in code.co_names if name in _NAMES), None)
 
