@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -324,3 +325,119 @@ def test_a_view_that_closes_leaves_the_singletons_of_its_parent_alone() -> None:
     with pytest.raises(LifespanClosedError, match="session"):
         own()
     engine.close().settle()
+
+
+class Kept:
+    """What a factory makes, from resources."""
+
+    def __init__(self, **given: Any) -> None:
+        self.given = given
+
+
+async def make(**given: Any) -> dict[str, Any]:
+    return given
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_awaited_calls_give_the_value_on_the_lifespans_loop_open_or_not_again_and_again(is_open: bool) -> None:
+    async def main() -> None:
+        journal = Journal()
+        a = journal.async_resource("a")
+        b = journal.resource("b", a)
+        repo = providers.Factory(dict, a=a, b=b)
+        nested = providers.Singleton(dict, repo=repo)
+        declared = declare(a=a, b=b, repo=repo, nested=nested, call=providers.Callable(dict, a=a))
+        made = {"a": "a", "b": "b"}
+        for _ in range(20):  # the interpreter specialises what it has seen some times
+            engine = async_engine_of(declared)
+            c: Any = engine.instance
+            if is_open:
+                await aopen_all(engine)
+            assert await c.repo() == made
+            assert await c.a() == "a"
+            assert await c.b() == "b"
+            assert await c.nested() == {"repo": made}
+            assert await c.call(z=1) == {"a": "a", "z": 1}
+            assert await c.repo(*[made], z=1) == {**made, "z": 1}
+            assert await eval("c.repo()", {"c": c}) == made  # noqa: S307
+            through = partial(lambda c: c.repo(), c)
+            assert await through() == made
+            assert await c.repo.async_() == made
+            assert (c.a(), c.b(), c.repo(), c.nested(), c.call()) == ("a", "b", made, {"repo": made}, {"a": "a"})
+            assert await asyncio.to_thread(lambda c=c: (c.a(), c.repo())) == ("a", made)
+            await engine.aclose()
+
+    run(main)
+
+
+def test_a_call_that_is_not_awaited_says_that_it_is_not_open_and_one_of_many_opens_once() -> None:
+    async def main() -> None:
+        journal = Journal()
+        a = journal.async_resource("a")
+        c: Any = async_engine_of(declare(a=a, repo=providers.Factory(dict, a=a))).instance
+
+        async def kept() -> Any:
+            return c.repo()
+
+        for call in (c.a, c.repo):
+            with pytest.raises(AsyncResourceError):
+                call()
+        with pytest.raises(AsyncResourceError):
+            await kept()
+        assert await asyncio.gather(*(c.repo.async_() for _ in range(5))) == [{"a": "a"}] * 5
+        assert journal == ["+a"]
+        assert await kept() == {"a": "a"}
+
+    run(main)
+
+
+def test_what_a_function_gives_to_be_awaited_is_awaited_once_and_a_failure_keeps_its_type() -> None:
+    async def main() -> None:
+        async def failing() -> AsyncIterator[str]:
+            raise ConnectionError("refused")
+            yield ""
+
+        a = Journal().async_resource("a")
+        bad = providers.Resource(failing)
+        declared = declare(
+            a=a,
+            coroutine=providers.Coroutine(make, a=a),
+            made=providers.Factory(make, a=a),
+            x=providers.Factory(dict, b=bad),
+        )
+        c: Any = async_engine_of(declared).instance
+        assert await c.coroutine() == await c.made() == await c.made.async_() == {"a": "a"}
+        for call in (c.x, c.x.async_):
+            with pytest.raises(ConnectionError, match="refused"):
+                await call()
+
+    run(main)
+
+
+def test_a_provider_of_the_instance_is_the_one_that_it_stands_for_in_all_else() -> None:
+    async def main() -> None:
+        a = Journal().async_resource("a")
+        inner = declare(a=a, repo=providers.Factory(Kept, a=a))
+        engine = async_engine_of(declare(inner=providers.Container(inner), repo=providers.Factory(Kept, a=a)))
+        c: Any = engine.instance
+        assert providers.is_provider(c.repo)
+        assert isinstance(c.repo, providers.Factory)
+        assert c.repo == c.providers["repo"]
+        assert repr(c.repo) == repr(c.providers["repo"])
+        assert hash(c.repo) == hash(c.providers["repo"])
+        assert engine.resolve("repo") is c.providers["repo"]
+        assert (await c.inner.repo()).given == (await c.inner.container.repo()).given == {"a": "a"}
+        assert (await c.repo()).given == {"a": "a"}
+        assert c.repo.provided.given["a"]() == "a"
+        assert providers.Factory(dict, repo=c.repo)()["repo"].given == {"a": "a"}
+        assert isinstance(c.repo.provider(), providers.Factory)
+        with c.repo.override("fake"):
+            assert c.repo() == await c.repo() == await c.repo.async_() == "fake"
+        with c.override_providers(repo=providers.Object("fake")):
+            assert c.repo() == "fake"
+        assert isinstance(await c.repo(), Kept)
+        await engine.aclose()
+        with pytest.raises(LifespanClosedError):
+            await c.repo()
+
+    run(main)

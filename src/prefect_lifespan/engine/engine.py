@@ -18,6 +18,7 @@ from dependency_injector.wiring import Modifier
 
 from prefect_lifespan.engine import blocking
 from prefect_lifespan.engine.aclosing import aclose_all
+from prefect_lifespan.engine.awaited import offer_awaited_calls
 from prefect_lifespan.engine.calls import ContainerCalls
 from prefect_lifespan.engine.closing import CloseReport
 from prefect_lifespan.engine.configuration import load_copies
@@ -205,6 +206,7 @@ class Engine:
         # On the instance they shadow dependency-injector's own, which lose resources, order and outcome.
         instance.init_resources = self._calls.init_resources
         instance.shutdown_resources = self._calls.shutdown_resources
+        offer_awaited_calls(instance, self)
 
     def resolve(self, provider: AnyProvider | str, modifier: Modifier | None = None) -> AnyProvider | None:
         """This engine's provider for what a marker names; None where the container has no such one."""

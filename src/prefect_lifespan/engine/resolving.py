@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from dependency_injector import providers
 from dependency_injector.wiring import Modifier, ProvidersMap
 
+from prefect_lifespan.engine.awaited import real_of
 from prefect_lifespan.graph.anchors import anchor_of
 from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.steps import under
@@ -31,7 +32,7 @@ class Resolver:
 
     def _declared(self, provider: AnyProvider | str, modifier: Modifier | None) -> AnyProvider | None:
         instance, instances = self._engine.instance, self._engine.instances
-        found = under(self._lock, self._found, instance, provider, modifier)
+        found = real_of(under(self._lock, self._found, instance, provider, modifier))
         # Declared without a name of its own, in the place where it is used: a member of an aggregate, an argument.
         key = id(anchor_of(provider)) if found is None and not isinstance(provider, str) else None
         return found if key not in instances else providers.deepcopy(provider, {key: instances[key]})
