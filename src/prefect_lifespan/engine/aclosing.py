@@ -12,11 +12,12 @@ from contextlib import suppress
 from functools import partial
 from time import perf_counter
 
-from prefect_lifespan.engine.blocking import LateOpenings, Needs, close_begun, give_up, patience_with, start_closing
+from prefect_lifespan.engine.blocking import close_begun, give_up, patience_with, start_closing
 from prefect_lifespan.engine.closing import CloseReport, closing_plan
 from prefect_lifespan.engine.host import GRACE_SECONDS, Host
 from prefect_lifespan.engine.hosting import arrival_of, uninterrupted
 from prefect_lifespan.engine.initialiser import Outcome
+from prefect_lifespan.engine.late import LateOpenings, Needs
 from prefect_lifespan.engine.signals import held_signals
 from prefect_lifespan.engine.slot import Ledger, Slot, State
 from prefect_lifespan.errors import ResourceTimeoutError

@@ -11,9 +11,10 @@ from prefect.tasks import Task
 from prefect_lifespan.graph import Finding, Graph, graph_of
 from prefect_lifespan.graph.anchors import anchor_of, key_of_path
 from prefect_lifespan.graph.reader import ContainerClass
+from prefect_lifespan.injection.call import of_an_inner_container
 from prefect_lifespan.injection.markers import Marker, unknown_names
 from prefect_lifespan.injection.mistakes import Kind, mistake, place_of, unprovided
-from prefect_lifespan.injection.plan import of_an_inner_container, plan_of
+from prefect_lifespan.injection.plan import plan_of
 from prefect_lifespan.lifespans.reachable import reachable, stays_in_its_lifespan
 from prefect_lifespan.scope import current_scope
 

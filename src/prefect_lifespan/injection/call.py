@@ -1,0 +1,354 @@
+"""One call of an injected function that found nothing prepared: what it is given, what opens for it, and what closes after it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from prefect_lifespan.engine import Engine, Slot
+from prefect_lifespan.engine.closing import CloseReport, apersist, persist
+from prefect_lifespan.engine.loops import running_loop
+from prefect_lifespan.engine.managed import ManagedResource
+from prefect_lifespan.errors import AsyncResourceError, UsageError
+from prefect_lifespan.graph.anchors import redeclared
+from prefect_lifespan.graph.edges import AnyProvider
+from prefect_lifespan.graph.reader import ContainerClass
+from prefect_lifespan.injection.given import Given, Loop, Prepared
+from prefect_lifespan.injection.markers import Marker, check_string_ids, is_marker
+from prefect_lifespan.injection.runs_without import runs_without
+from prefect_lifespan.process_wide import process_wide
+from prefect_lifespan.scope import Scope, current_scope
+from prefect_lifespan.steps import under
+from prefect_lifespan.surroundings import surroundings
+from prefect_lifespan.unit import Unit, log_of_this_run
+
+if TYPE_CHECKING:
+    from prefect_lifespan.injection.plan import Plan
+
+
+def of_an_inner_container(marker: Marker, container: ContainerClass, scope: Scope) -> tuple[str, str] | None:
+    """What is wrong with a marker on a container that the one in force holds a copy of, and the cure.
+
+    Its user means what is open there.
+
+    Nothing where the inner container is overridden by its own name: then that is what is meant.
+    """
+    if marker.owner is None or any(issubclass(marker.owner, layer.container) for layer in scope.layers):
+        return None
+    return marker.names_inside(container)
+
+
+def _told(report: CloseReport) -> BaseException | None:
+    """What the call's resources are told that close now."""
+    return surroundings.told(report.told) or report.interruption
+
+
+class Call:
+    """The decisions of one call that found nothing prepared: which engine gives each parameter, and for how long."""
+
+    def __init__(self, plan: Plan, explicit: Mapping[str, Any], loop: Loop) -> None:
+        self._plan = plan
+        self._loop = loop
+        self.scope = current_scope()
+        self._ground = self.scope.ground
+        self._attempt = surroundings.attempt()
+        self._new_unit: Unit | None = None
+        self._for_call: list[Engine] = []
+        self._given: list[Given] = []
+        self._kept_in = self.scope
+        self._lasting = False
+        self._at_hand: dict[str, Any] | None = None
+        self._explicit = explicit
+        self._report: CloseReport | None = None
+        self._is_closed = False
+
+    def _decide(self) -> None:
+        self._at_hand = self._all_but_a_unit(self._explicit)
+        if self._at_hand is None:
+            markers, explicit = self._plan.markers, self._explicit
+            wanted = [m for m in markers.values() if m.name not in explicit or is_marker(explicit[m.name])]
+            self._given = [self._give(marker) for marker in wanted]
+            unit = self._new_unit or self.scope.unit
+            self._of_unit = unit is not None and any(unit.owns(given.engine) for given in self._given)
+            ends_with_call = bool(self._for_call) or (self._of_unit and unit is self._new_unit)
+            self._lasting = len(wanted) == len(markers) and not ends_with_call
+        if self._new_unit is not None:
+            self.scope = Scope(self.scope.lifespans, self.scope.layers, self._new_unit)
+
+    def _all_but_a_unit(self, explicit: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The values that were prepared, where nothing but a unit is missing: this call's is made then."""
+        prepared: Prepared | None = self.scope.prepared.get(self._plan.key)
+        if prepared is None or prepared.of_unit or not self._plan.markers.keys().isdisjoint(explicit):
+            return None
+        self._unit()
+        holds = self._new_unit is not None and prepared.holds(self._new_unit, on_loop=self._loop is not None)
+        values = prepared.values() if holds else None
+        if values is None:
+            self._new_unit = None
+        return values
+
+    def _own(self) -> list[Engine]:
+        """What lives no longer than this call, in the order of closing."""
+        return [*reversed(self._for_call), *(self._new_unit.end() if self._new_unit is not None else [])]
+
+    def open(self) -> None:
+        """Open what the values need; whatever comes of it, `close` is due."""
+        self._decide()
+        for given in self._given:
+            if not given.as_provider:
+                closes = self._closes(given.engine)
+                given.engine.open(given.slots, self._plan.where, asked=given.keys, in_callers_context=closes)
+
+    async def aopen(self) -> None:
+        """Open what the values need; a provider that is handed out needs it too: its value may not be awaitable."""
+        self._decide()
+        for index, given in enumerate(self._given):
+            while True:
+                try:
+                    at = self._given[index]
+                    closes = self._closes(at.engine)
+                    await at.engine.aopen(at.slots, self._plan.where, asked=at.keys, in_callers_context=closes)
+                    break
+                except AsyncResourceError:
+                    # An initialiser turned out to be asynchronous that did not look it. What the call has opened stays
+                    # as it is; what belongs to another event loop, as is known now, is this call's own.
+                    own = {slot.node.key for slot in self._on_other_loop(self._given[index].engine, given.keys)}
+                    if not own:
+                        raise
+                    self._given[index] = self._given_by(
+                        self._for_this_call(self._given[index].engine, own), given.marker, given.named
+                    )
+                    self._lasting = False
+
+    def _closes(self, engine: Engine) -> bool:
+        """Whether this call closes an engine where it opens it: in the caller's context, so that what resources set there
+        is set for the function. The steps of a generator may each run in another one.
+        """
+        own = engine in self._for_call or (self._new_unit is not None and self._new_unit.owns(engine))
+        return own and not self._plan.has_steps
+
+    def close(self, outcome: BaseException | None) -> None:
+        """Close what lives no longer than this call; done again, it goes on where it was interrupted."""
+        if self._is_closed:
+            return
+        report = self._reported(outcome)
+        for engine in self._own():
+            persist(report, lambda engine=engine: report.merge(engine.close(_told(report))))
+        self._is_closed = True
+        report.settle()
+
+    async def aclose(self, outcome: BaseException | None) -> None:
+        """The same on the running event loop."""
+        if self._is_closed:
+            return
+        report = self._reported(outcome)
+        for engine in self._own():
+
+            async def close(engine: Engine = engine) -> None:
+                report.merge(await engine.aclose(_told(report)))
+
+            await apersist(report, close)
+        self._is_closed = True
+        report.settle()
+
+    def _reported(self, outcome: BaseException | None) -> CloseReport:
+        if self._report is None:
+            self._report = CloseReport(self._plan.where, outcome)
+        self._report.interrupted(outcome)
+        return self._report
+
+    def values(self) -> dict[str, Any]:
+        """The values, for a synchronous function."""
+        if self._at_hand is not None:
+            return self._at_hand
+        self._refuse_asynchronous_calls()
+        values = self._made()
+        for name in self._to_await(values):
+            value = values[name]
+            if inspect.iscoroutine(value):
+                value.close()
+                raise AsyncResourceError([name], self._plan.where)
+            if asyncio.isfuture(value):
+                # It may be a singleton's, that others wait for: it is left to finish, and its error to those.
+                value.add_done_callback(lambda done: done.cancelled() or done.exception())
+                if not value.done():
+                    raise AsyncResourceError([name], self._plan.where)
+                values[name] = value.result()
+                self._lasting = False
+        self._keep()
+        return values
+
+    def _refuse_asynchronous_calls(self) -> None:
+        """Refuse what coroutine functions make, where there is no event loop: it would fail with coroutines left over."""
+        if running_loop() is not None:
+            return
+        for given in self._given:
+            paths = given.engine.graph.asynchronous_calls(given.keys) if not given.as_provider else ()
+            if paths:
+                raise AsyncResourceError(paths, self._plan.where)
+
+    async def avalues(self) -> dict[str, Any]:
+        """The values, for an asynchronous function: those of asynchronous providers awaited."""
+        if self._at_hand is not None:
+            return self._at_hand
+        values = self._made()
+        pending = self._to_await(values)
+        for name in pending:
+            values[name] = await values[name]
+        if not pending:
+            self._keep()
+        return values
+
+    def _to_await(self, values: Mapping[str, Any]) -> list[str]:
+        """The names of values that asynchronous providers have promised; a resource's value is none, whatever it is."""
+        return [
+            given.name
+            for given in self._given
+            if (asyncio.isfuture(values[given.name]) or inspect.iscoroutine(values[given.name]))
+            and not any(slot.value is values[given.name] for slot in given.slots)
+        ]
+
+    def _made(self) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for given in self._given:
+            # dependency-injector's singletons are made twice by two threads that are the first to ask.
+            values[given.name] = under(given.engine.making, given.value)
+        return values
+
+    def _keep(self) -> None:
+        """Let the next call in this scope go without decisions: everything has been made once."""
+        if not self._lasting:
+            return
+        direct = tuple(
+            (given.name, given.provider.slot)
+            for given in self._given
+            if isinstance(given.provider, ManagedResource) and not given.as_provider
+        )
+        names = {name for name, _ in direct}
+        bound = (s for g in self._given for s in g.slots if s.asynchronous and s.policy.loop_bound)
+        prepared = Prepared(
+            direct=direct,
+            called=tuple((given.name, given.value) for given in self._given if given.name not in names),
+            loop=next((slot.ledger.loop for slot in bound), None),
+            within_unit=self._of_unit or any(given.engine.graph.has_task_resources for given in self._given),
+            of_unit=self._of_unit,
+        )
+        self._kept_in.keep(self._plan.key, prepared, self._ground)
+
+    def _give(self, marker: Marker) -> Given:
+        engine, named = self._locate(marker)
+        keys = engine.keys_of(named)
+        # The unit comes with the outermost call: helpers that ask for a task resource share it, and it ends with that.
+        unit = self._unit() if engine.graph.has_task_resources else None
+        if engine.graph.needs_task_resource(keys) or self._on_other_loop(engine, keys):
+            unit = unit or self._unit()
+            if not unit.owns(engine):
+                engine = unit.derived(engine, self._plan.where, self._loop)
+        own = {slot.node.key for slot in self._on_other_loop(engine, keys)}
+        if marker.closing:
+            own.update(engine.graph.nearest(keys))
+        if own:
+            engine = self._for_this_call(engine, own)
+        return self._given_by(engine, marker, named)
+
+    def _for_this_call(self, engine: Engine, own: Iterable[int]) -> Engine:
+        """The engine with resources that are opened for this call alone."""
+        keys = frozenset(own)
+        derived = engine.derive(
+            lambda node: node.key in keys, name=self._plan.where, loop=self._loop, log=log_of_this_run()
+        )
+        self._for_call.append(derived)
+        return derived
+
+    @staticmethod
+    def _given_by(engine: Engine, marker: Marker, named: AnyProvider | str) -> Given:
+        provider = engine.resolve(named, marker.modifier)
+        assert provider is not None, "it was located there"
+        keys = engine.keys_of(named)
+        return Given(marker, named, engine, provider, keys, engine.needed(keys))
+
+    def _on_other_loop(self, engine: Engine, keys: tuple[int, ...]) -> list[Slot]:
+        return [] if self._loop is None else engine.slots_on_other_loop(keys, self._loop)
+
+    def _locate(self, marker: Marker) -> tuple[Engine, AnyProvider | str]:
+        """The innermost engine that provides what a marker names, and what that calls it.
+
+        One for this call where no lifespan does.
+        """
+        for engine in self.scope.engines():
+            for named in (redeclared(marker.provider, marker.owner, engine.container_class), marker.provider):
+                if named is not None and engine.resolve(named, marker.modifier) is not None:
+                    return engine, named
+        if isinstance(marker.provider, str):
+            innermost = self.scope.innermost()
+            if innermost is not None:
+                check_string_ids({marker.name: marker}, innermost.engine.graph, self._plan.where)
+            raise UsageError(
+                f"{self._plan.where}: {marker.name} asks for {marker.provider!r} by its path, and no lifespan in force "
+                "here has it; call it inside one, or name the provider itself: Provide[Container.name]"
+            )
+        container = marker.owner
+        assert container is not None, "markers without a container are refused at decoration"
+        self._refuse_an_inner_container(marker)
+        self._refuse_a_namesake(container, marker)
+        unit = self._unit()
+        if not unit.has(container, self.scope):
+            self._tell_of_opening_for_the_call(container)
+        return unit.standing_alone(container, self.scope, self._plan.where, self._loop), marker.provider
+
+    def _tell_of_opening_for_the_call(self, container: ContainerClass) -> None:
+        name, where = container.__qualname__, self._plan.where
+        missed = process_wide.open_somewhere(container) if self._attempt is None else None
+        if missed is not None and missed.is_missed_by(where):
+            missed.logger.warning(
+                "%s was called where no lifespan of %s is in force, although one is open in this process: it opens what it "
+                "needs for each call, and closes it. A thread or executor that does not carry context variables needs "
+                "`carried(function)`, an application whose requests run in contexts of their own "
+                "`lifespan(%s, everywhere=True)`",
+                where,
+                name,
+                name,
+            )
+            return
+        run, logger = surroundings.run(), surroundings.logger()
+        if run is not None and runs_without.is_new(run, container):
+            logger.warning(
+                "This flow run has no lifespan of %s, which %s asks for: what it needs is opened for this call and closed "
+                "with it, and so for each such call of the run. Put @lifespan(%s) below @flow",
+                name,
+                where,
+                name,
+            )
+        else:
+            level = logging.INFO if run is None else logging.DEBUG
+            logger.log(
+                level, "No lifespan of %s is in force for %s: what it needs is opened for this call", name, where
+            )
+
+    def _refuse_an_inner_container(self, marker: Marker) -> None:
+        for lifespan in reversed(self.scope.lifespans):
+            problem = of_an_inner_container(marker, lifespan.engine.container_class, self.scope)
+            if problem is not None:
+                raise UsageError(f"{self._plan.where}: {': '.join(problem)}")
+
+    def _refuse_a_namesake(self, container: ContainerClass, marker: Marker) -> None:
+        """Refuse a class that was defined again: its user means the one that is in force, and would get the other."""
+        name = (container.__module__, container.__qualname__)
+        in_force = [lifespan.engine.container_class for lifespan in self.scope.lifespans]
+        in_force += [layer.container for layer in self._ground[1]]
+        others = ((other.__module__, other.__qualname__) for other in in_force if other is not container)
+        if "<locals>" not in container.__qualname__ and name in others:
+            raise UsageError(
+                f"{self._plan.where}: {marker.name} names a provider of {container.__qualname__}, and in force here is "
+                "another class of that name: one of the two was defined again since, by a cell of a notebook or a "
+                "module that was reloaded. Define again what names the old one: tasks, flows, lifespans, overrides"
+            )
+
+    def _unit(self) -> Unit:
+        unit = self._new_unit or self.scope.unit
+        if unit is None or unit.attempt != self._attempt:
+            unit = self._new_unit = Unit(self._attempt)
+        return unit
