@@ -43,6 +43,7 @@ def test_what_threads_and_event_loops_leave_open_is_found_as_well(pytester: pyte
         import threading
         from app import App, Asynchronous
         from prefect_lifespan import lifespan
+        from prefect_lifespan.scope import current_scope
 
         KEPT = []
 
@@ -56,7 +57,7 @@ def test_what_threads_and_event_loops_leave_open_is_found_as_well(pytester: pyte
                 entered = lifespan(Asynchronous)
                 KEPT.append(entered)
                 await entered.__aenter__()
-                entered._entered[0][0].engine.ledger.opened.clear()
+                current_scope().lifespans[-1].engine.ledger.opened.clear()
 
             asyncio.run(main())
         """
@@ -273,6 +274,7 @@ def test_what_is_declared_for_the_process_and_is_a_runs_alone_is_a_leak(pytester
         from dependency_injector import containers
         from app import Shared, opened, opened_on_a_loop
         from prefect_lifespan import ProcessResource, Provide, inject, lifespan
+        from prefect_lifespan.scope import current_scope
 
         KEPT = []
 
@@ -290,7 +292,7 @@ def test_what_is_declared_for_the_process_and_is_a_runs_alone_is_a_leak(pytester
             KEPT.append(lifespan(OnALoop))
             await KEPT[-1].__aenter__()
             assert await use() == "model"
-            KEPT[-1]._entered[0][0].engine.ledger.opened.clear()  # its loop ends
+            current_scope().lifespans[-1].engine.ledger.opened.clear()  # its loop ends
 
         @pytest.mark.asyncio
         async def test_on_a_loop_and_closed():
