@@ -235,6 +235,7 @@ def test_a_broken_container_fails_the_run_before_anything_opens(witness: Witness
         ({"eager": [providers.Object(1)]}, UsageError, "no provider of"),
         ({"eager": "db"}, UsageError, r"eager is one str; give a list"),
         ({"eager": providers.Object(1)}, UsageError, r"eager is one Object; give a list"),
+        ({"eager": None}, UsageError, r"eager is None; it must be True, False, or a list"),
     ],
 )
 def test_what_it_cannot_be_told_is_refused_at_once(

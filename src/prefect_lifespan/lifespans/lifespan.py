@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Generic, Literal, TypeVar, cast
 
@@ -206,6 +206,8 @@ class lifespan(Generic[C]):  # noqa: N801 - used as a decorator and a context ma
 def _checked(eager: object, container: ContainerClass) -> Sequence[AnyProvider | str]:
     if isinstance(eager, str) or providers.is_provider(eager):
         raise UsageError(f"eager is one {type(eager).__qualname__}; give a list of those to open, eager=[...]")
+    if not isinstance(eager, Iterable):
+        raise UsageError(f"eager is {eager!r}; it must be True, False, or a list of those to open, eager=[...]")
     items = list(cast("Sequence[AnyProvider | str]", eager))
     for item in items:
         _check(item, container)
