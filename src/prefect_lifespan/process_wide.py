@@ -12,6 +12,7 @@ from weakref import WeakSet
 
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.forks import children
+from prefect_lifespan.steps import under
 
 if TYPE_CHECKING:
     from prefect_lifespan.graph.reader import ContainerClass
@@ -48,35 +49,40 @@ class ProcessWide:
         Raises:
             UsageError: there is one of its container already.
         """
+        under(self.lock, self._announce, lifespan)
+
+    def _announce(self, lifespan: InForce) -> None:
         container = lifespan.container
-        with self.lock:
-            if any(other.container is container for other in self._announced):
-                raise UsageError(
-                    f"a lifespan of {container.__qualname__} is in force everywhere already, and there can be one at a "
-                    "time; leave that one first, or open this one without everywhere=True: then it is in force where it "
-                    "was entered"
-                )
-            self._announced.append(lifespan)
+        if any(other.container is container for other in self._announced):
+            raise UsageError(
+                f"a lifespan of {container.__qualname__} is in force everywhere already, and there can be one at a "
+                "time; leave that one first, or open this one without everywhere=True: then it is in force where it "
+                "was entered"
+            )
+        self._announced.append(lifespan)
 
     def add(self, lifespan: InForce) -> None:
         """Let a lifespan that was announced be in force everywhere; what contexts have entered themselves stays nearer."""
-        with self.lock:
-            if lifespan not in self.lifespans:
-                self.lifespans = (*self.lifespans, lifespan)
-                self._forget_prepared()
+        under(self.lock, self._add, lifespan)
+
+    def _add(self, lifespan: InForce) -> None:
+        if lifespan not in self.lifespans:
+            self.lifespans = (*self.lifespans, lifespan)
+            self._forget_prepared()
 
     def remove(self, lifespan: InForce) -> None:
         """Take back a lifespan that was announced; of any other one nothing is in force here."""
-        with self.lock:
-            if lifespan in self._announced:
-                self._announced.remove(lifespan)
-                self.lifespans = tuple(other for other in self.lifespans if other is not lifespan)
-                self._forget_prepared()
+        under(self.lock, self._remove, lifespan)
+
+    def _remove(self, lifespan: InForce) -> None:
+        if lifespan in self._announced:
+            self.lifespans = tuple(other for other in self.lifespans if other is not lifespan)
+            self._forget_prepared()
+            self._announced.remove(lifespan)
 
     def note_open(self, lifespan: InForce) -> None:
         """A lifespan is open, in whatever context."""
-        with self.lock:
-            self._open.add(lifespan)
+        under(self.lock, self._open.add, lifespan)
 
     def open_somewhere(self, container: ContainerClass) -> InForce | None:
         """A lifespan of `container`, or of one that derives from it, that is open in another context; None without one."""

@@ -10,9 +10,9 @@ import copy
 import os
 import threading
 import uuid
-from collections.abc import AsyncGenerator, Callable, Generator, Hashable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Hashable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import Any, Protocol, TypeVar, overload
 
 from dependency_injector import containers
@@ -25,11 +25,12 @@ from prefect_lifespan.graph.reader import ContainerClass, qualified_name
 from prefect_lifespan.layers import Layer, stacked
 from prefect_lifespan.managers import manager
 from prefect_lifespan.process_wide import process_wide
-from prefect_lifespan.steps import astepping, stepping
+from prefect_lifespan.steps import astepping, stepping, under
 from prefect_lifespan.surroundings import surroundings
 from prefect_lifespan.unit import Unit
 
 C = TypeVar("C", bound=containers.DeclarativeContainer)
+R = TypeVar("R")
 
 
 class Reached(Protocol):
@@ -86,23 +87,26 @@ class InForce:
 
     def reach(self, key: Hashable, make: Callable[[], Reached]) -> Reached:
         """The other processes that it has reached under `key`, from now on told of its end."""
-        with self._lock:
-            if key not in self.reached:
-                self.reached[key] = make()
-            return self.reached[key]
+        return under(self._lock, self._reach, key, make)
+
+    def _reach(self, key: Hashable, make: Callable[[], Reached]) -> Reached:
+        if key not in self.reached:
+            self.reached[key] = make()
+        return self.reached[key]
 
     def elsewhere(self) -> list[Reached]:
         """The other processes that it has reached so far, last reached first."""
-        with self._lock:
-            return list(reversed(self.reached.values()))
+        return list(reversed(dict(self.reached).values()))
 
     def ending_with(self, runner: object) -> list[Reached]:
         """The other processes that end with a task runner, from now on no longer this lifespan's to tell."""
-        with self._lock:
-            ending = {key: reached for key, reached in self.reached.items() if reached.ends_with(runner)}
-            for key in ending:
-                del self.reached[key]
-            return list(ending.values())
+        return under(self._lock, self._ending_with, runner)
+
+    def _ending_with(self, runner: object) -> list[Reached]:
+        ending = {key: reached for key, reached in self.reached.items() if reached.ends_with(runner)}
+        for key in ending:
+            del self.reached[key]
+        return list(ending.values())
 
     def is_missed_by(self, where: str) -> bool:
         """A function opens its own although this one is open; whether that is the first time."""
@@ -128,15 +132,17 @@ class InForce:
         )
         if not newer:
             return self.engine
-        with self._lock:
-            view = self._views.get(newer)
-            if view is None:
-                overrides = stacked(layer.by_key(self.engine.container_class) for layer in newer)
-                ledger = self.engine.ledger
-                view = self._views[newer] = self.engine.derive(
-                    lambda _: False, name=ledger.name, lasts=True, overrides=overrides, loop=ledger.loop
-                )
-            return view
+        return under(self._lock, self._view, newer)
+
+    def _view(self, newer: tuple[Layer, ...]) -> Engine:
+        view = self._views.get(newer)
+        if view is None:
+            overrides = stacked(layer.by_key(self.engine.container_class) for layer in newer)
+            ledger = self.engine.ledger
+            view = self._views[newer] = self.engine.derive(
+                lambda _: False, name=ledger.name, lasts=True, overrides=overrides, loop=ledger.loop
+            )
+        return view
 
 
 class Scope:
@@ -191,14 +197,40 @@ class Scope:
 
     def keep(self, plan: object, prepared: object, ground: object) -> None:
         """Keep what was prepared for a function on some ground, as long as it stands on that."""
-        with process_wide.lock:
-            if ground == self.ground:
-                self.prepared[plan] = prepared
-                process_wide.prepared_in.add(self)
+        under(process_wide.lock, self._keep, plan, prepared, ground)
+
+    def _keep(self, plan: object, prepared: object, ground: object) -> None:
+        if ground == self.ground:
+            self.prepared[plan] = prepared
+            process_wide.prepared_in.add(self)
 
     def in_force(self) -> AbstractContextManager[None]:
         """Let this scope be in force for a body."""
         return activated(self)
+
+    def around(self, body: Callable[[], R]) -> R:
+        """What `body` returns that runs with this scope in force."""
+        token = None
+        try:
+            try:
+                token = _scope.set(self)
+                return body()
+            finally:
+                _reset(token)
+        finally:  # where a signal has interrupted that
+            _reset(token)
+
+    async def aaround(self, body: Callable[[], Awaitable[R]]) -> R:
+        """The same for a coroutine function."""
+        token = None
+        try:
+            try:
+                token = _scope.set(self)
+                return await body()
+            finally:
+                _reset(token)
+        finally:  # where a signal has interrupted that
+            _reset(token)
 
     def stepping(self, generator: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
         """Let this scope be in force in each step of a generator, and not for its caller between them."""
@@ -238,19 +270,27 @@ current_scope: Callable[[], Scope] = _scope.get
 @manager
 def activated(scope: Scope) -> Generator[None]:
     """Let `scope` be in force for the body."""
-    token = _scope.set(scope)
+    token = None
     try:
-        yield
-    finally:
-        with suppress(ValueError):  # a generator that is closed in another context, which has ended with it
+        try:
+            token = _scope.set(scope)
+            yield
+        finally:
+            _reset(token)
+    finally:  # where a signal has interrupted that
+        _reset(token)
+
+
+def _reset(token: Token[Scope] | None) -> None:
+    # ValueError: a generator is closed in another context, which has ended with it. RuntimeError: it has been done.
+    with suppress(ValueError, RuntimeError):
+        if token is not None:
             _scope.reset(token)
 
 
-def enter(scope: Scope) -> Scope:
-    """Let `scope`, with one more lifespan than the one in force, be in force until `leave`; gives that one."""
-    outer = current_scope()
+def enter(scope: Scope) -> None:
+    """Let `scope`, with one more lifespan than the one in force, be in force until `leave`."""
     _scope.set(scope)
-    return outer
 
 
 def leave(entered: Scope, outer: Scope) -> None:

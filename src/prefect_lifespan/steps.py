@@ -1,29 +1,55 @@
-"""Generators whose steps each run inside a context manager, which is left whenever their caller has its turn."""
+"""Bodies inside context managers and locks that no interruption leaves entered, and generators whose steps each are.
+
+An exception of a signal handler, of a tracer or of a debugger may be raised before any line. Where a `with` statement
+ends, Python comes back to its first line before it calls the manager's exit, outside of what it protects. On a line of
+its own there is no such moment.
+"""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import AbstractContextManager
-from typing import Any
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Any, ParamSpec, TypeVar
 
 InForce = Callable[[], AbstractContextManager[None]]
+T = TypeVar("T")
+P = ParamSpec("P")
+E = TypeVar("E")
+
+
+def within(manager: AbstractContextManager[E], body: Callable[[E], T]) -> T:
+    """What `body` returns for what `manager` gives; the manager is left whatever happens."""
+    with manager as given: return body(given)  # noqa: E701 # fmt: skip
+
+
+async def within_async(manager: AbstractAsyncContextManager[E], body: Callable[[E], Awaitable[T]]) -> T:
+    """The same with an asynchronous manager."""
+    async with manager as given: return await body(given)  # noqa: E701 # fmt: skip
+
+
+async def awaited_within(manager: AbstractContextManager[E], body: Callable[[E], Awaitable[T]]) -> T:
+    """The same for a coroutine function inside a blocking manager."""
+    with manager as given: return await body(given)  # noqa: E701 # fmt: skip
+
+
+def under(lock: AbstractContextManager[object], function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What `function` returns that runs under a lock, which is released whatever happens."""
+    with lock: return function(*args, **kwargs)  # noqa: E701 # fmt: skip
 
 
 def stepping(generator: Generator[Any, Any, Any], in_force: InForce) -> Generator[Any, Any, Any]:
     """Run a generator with `in_force()` entered in each of its steps, and not for its caller between them."""
     step = functools.partial(next, generator)
     while True:
-        with in_force():
-            try:
-                item = step()
-            except StopIteration as stop:
-                return stop.value
+        try:
+            item = within(in_force(), lambda _, step=step: step())
+        except StopIteration as stop:
+            return stop.value
         try:
             sent = yield item
         except GeneratorExit:
-            with in_force():
-                generator.close()
+            within(in_force(), lambda _: generator.close())
             raise
         except BaseException as error:
             step = functools.partial(generator.throw, error)
@@ -35,16 +61,14 @@ async def astepping(generator: AsyncGenerator[Any, Any], in_force: InForce) -> A
     """The same for an asynchronous generator."""
     step = functools.partial(anext, generator)
     while True:
-        with in_force():
-            try:
-                item = await step()
-            except StopAsyncIteration:
-                return
+        try:
+            item = await awaited_within(in_force(), lambda _, step=step: step())
+        except StopAsyncIteration:
+            return
         try:
             sent = yield item
         except GeneratorExit:
-            with in_force():
-                await generator.aclose()
+            await awaited_within(in_force(), lambda _: generator.aclose())
             raise
         except BaseException as error:
             step = functools.partial(generator.athrow, error)

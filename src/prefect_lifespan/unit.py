@@ -8,11 +8,12 @@ import threading
 from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
-from prefect_lifespan.engine import CloseReport, Engine, Listener, Options, logging_to
+from prefect_lifespan.engine import Engine, Listener, Options, logging_to
 from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.graph import Node
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.lifetimes import Lifetime, Policy
+from prefect_lifespan.steps import under
 from prefect_lifespan.surroundings import surroundings
 
 if TYPE_CHECKING:
@@ -54,19 +55,22 @@ class Unit:
                 return True
             return loop is not None and node.is_resource and bool(base.slots_on_other_loop([node.key], loop))
 
-        with self._lock:
+        def made() -> Engine:
             engine = self._engines.get(base)
             if engine is None:
                 engine = self._engines[base] = base.derive(affected, name=where, loop=loop, log=log_of_this_run())
                 self._admit(engine)
             return engine
 
+        return under(self._lock, made)
+
     def standing_alone(
         self, container: ContainerClass, scope: Scope, where: str, loop: asyncio.AbstractEventLoop | None
     ) -> Engine:
         """An engine for a container that no lifespan is open for."""
         key = (container, scope.layers)
-        with self._lock:
+
+        def made() -> Engine:
             engine = self._engines.get(key)
             if engine is None:
                 overrides = scope.overrides_for(container)
@@ -75,6 +79,8 @@ class Unit:
                 self._engines[key] = engine
                 self._admit(engine)
             return engine
+
+        return under(self._lock, made)
 
     def _admit(self, engine: Engine) -> None:
         engine.serves_tasks = True
@@ -95,22 +101,7 @@ class Unit:
         """Whether an engine lives in this unit."""
         return engine in self._engines.values()
 
-    def close(self, outcome: BaseException | None) -> CloseReport:
-        """Close everything the unit opened, last made first."""
-        self._end()
-        report = CloseReport("the call", outcome)
-        for engine in reversed(self._engines.values()):
-            report.merge(engine.close(report.told))
-        return report
-
-    async def aclose(self, outcome: BaseException | None) -> CloseReport:
-        """Close everything the unit opened, from a coroutine on its loop."""
-        self._end()
-        report = CloseReport("the call", outcome)
-        for engine in reversed(self._engines.values()):
-            report.merge(await engine.aclose(report.told))
-        return report
-
-    def _end(self) -> None:
-        with self._lock:
-            self._ended.set()
+    def end(self) -> list[Engine]:
+        """Take no more engines from now on; those that it has, in the order of closing: last made first."""
+        under(self._lock, self._ended.set)
+        return list(reversed(self._engines.values()))

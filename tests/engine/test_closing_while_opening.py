@@ -195,9 +195,9 @@ def test_a_late_opening_that_is_cancelled_as_it_closes_closes_to_the_end(
         (slot,) = engine.eager()
         opened = slot.opened
 
-        def opened_late(entered: Any) -> bool:
+        def opened_late() -> bool:
             engine.ledger.end()
-            return opened(entered)
+            return opened()
 
         monkeypatch.setattr(slot, "opened", opened_late)
         opening = asyncio.create_task(aopen_all(engine))

@@ -13,17 +13,18 @@ def test_what_the_process_shares_outlives_every_engine_that_was_made_with_it() -
     journal = Journal()
     container = declare(a=ProcessResource(journal.blocking("a")))
     first = engine_of(container)
-    process_engines.enter(first.process_keys)
+    process_engines.enter(first.process_keys, "a lifespan")
     one: Any = first.instance
     assert one.a() == "a"
     second = engine_of(container)
     first.close().settle()
-    assert process_engines.leave(first.process_keys, closing=True) == []
-    process_engines.enter(second.process_keys)
+    assert process_engines.leave(first.process_keys, "a lifespan", closing=True) == []
+    process_engines.enter(second.process_keys, "a lifespan")
     other: Any = second.instance
     assert other.a() == "a"
     second.close().settle()
-    (ended,) = process_engines.leave(second.process_keys, closing=False)
+    (ended,) = process_engines.leave(second.process_keys, "a lifespan", closing=False)
+    process_engines.forget(ended)
     ended.close().settle()
     assert journal == ["+a", "-a"]
 
@@ -33,13 +34,14 @@ def test_an_engine_that_nobody_holds_any_more_keeps_nothing_open() -> None:
     journal = Journal()
     container = declare(a=ProcessResource(journal.blocking("a")))
     engine = engine_of(container)
-    process_engines.enter(engine.process_keys)
+    process_engines.enter(engine.process_keys, "a lifespan")
     instance: Any = engine.instance
     assert instance.a() == "a"
     left = engine_of(container)
     del left
     gc.collect()
     engine.close().settle()
-    (ended,) = process_engines.leave(engine.process_keys, closing=True)
+    (ended,) = process_engines.leave(engine.process_keys, "a lifespan", closing=True)
+    process_engines.forget(ended)
     ended.close().settle()
     assert journal == ["+a", "-a"]

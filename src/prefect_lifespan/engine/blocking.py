@@ -6,14 +6,15 @@ import contextvars
 import queue
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from functools import partial
 from time import perf_counter
+from typing import NoReturn, TypeVar
 
 from prefect_lifespan.engine.clocks import done_in_time
-from prefect_lifespan.engine.closing import CloseReport, closing_late
+from prefect_lifespan.engine.closing import CloseReport, closing_late, persist
 from prefect_lifespan.engine.contexts import ResourceContext
 from prefect_lifespan.engine.initialiser import Entered, NeedsEventLoop, Outcome, call_of, enter_blocking
 from prefect_lifespan.engine.lanes import Lane, Lanes
@@ -21,9 +22,10 @@ from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.engine.opening import Attempts, Readiness, while_holding_the_loop
 from prefect_lifespan.engine.slot import Abandoned, Ledger, Slot, State, being_opened
 from prefect_lifespan.errors import AsyncResourceError, ResourceTimeoutError
-from prefect_lifespan.managers import manager
+from prefect_lifespan.steps import under, within
 
 Needs = Callable[[Slot], Iterable[Slot]]
+T = TypeVar("T")
 
 
 def open_in_order(slots: Iterable[Slot], where: str, *, in_callers_context: Ledger | None = None) -> None:
@@ -44,28 +46,32 @@ def open_in_order(slots: Iterable[Slot], where: str, *, in_callers_context: Ledg
 
 def open_in_lanes(ledger: Ledger, slots: Iterable[Slot], needs: Needs, where: str) -> None:
     """Open slots in up to `max_workers` lanes at a time, each as soon as what it needs is open; raises the same."""
-    readiness = Readiness(slots, needs)
-    finished: queue.SimpleQueue[tuple[Slot, Future[None]]] = queue.SimpleQueue()
-    waiting: list[Slot] = []
-    failure: BaseException | None = None
-    running = 0
     # Threads that wait for the lanes, each no longer than its resource's limit; what hangs, hangs in a lane of its own.
     waiters = Lanes(f"opening-{ledger.container}", ledger.max_workers)
     try:
-        while running or (readiness.left and failure is None):
-            waiting.extend(readiness.take())
-            while waiting and running < ledger.max_workers and failure is None:
-                slot = waiting.pop(0)
-                opening = partial(_open_waiting, slot, where)
-                _, future = waiters.submit(opening, contextvars.copy_context())
-                future.add_done_callback(lambda done, slot=slot: finished.put((slot, done)))
-                running += 1
-            slot, future = finished.get()
-            running -= 1
-            failure = failure or future.exception()
-            readiness.opened(slot)
-    finally:
+        try:
+            _open_each(ledger, Readiness(slots, needs), waiters, where)
+        finally:
+            waiters.stop()
+    finally:  # where a signal has interrupted that
         waiters.stop()
+
+
+def _open_each(ledger: Ledger, readiness: Readiness, waiters: Lanes, where: str) -> None:
+    finished: queue.SimpleQueue[Future[None]] = queue.SimpleQueue()
+    waiting: list[Slot] = []
+    running: dict[Future[None], Slot] = {}
+    failure: BaseException | None = None
+    while running or (readiness.left and failure is None):
+        waiting.extend(readiness.take())
+        while waiting and len(running) < ledger.max_workers and failure is None:
+            slot = waiting.pop(0)
+            _, future = waiters.submit(partial(_open_waiting, slot, where), contextvars.copy_context())
+            running[future] = slot
+            future.add_done_callback(finished.put)
+        done = finished.get()
+        failure = failure or done.exception()
+        readiness.opened(running.pop(done))
     if failure is not None:
         raise failure
 
@@ -77,7 +83,8 @@ def _open_waiting(slot: Slot, where: str, _: Lane) -> None:
 def open_one(slot: Slot, where: str, *, in_callers_context: bool = False) -> None:
     """Open one slot whose needs are open, or wait for whoever is at it."""
     while True:
-        theirs = slot.claim()
+        settle_left_here(slot)
+        theirs = slot.claim(blocking=True)
         if theirs is None:
             open_claimed(slot, where, in_callers_context=in_callers_context)
             return
@@ -94,74 +101,107 @@ def open_claimed(slot: Slot, where: str, *, in_callers_context: bool = False) ->
     """Open a slot that the caller has claimed, in a thread that will be there to close it."""
     attempts = Attempts(slot)
     try:
-        while True:
-            attempts.start()
-            try:
-                entered = _attempt(slot, attempts, in_callers_context=in_callers_context)
-                break
-            except NeedsEventLoop as needs:
-                needs.discard()
-                slot.found_asynchronous = True
-                raise AsyncResourceError([slot.path], where) from None
-            except BaseException as error:
-                delay = attempts.delay_after(error)
-                if delay is None:
-                    raise
-            time.sleep(delay)
+        _try(slot, attempts, where, in_callers_context=in_callers_context)
+        if not slot.opened():
+            _close_late(slot)
     except BaseException as error:
-        slot.failed(error)
+        settle(slot, error)
         raise
-    if not slot.opened(entered):
-        try:
-            closing = run_in_place(slot, partial(close_late, slot, entered, attempts.seconds))
-            wait([closing])
-        finally:
-            slot.came_late()
-        raise slot.closed_error() from closing.exception()
     slot.event("opened", attempts.seconds)
 
 
-def _attempt(slot: Slot, attempts: Attempts, *, in_callers_context: bool) -> Entered:
+def _try(slot: Slot, attempts: Attempts, where: str, *, in_callers_context: bool) -> None:
+    while True:
+        attempts.start()
+        try:
+            _attempt(slot, attempts, in_callers_context=in_callers_context)
+            return
+        except NeedsEventLoop as needs:
+            needs.discard()
+            slot.found_asynchronous = True
+            raise AsyncResourceError([slot.path], where) from None
+        except BaseException as error:
+            delay = attempts.delay_after(error)
+            if delay is None:
+                raise
+        time.sleep(delay)
+
+
+def _close_late(slot: Slot) -> NoReturn:
+    """The lifespan has ended meanwhile, as whoever asked for it is told."""
+    raise slot.closed_error() from _closed_late(slot, None)
+
+
+def settle(slot: Slot, error: BaseException) -> None:
+    """End an opening that `error` has interrupted: what has been entered is open, everything else has failed.
+
+    Where the lifespan has ended meanwhile, it closes at once. Doing it again does nothing.
+    """
+    entered = slot.entered
+    if slot.state is State.OPENING:
+        if entered is None or not entered.is_held:
+            slot.failed(error)
+        elif not slot.opened():
+            _closed_late(slot, error)
+    slot.tell()
+
+
+def settle_left_here(slot: Slot) -> None:
+    """The same for an opening that an exception has taken this thread out of, where that is so."""
+    if slot.is_left_by_this_thread:
+        settle(slot, Abandoned())
+
+
+def _closed_late(slot: Slot, told: Outcome) -> BaseException | None:
+    """Close what was opened when the lifespan had ended, and let those go on who wait for it; gives an error of that."""
+    assert slot.entered is not None, "it has been entered"
+    closing = run_in_place(slot, partial(close_late, slot, slot.entered, told))
+    wait([closing])
+    slot.came_late()
+    return closing.exception()
+
+
+def _attempt(slot: Slot, attempts: Attempts, *, in_callers_context: bool) -> None:
     slot.lane = slot.ledger.lanes.current()
     if slot.ledger.at_home or slot.lane is not None:
-        entered = attempt_here(slot, attempts, on_loop=False, in_callers_context=in_callers_context)
-        if slot.lane is not None and entered.exit is not None:
+        attempt_here(slot, attempts, on_loop=False, in_callers_context=in_callers_context)
+        if slot.lane is not None and slot.entered is not None and slot.entered.has_exit:
             slot.lane.holds.add(slot)
-        return entered
+        return
     entry = LaneEntry(slot, attempts, on_loop=False)
     try:
-        in_time = done_in_time(entry.entering, attempts.seconds_left)
-    except BaseException as interruption:  # the caller was interrupted; the initialiser was not
-        entry.discard(interruption)
+        entry.wait()
+    except BaseException as interruption:
+        entry.interrupted(interruption)
         raise
-    if not in_time and entry.abandon(late := attempts.timeout()):
-        raise late
-    return entry.entering.result()
 
 
-def attempt_here(slot: Slot, attempts: Attempts, *, on_loop: bool, in_callers_context: bool) -> Entered:
+def attempt_here(slot: Slot, attempts: Attempts, *, on_loop: bool, in_callers_context: bool) -> None:
     """One attempt to open a blocking slot in the calling thread."""
-    with while_holding_the_loop(slot), _opening(slot):
-        slot.context = None if in_callers_context else ResourceContext()
-        enter = partial(_enter_in_time, slot, attempts, on_loop=on_loop)
-        return enter() if slot.context is None else slot.context.context.run(enter)
+    slot.entered = Entered()
+    attempt = partial(_attempt_here, slot, slot.entered, attempts, on_loop, in_callers_context)
+    within(while_holding_the_loop(slot), lambda _: _while_opening(slot, attempt))
 
 
-def _enter_in_time(slot: Slot, attempts: Attempts, *, on_loop: bool) -> Entered:
-    entered = enter_blocking(call_of(slot.provider), slot.path, on_loop=on_loop)
+def _attempt_here(slot: Slot, entered: Entered, attempts: Attempts, on_loop: bool, in_callers_context: bool) -> None:
+    slot.context = None if in_callers_context else ResourceContext()
+    enter = partial(_enter_in_time, slot, entered, attempts, on_loop=on_loop)
+    return enter() if slot.context is None else slot.context.context.run(enter)
+
+
+def _enter_in_time(slot: Slot, entered: Entered, attempts: Attempts, *, on_loop: bool) -> None:
+    enter_blocking(entered, call_of(slot.provider), slot.path, on_loop=on_loop)
     # Nothing can interrupt an initialiser in its own thread, so its limit is looked at when it is done.
     if attempts.limit is not None and attempts.seconds > attempts.limit:
         error = attempts.timeout()
         entered.close(error)
         raise error
-    return entered
 
 
-def close_late(slot: Slot, entered: Entered, seconds: float, told: Outcome = None) -> None:
+def close_late(slot: Slot, entered: Entered, told: Outcome = None) -> None:
     """Close what was entered when nobody could have it any more; nothing where that has been done."""
-    if not entered.left:
-        with closing_late(slot, seconds, told) as outcome:
-            entered.close(outcome)
+    if not entered.is_left:
+        within(closing_late(slot, entered.seconds, told), entered.close)
 
 
 class LaneEntry:
@@ -169,78 +209,97 @@ class LaneEntry:
 
     def __init__(self, slot: Slot, attempts: Attempts, *, on_loop: bool) -> None:
         self._slot = slot
-        self._clock = attempts.clock
+        self._attempts = attempts
         self._on_loop = on_loop
         self._lock = threading.Lock()
         self._abandoned: BaseException | None = None  # what whoever asked for it has seen
-        self._seconds = 0.0
         self._entered: Entered | None = None
-        with _opening(slot):
-            self._context = slot.context = ResourceContext()
-        self._clock.pause()  # until its turn comes
-        self._lane, self.entering = slot.ledger.lanes.submit(self._run, self._context.context)
-        slot.lane = self._lane
+        self._lane: Lane | None = None
+        self._entering: Future[None] | None = None
 
-    def _run(self, lane: Lane) -> Entered:
-        self._clock.start()
-        started = perf_counter()
-        entered = enter_blocking(call_of(self._slot.provider), self._slot.path, on_loop=self._on_loop)
-        self._seconds = perf_counter() - started
-        if entered.exit is not None:
+    def start(self) -> Future[None]:
+        """Let the lane begin; done when it has entered."""
+        slot = self._slot
+        slot.context = _while_opening(slot, ResourceContext)
+        self._attempts.clock.pause()  # until its turn comes
+        self._lane, self._entering = slot.ledger.lanes.submit(self._run, slot.context.context)
+        slot.lane = self._lane
+        return self._entering
+
+    def wait(self) -> None:
+        """Start, and wait for it as long as an attempt may take."""
+        entering = self.start()
+        in_time = done_in_time(entering, self._attempts.seconds_left)
+        if not in_time and self.abandon(late := self._attempts.timeout()):
+            raise late
+        entering.result()
+
+    def _run(self, lane: Lane) -> None:
+        self._attempts.clock.start()
+        made = Entered()
+        enter_blocking(made, call_of(self._slot.provider), self._slot.path, on_loop=self._on_loop)
+        if made.has_exit:
             lane.holds.add(self._slot)
         with self._lock:
-            self._entered = entered
+            self._entered = made
+            if self._abandoned is None:
+                self._slot.entered = made
         # Here and now: the lane may be stopped before it could be given more to do.
         if self._abandoned is not None or self._slot.ledger.ended:
             with suppress(Exception):  # the log and observers have heard of it, and the lifespan's end while that waits
-                close_late(self._slot, entered, self._seconds, self._abandoned)
-        return entered
+                close_late(self._slot, made, self._abandoned)
 
     def abandon(self, error: BaseException) -> bool:
         """Stop waiting, and raise `error` instead; False when it has been entered meanwhile."""
-        with self._lock:
-            if self._entered is None:
-                self._abandoned = error
-        if self._abandoned is not None:
+        under(self._lock, self._abandon, error)
+        if self._abandoned is not None and self._lane is not None:
             self._slot.ledger.lanes.drop(self._lane, self._slot.path)
-            self.entering.add_done_callback(_discard_made)
+            if self._entering is not None:
+                self._entering.add_done_callback(_discard_made)
         return self._abandoned is not None
 
-    def discard(self, error: BaseException) -> None:
-        """Stop waiting, whatever it came to, and raise `error` instead."""
-        if not self.abandon(error) and self._entered is not None:
-            closing = partial(close_late, self._slot, self._entered, self._seconds, error)
-            self._lane.submit(self._context.closing(closing), self._context.context)
+    def _abandon(self, error: BaseException) -> None:
+        if self._entered is None:
+            self._abandoned = error
+
+    def interrupted(self, error: BaseException) -> None:
+        """The caller was interrupted, the initialiser was not: what it has entered by now is the slot's to close."""
+        if self._entering is None or not self._entering.done():
+            self.abandon(error)
+        else:
+            _discard_made(self._entering)
 
 
-def _discard_made(entering: Future[Entered]) -> None:
+def _discard_made(entering: Future[None]) -> None:
     error = entering.exception()
     if isinstance(error, NeedsEventLoop):
         error.discard()
 
 
-@manager
-def _opening(slot: Slot) -> Generator[None]:
-    token = being_opened.set((*being_opened.get(), slot))
+def _while_opening(slot: Slot, function: Callable[[], T]) -> T:
+    outer = being_opened.get()
     try:
-        yield
-    finally:
-        being_opened.reset(token)
-
-
-def close_all(ledger: Ledger, needs: Needs, outcome: Outcome) -> CloseReport:
-    """Close everything that is open, last opened first; nothing that fails or interrupts skips what remains."""
-    report = CloseReport(ledger.container, outcome)
-    late = LateOpenings(ledger, needs, report)
-    while True:
         try:
-            ledger.end(report)
-            _close_from_the_end(ledger.opened, report, late)
-            late.wait(late.left)
-            ledger.lanes.stop()
-            return report
-        except BaseException as interruption:  # a signal, in a closer or between two steps of ours: go on with the rest
-            report.interrupted(interruption)
+            being_opened.set((*outer, slot))
+            return function()
+        finally:
+            being_opened.set(outer)
+    finally:  # where a signal has interrupted that
+        being_opened.set(outer)
+
+
+def close_all(ledger: Ledger, needs: Needs, report: CloseReport) -> None:
+    """Close everything that is open, last opened first; nothing that fails or interrupts skips what remains.
+
+    To be called again where it was interrupted.
+    """
+    for slot in ledger.interrupted_here():
+        settle(slot, report.outcome or Abandoned())
+    ledger.end(report)
+    late = LateOpenings(ledger, needs, report)
+    _close_from_the_end(ledger.opened, report, late)
+    persist(report, lambda: late.wait(late.left))
+    ledger.lanes.stop()
 
 
 def close_some(slots: Iterable[Slot], container: str) -> CloseReport:
@@ -253,19 +312,30 @@ def close_some(slots: Iterable[Slot], container: str) -> CloseReport:
 def _close_from_the_end(opened: list[Slot], report: CloseReport, late: LateOpenings | None = None) -> None:
     while opened:
         slot = opened[-1]
-        if late is not None:
-            late.wait(late.users_of(slot))
-        if slot.begin_close(report):
-            close_begun(slot, report)
-        opened.pop()
+        if not persist(report, partial(_close_one, slot, report, late)):
+            report.give_up(slot)
+        if opened and opened[-1] is slot:  # another thread may be closing as well
+            opened.pop()
+
+
+def _close_one(slot: Slot, report: CloseReport, late: LateOpenings | None) -> None:
+    if late is not None:
+        late.wait(late.users_of(slot))
+    if slot.begin_close(report):
+        close_begun(slot, report)
 
 
 def close_begun(slot: Slot, report: CloseReport) -> None:
-    """Close one blocking slot that the caller took out of use, within its limit where it has a lane of its own."""
+    """Close one blocking slot that the caller took out of use, within its limit where it has a lane of its own.
+
+    To be called again where it was interrupted before the resource's exit was called.
+    """
     started = perf_counter()
     try:
         closing = start_closing(slot, report.told)
     except BaseException as raised:
+        if slot.entered is not None and slot.entered.is_held:
+            raise  # before the exit was called
         report.record(slot, started, raised)
         return
     limit = patience_with(slot)
@@ -336,7 +406,8 @@ class LateOpenings:
     @property
     def left(self) -> list[Slot]:
         """Those to wait for."""
-        return [slot for slot in list(self._ledger.opening) if slot not in self._given_up]
+        under_way = (slot for slot in list(self._ledger.opening) if slot.state is State.OPENING)
+        return [slot for slot in under_way if slot not in self._given_up]
 
     def users_of(self, slot: Slot) -> list[Slot]:
         """Those that need `slot`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -10,7 +10,7 @@ from typing import cast
 
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.engine.slot import Slot
-from prefect_lifespan.errors import ResourceCloseError
+from prefect_lifespan.errors import LifespanError, ResourceCloseError
 from prefect_lifespan.managers import manager
 from prefect_lifespan.masking import text_of, told
 
@@ -33,33 +33,52 @@ class CloseReport:
 
     def record(self, slot: Slot, started: float, error: BaseException | None) -> None:
         """One resource has closed, with an error or without."""
-        slot.closed()
-        self.take(slot, started, error)
+        outcome, failure = self.told, self._note(slot, error)
+        slot.closed()  # after its error is kept: until then an interruption lets it be closed again
+        _tell(slot, started, failure, outcome)
 
     def take(self, slot: Slot, started: float, error: BaseException | None) -> None:
         """What came of closing a resource, whatever has become of its slot since."""
-        seconds, outcome = perf_counter() - started, self.told
+        outcome, failure = self.told, self._note(slot, error)
+        _tell(slot, started, failure, outcome)
+
+    def _note(self, slot: Slot, error: BaseException | None) -> BaseException | None:
+        """Keep an error of closing; None where there is none."""
         if error is None or self._lets_through(error) or self._translates(error):
             # An initialiser that lets the body's exception through, or gives it another name, says that it has closed.
-            slot.event("closed", seconds, outcome=outcome)
-            return
-        slot.event("close-failed", seconds, error, outcome)
-        if not isinstance(error, Exception):
+            return None
+        if isinstance(error, Exception):
+            add_note(error, f"{_WHERE} {slot.path}")
+            (self.warned if slot.policy.on_close_error == "warn" else self.raising).append(error)
+        else:
             self.interrupted(error)
-            return
-        add_note(error, f"{_WHERE} {slot.path}")
-        (self.warned if slot.policy.on_close_error == "warn" else self.raising).append(error)
+        return error
+
+    def give_up(self, slot: Slot) -> None:
+        """A resource could not be closed, by a fault of this library: the others are tried all the same."""
+        slot.closed()
+        self.raising.append(
+            LifespanError(f"{slot.path} was not closed, by a defect of prefect_lifespan: please report the error below")
+        )
 
     def interrupted(self, error: BaseException | None) -> None:
-        """A signal or a cancellation arrived, if any; it goes on when everything has been tried."""
-        if self.interruption is None and error is not self.outcome:
+        """A signal or a cancellation arrived, if any; it goes on when everything has been tried.
+
+        Rather than an exception of another kind, which may be a fault of this library.
+        """
+        first = self.interruption
+        if error is self.outcome or error is None:
+            return
+        if first is None or (isinstance(first, Exception) and not isinstance(error, Exception)):
             self.interruption = error
 
     def merge(self, other: CloseReport) -> CloseReport:
         """Take over what another report found."""
-        self.raising += other.raising
-        self.warned += other.warned
-        self.raising += [error for error in other.translations if not self._translates(error)]
+        # Once each: an interruption in here lets it be called again.
+        self.raising += [error for error in other.raising if not _is_in(error, self.raising)]
+        self.warned += [error for error in other.warned if not _is_in(error, self.warned)]
+        new = [error for error in other.translations if not _is_in(error, [*self.translations, *self.raising])]
+        self.raising += [error for error in new if not self._translates(error)]
         self.interrupted(other.interruption)
         return self
 
@@ -132,7 +151,44 @@ def closing_late(slot: Slot, seconds: float, told: Outcome = None) -> Generator[
         raise error
 
 
+def _tell(slot: Slot, started: float, failure: BaseException | None, outcome: Outcome) -> None:
+    slot.event("closed" if failure is None else "close-failed", perf_counter() - started, failure, outcome)
+
+
 _WHERE = "while closing"
+
+# Attempts at one step of closing. A step that is interrupted goes on where it was; none is interrupted as often.
+ATTEMPTS = 20
+
+
+def persist(report: CloseReport, step: Callable[[], object]) -> bool:
+    """Run a step of closing to its end, again where a signal has interrupted it; False where that comes to nothing."""
+    for _ in range(ATTEMPTS):
+        try:
+            step()
+            return True
+        except GeneratorExit:
+            raise  # the coroutine is dropped: its loop is gone
+        except BaseException as interruption:
+            report.interrupted(interruption)
+    return False
+
+
+async def apersist(report: CloseReport, step: Callable[[], Awaitable[object]]) -> bool:
+    """The same for a step that is awaited."""
+    for _ in range(ATTEMPTS):
+        try:
+            await step()
+            return True
+        except GeneratorExit:
+            raise  # the coroutine is dropped: its loop is gone
+        except BaseException as interruption:
+            report.interrupted(interruption)
+    return False
+
+
+def _is_in(error: Exception, errors: Iterable[Exception]) -> bool:
+    return any(other is error for other in errors)
 
 
 def add_note(error: BaseException, note: str) -> None:

@@ -29,6 +29,10 @@ class Dependents(Generic[E]):
         else:
             self._guests[engine] = None
 
+    def all(self) -> list[E]:
+        """All that stand on it."""
+        return [*self.lasting, *self._guests]
+
     def closed(self, engine: E) -> None:
         """A guest has closed, as it should."""
         self._guests.pop(engine, None)

@@ -50,6 +50,7 @@ from prefect_lifespan.graph.anchors import anchor_of, key_of_path, owner_of
 from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.lifetimes import Lifetime
+from prefect_lifespan.steps import under
 
 
 class Engine:
@@ -88,6 +89,7 @@ class Engine:
         )
         inherited = parent is not None and parent.ledger.loop is loop
         self.ledger.owner = parent.ledger.owner if parent is not None and inherited else current_task_on(loop)
+        self._closing: tuple[object, CloseReport] | None = None  # under way, by whom
         self._calls = ContainerCalls(self)
         self._tasks: set[asyncio.Task[None]] = set()
         self._resolver = Resolver(self)
@@ -121,22 +123,30 @@ class Engine:
         if of_a_run and findings(graph):
             raise InvalidContainerError(graph.container, findings(graph, copying=True))
         engine = cls(container, graph, name=name, options=options, overrides=overrides or {}, loop=loop)
-        sources = {key: node.provider for key, node in graph.nodes.items()}
-        shared = engine._of_the_process() if of_a_run else {}
         try:
-            engine.instances, memo = copy_providers(graph, sources, own_keys(graph), engine._manage, shared)
-            load_copies(graph, engine.instances, {}, declared=cast("Any", container).auto_load_config)
-            instance = engine._instance = instantiate(container, memo)
+            engine._become_an_instance(of_a_run=of_a_run)
+        except BaseException:
+            process_engines.release(engine.process_keys, engine)
+            raise
+        return engine
+
+    def _become_an_instance(self, *, of_a_run: bool) -> None:
+        graph = self.graph
+        sources = {key: node.provider for key, node in graph.nodes.items()}
+        shared = self._of_the_process() if of_a_run else {}
+        try:
+            self.instances, memo = copy_providers(graph, sources, own_keys(graph), self._manage, shared)
+            load_copies(graph, self.instances, {}, declared=cast("Any", self.container_class).auto_load_config)
+            instance = self._instance = instantiate(self.container_class, memo)
         except (errors.Error, TypeError) as error:
             # A lock or a client among the arguments; dependency-injector names some of these places, and not others.
             problems = refusals(graph)
             if problems:
                 raise InvalidContainerError(graph.container, problems) from error
             raise
-        override_all(engine.instances, engine.overrides)
-        engine.graph = with_choices(graph, engine.instances)
-        engine._offer_safe_calls(instance)
-        return engine
+        override_all(self.instances, self.overrides)
+        self.graph = with_choices(graph, self.instances)
+        self._offer_safe_calls(instance)
 
     def derive(
         self,
@@ -181,11 +191,14 @@ class Engine:
     @property
     def instance(self) -> containers.DynamicContainer:
         """The container instance; of an engine that stands on another one, made of its own providers when asked for."""
-        with self._lock:
-            if self._instance is None:
-                self._instance = instantiate(self.container_class, dict(self.instances), of_parts_in_use=True)
-                self._offer_safe_calls(self._instance)
-            return self._instance
+        return under(self._lock, self._made_instance)
+
+    def _made_instance(self) -> containers.DynamicContainer:
+        if self._instance is None:
+            instance = instantiate(self.container_class, dict(self.instances), of_parts_in_use=True)
+            self._offer_safe_calls(instance)
+            self._instance = instance
+        return self._instance
 
     def _offer_safe_calls(self, instance: containers.DynamicContainer) -> None:
         # On the instance they shadow dependency-injector's own, which lose resources, order and outcome.
@@ -301,14 +314,15 @@ class Engine:
     def close(self, outcome: Outcome = None) -> CloseReport:
         """Close everything that this engine and those derived from it opened, last opened first.
 
-        Never raises: the report holds what failed, and `settle` says what of it the caller is to see.
+        The report holds what failed, and `settle` says what of it the caller is to see. Where a signal interrupts it
+        between two steps, calling it again in the same thread goes on where it was.
         """
-        report = CloseReport(self.graph.container, outcome)
+        report = self._report_of(threading.get_ident(), outcome)
         for engine, told in self.dependents.to_close(report):
             report.merge(engine.close(told))
-        report.merge(blocking.close_all(self.ledger, self.needs, report.told))
+        blocking.close_all(self.ledger, self.needs, report)
         self._end()
-        return report
+        return self._reported(report)
 
     async def aclose(self, outcome: Outcome = None) -> CloseReport:
         """Close from a coroutine on the engine's event loop; a cancellation of the caller waits until all is done."""
@@ -327,10 +341,27 @@ class Engine:
 
     def begin_anew(self) -> None:
         """In a forked child: all that it has is the parent's, which goes on with it."""
-        self._lock, self.making = threading.Lock(), threading.RLock()
+        self._lock, self.making, self._closing = threading.Lock(), threading.RLock(), None
         self._tasks.clear()
         self.ledger.begin_anew(self.slots.values())
         self._withhold_singletons()
+
+    def settle_interrupted(self, error: BaseException) -> None:
+        """Let nobody wait for an opening that `error` has taken this thread out of, here or in what stands on it."""
+        for slot in self.ledger.interrupted_here():
+            blocking.settle(slot, error)
+        for engine in self.dependents.all():
+            engine.settle_interrupted(error)
+
+    def _report_of(self, closer: object, outcome: Outcome) -> CloseReport:
+        """The report of the closing that this closer has begun and was interrupted in; else a new one."""
+        if self._closing is None or self._closing[0] != closer:
+            self._closing = closer, CloseReport(self.graph.container, outcome)
+        return self._closing[1]
+
+    def _reported(self, report: CloseReport) -> CloseReport:
+        self._closing = None
+        return report
 
     def _end(self) -> None:
         """Nothing is open any more: its singletons are not given again, and what it stands on forgets it."""
@@ -367,10 +398,10 @@ class Engine:
             owner = owner_of(node.provider) or self.container_class
             # What is overridden on the class in the meantime has an engine of its own, and so does what no longer is.
             key = (owner, graph_of(owner).stand_ins_for_the_process)
+            self.process_keys.add(key)
             engine = process_engines.get(key, partial(Engine._for_process, owner, self.options), self)
             shared[node.key] = engine.instances[node.key]
             self.slots[node.key] = engine.slots[node.key]
-            self.process_keys.add(key)
         return shared
 
     @classmethod

@@ -29,6 +29,7 @@ class Host:
         self.error: BaseException | None = None
         self._made = made  # what a blocking initialiser returned that turned out to be asynchronous
         self._attempts = Attempts(slot)
+        self._entered = Entered()
         self._closing = asyncio.Event()
         self._outcome: Outcome = None
         self._context = ResourceContext()
@@ -120,19 +121,20 @@ class Host:
         slot = self.slot
         being_opened.set((*being_opened.get(), slot))
         try:
-            entered = await attempt_async(self._attempts, self._enter)
+            await attempt_async(self._attempts, self._enter)
         except BaseException as error:
             self._failed(error)
             if isinstance(error, Exception):
                 return
             raise
         being_opened.set(())
-        seconds = self._attempts.seconds
+        entered, seconds = self._entered, self._attempts.seconds
         if self.settled.done():
             with closing_late(slot, seconds, self._left_behind_with) as outcome:
                 await entered.aclose(outcome)
             return
-        if not slot.opened(entered):
+        slot.entered = entered
+        if not slot.opened():
             self._came_late = True
             try:
                 with closing_late(slot, seconds) as outcome:
@@ -146,10 +148,11 @@ class Host:
         for _ in range(self._cancellations):  # they are over: a task group in the resource counts what is pending
             self.task.uncancel()
         slot.event("opened", self._attempts.seconds)
-        if entered.exit is not None:
+        if entered.has_exit:
             await self._stay(entered)
 
-    async def _enter(self) -> Entered:
+    async def _enter(self) -> None:
+        self._entered = entered = Entered()
         attempts, made, limit = self._attempts, self._made, self._attempts.limit
         self._made = None
 
@@ -157,13 +160,12 @@ class Host:
             return None if limit is None else limit + GRACE_SECONDS - attempts.seconds
 
         with at_its_end(left, lambda: self._leave_behind(attempts.timeout())):
-            entered = await enter_async(call_of(self.slot.provider)() if made is None else made, self.slot.path)
+            await enter_async(entered, call_of(self.slot.provider)() if made is None else made, self.slot.path)
             if limit is not None and attempts.seconds >= limit and self.task.cancelling() > self._cancellations:
                 # It was cancelled at its limit, and came to its end all the same.
                 late = attempts.timeout()
                 await entered.aclose(late)
                 raise late
-            return entered
 
     async def _stay(self, entered: Entered) -> None:
         while not self._closing.is_set():
@@ -191,7 +193,7 @@ class Host:
                 self.error = error
 
 
-async def attempt_async(attempts: Attempts, enter: Callable[[], Awaitable[Entered]]) -> Entered:
+async def attempt_async(attempts: Attempts, enter: Callable[[], Awaitable[None]]) -> None:
     """Enter with the attempts that a policy grants, each within its limit."""
     task = asyncio.current_task()
     assert task is not None, "a coroutine of an event loop runs in a task"
@@ -203,7 +205,8 @@ async def attempt_async(attempts: Attempts, enter: Callable[[], Awaitable[Entere
         try:
             async with limit:
                 with at_its_end(attempts.seconds_left, expire):
-                    return await enter()
+                    await enter()
+            return
         except NeedsEventLoop:
             raise
         except BaseException as error:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from prefect_lifespan.engine.blocking import LaneEntry, Needs, attempt_here, close_late, run_in_place
 from prefect_lifespan.engine.host import Host, attempt_async
-from prefect_lifespan.engine.initialiser import Entered, NeedsEventLoop
+from prefect_lifespan.engine.initialiser import NeedsEventLoop
 from prefect_lifespan.engine.opening import Attempts, Readiness
 from prefect_lifespan.engine.slot import Abandoned, Ledger, Slot
 
@@ -128,9 +128,9 @@ class _Opening:
             attempts = Attempts(slot)
             await self._open_claimed(slot, attempts, lambda: _in_lane(slot, attempts))
 
-    async def _open_claimed(self, slot: Slot, attempts: Attempts, enter: Callable[[], Awaitable[Entered]]) -> None:
+    async def _open_claimed(self, slot: Slot, attempts: Attempts, enter: Callable[[], Awaitable[None]]) -> None:
         try:
-            entered = await attempt_async(attempts, enter)
+            await attempt_async(attempts, enter)
         except NeedsEventLoop as needs:
             self._hosts.append(Host(slot, needs.made))
             return
@@ -139,10 +139,10 @@ class _Opening:
             if isinstance(error, Exception):
                 return
             raise
-        if slot.opened(entered):
+        if slot.opened():
             slot.event("opened", attempts.seconds)
-        else:
-            closing = run_in_place(slot, partial(close_late, slot, entered, attempts.seconds))
+        elif (entered := slot.entered) is not None:
+            closing = run_in_place(slot, partial(close_late, slot, entered))
             interruption = await uninterrupted(asyncio.wait([arrival_of(closing)]))
             slot.came_late()
             if interruption is not None:
@@ -187,23 +187,24 @@ def arrival_of(future: Future[Any]) -> asyncio.Future[None]:
     return arrival
 
 
-async def _immediately(enter: Callable[[], Entered]) -> Entered:
-    return enter()
+async def _immediately(enter: Callable[[], None]) -> None:
+    enter()
 
 
-async def _in_lane(slot: Slot, attempts: Attempts) -> Entered:
+async def _in_lane(slot: Slot, attempts: Attempts) -> None:
     entry = LaneEntry(slot, attempts, on_loop=True)
-    entering = arrival_of(entry.entering)
+    done = entry.start()
+    entering = arrival_of(done)
     try:
         await asyncio.shield(entering)
-        return entry.entering.result()
+        done.result()
     except asyncio.CancelledError as cancelled:
         # Nothing interrupts what runs in a lane. Unless its time is up it is waited for: what it opens needs what would
         # close meanwhile, and closes in its turn.
         left = slot.policy.close_timeout_seconds if attempts.limit is None else attempts.seconds_left()
         if left is None or left > 0:
             await uninterrupted(asyncio.wait([entering], timeout=left))
-        if entering.done() and entry.entering.exception() is None:
-            return entry.entering.result()
-        entry.discard(cancelled)
+        if entering.done() and done.exception() is None:
+            return
+        entry.interrupted(cancelled)
         raise

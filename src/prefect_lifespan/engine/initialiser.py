@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import operator
 import pathlib
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from itertools import starmap
 from time import perf_counter
 from typing import Any, TypeAlias, cast
 
@@ -39,30 +40,88 @@ class NeedsEventLoop(Exception):
             self.made.cancel()
 
 
-@dataclass(slots=True)
 class Entered:
-    """An opened resource: what is injected, and its exit, which is called once; an asynchronous one is awaited."""
+    """One entering of a resource: what it gave, and its exit, which is called once; an asynchronous one is awaited.
 
-    value: object
-    exit: Callable[..., Any] | None = None
-    is_async: bool = False
-    at: float = field(default_factory=perf_counter)  # when it was entered
-    left: bool = False
+    Made before the initialiser runs and filled in the same instant as that returns, so that whoever takes up what a
+    signal has interrupted sees how far it came, and calls the exit neither twice nor not at all.
+    """
+
+    __slots__ = ("_begun", "_exit", "_given", "_leaving", "_told", "at", "is_async")
+
+    def __init__(self) -> None:
+        self.is_async = False
+        self.at = self._begun = perf_counter()  # when it was entered
+        self._exit: Callable[..., Any] | None = None
+        self._given: list[object] = []
+        self._told: Iterator[tuple[Any, Any, Any]] | list[Any] | None = None  # what the exit is still to be called with
+        self._leaving: Iterator[object] = iter(())
+
+    @property
+    def value(self) -> object:
+        """What is injected."""
+        return self._given[0]
+
+    @property
+    def seconds(self) -> float:
+        """How long entering took."""
+        return self.at - self._begun
+
+    @property
+    def has_exit(self) -> bool:
+        """Whether there is anything to be closed."""
+        return self._exit is not None
+
+    @property
+    def is_left(self) -> bool:
+        """Whether its exit has been called, whatever came of it."""
+        return self._told is not None and not operator.length_hint(self._told)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it has been entered, and its exit not been called."""
+        return bool(self._given) and not self.is_left
+
+    def gives(self, value: object) -> None:
+        """There is nothing to enter."""
+        self._given.append(value)
+        self.at = perf_counter()
+
+    def enter(self, manager: Any) -> None:
+        """Enter a blocking context manager."""
+        self._exit, self.is_async = manager.__exit__, False
+        # In C from the return of the method to the note of what it gave: Python handles no signal in between.
+        self._given.extend(map(operator.call, (manager.__enter__,)))
+        if not self._given:
+            raise RuntimeError("the initialiser raised StopIteration")
+        self.at = perf_counter()
+
+    async def aenter(self, manager: Any) -> None:
+        """Enter an asynchronous one."""
+        self._exit, self.is_async = manager.__aexit__, True
+        self._given.append(await manager.__aenter__())
+        self.at = perf_counter()
 
     def close(self, outcome: Outcome) -> None:
-        """Close a blocking resource with the outcome of the body; whether it would swallow it makes no difference."""
-        self._call_exit(outcome)
+        """Close a blocking resource with the outcome of the body; whether it would swallow it makes no difference.
+
+        Doing it again does nothing, and calls the exit where an interruption came before that.
+        """
+        if self._told is None and self._exit is not None:
+            told = iter([_exc_info(outcome)])
+            self._leaving = starmap(self._exit, told)
+            self._told = told
+        next(self._leaving, None)  # in C: what the exit is called with is gone as soon as it is called
 
     async def aclose(self, outcome: Outcome) -> None:
         """Close a resource of either kind with the outcome of the body."""
-        result = self._call_exit(outcome)
-        if self.is_async:
-            await cast("Awaitable[object]", result)
-
-    def _call_exit(self, outcome: Outcome) -> object:
-        # Taken before it is called: whoever takes up a closing that a signal interrupted sees whether it was.
-        leave, self.exit, self.left = self.exit, None, True
-        return None if leave is None else leave(*_exc_info(outcome))
+        if not self.is_async:
+            self.close(outcome)
+            return
+        if self._told is None and self._exit is not None:
+            self._told = [self._exit(*_exc_info(outcome))]
+        if isinstance(self._told, list) and self._told:
+            await self._told.pop()
 
 
 Call: TypeAlias = Callable[[], object]
@@ -91,7 +150,7 @@ def call_of(provider: Any) -> Call:
     return interceptors.around(provider, call)
 
 
-def enter_blocking(call: Call, resource: str, *, on_loop: bool) -> Entered:
+def enter_blocking(entered: Entered, call: Call, resource: str, *, on_loop: bool) -> None:
     """Run the initialiser of a resource, told by its path, that is blocking as far as one can tell before it has run.
 
     An object that is a manager of both kinds is entered asynchronously where there is an event loop to do so: clients
@@ -105,27 +164,27 @@ def enter_blocking(call: Call, resource: str, *, on_loop: bool) -> Entered:
         raise NeedsEventLoop(made)
     if is_async_manager(made) and not (is_blocking_manager(made) and (not on_loop or _is_rather_blocking(made))):
         raise NeedsEventLoop(made)
-    return _enter_manager(made) if is_blocking_manager(made) else Entered(made)
+    _enter(entered, made)
 
 
-async def enter_async(made: object, resource: str) -> Entered:
+async def enter_async(entered: Entered, made: object, resource: str) -> None:
     """Enter what an initialiser returned, on the running event loop and in the running task."""
     made = manager_of(made, resource)
     if inspect.iscoroutine(made) or asyncio.isfuture(made):
         made = manager_of(await made, resource)
     blocking = is_blocking_manager(made)
-    if is_async_manager(made) and not (blocking and _was_made_blocking(made)):
-        manager: Any = made
+    if not is_async_manager(made) or (blocking and _was_made_blocking(made)):
+        _enter(entered, made)
+        return
+    try:
+        await entered.aenter(made)
+    except _REFUSALS as refusal:
+        if not blocking:
+            raise
         try:
-            return Entered(await manager.__aenter__(), manager.__aexit__, is_async=True)
-        except _REFUSALS as refusal:
-            if not blocking:
-                raise
-            try:
-                return _enter_manager(made)
-            except Exception:
-                raise refusal from None
-    return _enter_manager(made) if blocking else Entered(made)
+            entered.enter(made)
+        except Exception:
+            raise refusal from None
 
 
 def manager_of(made: object, resource: str = "") -> object:
@@ -166,8 +225,11 @@ async def _call_when_ready(
     return await made if inspect.iscoroutine(made) or asyncio.isfuture(made) else made
 
 
-def _enter_manager(manager: Any) -> Entered:
-    return Entered(manager.__enter__(), manager.__exit__)
+def _enter(entered: Entered, made: object) -> None:
+    if is_blocking_manager(made):
+        entered.enter(made)
+    else:
+        entered.gives(made)
 
 
 def is_blocking_manager(made: object) -> bool:

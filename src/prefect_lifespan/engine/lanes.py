@@ -17,6 +17,8 @@ from contextvars import Context
 from functools import partial
 from typing import Any, TypeVar
 
+from prefect_lifespan.steps import under
+
 T = TypeVar("T")
 
 _MOMENT_SECONDS = 1.0  # for a thread that only has to return
@@ -40,17 +42,18 @@ class Lane:
     def submit(self, function: Callable[[], T], context: Context) -> Future[T]:
         """Run `function` in this lane's thread and in `context`; in the caller's once it has been stopped."""
         future: Future[T] = Future()
-        with self._lock:
-            stopped = self._stopped
-            if not stopped:
-                self.load += 1
-                self._work.put((future, function, context))
-        if stopped:
+        if not under(self._lock, self._enqueue, future, function, context):
             try:
                 future.set_result(context.run(function))
             except BaseException as error:
                 future.set_exception(error)
         return future
+
+    def _enqueue(self, future: Future[Any], function: Callable[[], Any], context: Context) -> bool:
+        if not self._stopped:
+            self.load += 1
+            self._work.put((future, function, context))
+        return not self._stopped
 
     @property
     def is_current(self) -> bool:
@@ -59,9 +62,11 @@ class Lane:
 
     def stop(self) -> None:
         """Let the thread end when its work is done; does not wait."""
-        with self._lock:
-            self._stopped = True
-            self._work.put(None)
+        under(self._lock, self._stop)
+
+    def _stop(self) -> None:
+        self._stopped = True
+        self._work.put(None)
 
     def join_idle(self) -> None:
         """Wait until the thread has ended, where it has nothing left to do."""
@@ -102,26 +107,29 @@ class Lanes:
 
         It would wait for its own thread otherwise.
         """
-        with self._lock:
-            return next((lane for lane in self._lanes if lane.is_current), None)
+        return next((lane for lane in [*self._lanes] if lane.is_current), None)
 
     def submit(self, function: Callable[[Lane], T], context: Context) -> tuple[Lane, Future[T]]:
         """Run `function` in a free lane, as soon as one of those that open something has done so."""
-        with self._lock:
-            lane = min(self._lanes, key=_burden, default=None)
-            if lane is None or (_burden(lane) and len(self._lanes) < self._most):
-                lane = Lane(f"{self._name}-{len(self._lanes)}")
-                self._lanes.append(lane)
-            return lane, lane.submit(partial(self._open, lane, function), context)
+        return under(self._lock, self._submit, function, context)
+
+    def _submit(self, function: Callable[[Lane], T], context: Context) -> tuple[Lane, Future[T]]:
+        lane = min(self._lanes, key=_burden, default=None)
+        if lane is None or (_burden(lane) and len(self._lanes) < self._most):
+            lane = Lane(f"{self._name}-{len(self._lanes)}")
+            self._lanes.append(lane)
+        return lane, lane.submit(partial(self._open, lane, function), context)
 
     def drop(self, lane: Lane, hangs_in: str) -> None:
         """Open nothing more in a lane that hangs; what it holds already still closes there, should it go on."""
         lane.hangs_in = lane.hangs_in or hangs_in
         self._give_back_place(lane)
-        with self._lock:
-            if lane in self._lanes:
-                self._lanes.remove(lane)
-                self._left_behind.append(lane)
+        under(self._lock, self._drop, lane)
+
+    def _drop(self, lane: Lane) -> None:
+        if lane in self._lanes:
+            self._left_behind.append(lane)
+            self._lanes.remove(lane)
 
     def _open(self, lane: Lane, function: Callable[[Lane], T]) -> T:
         self._places.acquire()
@@ -132,15 +140,16 @@ class Lanes:
             self._give_back_place(lane)
 
     def _give_back_place(self, lane: Lane) -> None:
-        with self._lock:
-            had_place, lane.has_place = lane.has_place, False
-        if had_place:
-            self._places.release()
+        under(self._lock, self._take_place_of, lane)
+
+    def _take_place_of(self, lane: Lane) -> None:
+        if lane.has_place:
+            self._places.release()  # first: an interruption gives back one too many rather than one too few
+            lane.has_place = False
 
     def stop(self) -> None:
         """Let every lane end when its work is done; those that have none are gone then."""
-        with self._lock:
-            lanes, self._lanes, self._left_behind = [*self._lanes, *self._left_behind], [], []
+        lanes = [*self._lanes, *self._left_behind]
         for lane in lanes:
             lane.stop()
         for lane in lanes:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from weakref import WeakSet
 
 from prefect_lifespan.forks import children
+from prefect_lifespan.steps import under
 
 if TYPE_CHECKING:
     from prefect_lifespan.engine.engine import Engine
@@ -26,7 +27,7 @@ E = TypeVar("E", bound="Engine")
 @dataclass
 class _Entry(Generic[E]):
     engine: E
-    users: int = 0
+    users: set[object] = field(default_factory=set[object])
     # The engines whose containers share it and that have not closed: a lifespan is a user only when its engine is made.
     holders: WeakSet[Engine] = field(default_factory=WeakSet["Engine"])
     to_close: bool = False
@@ -34,9 +35,13 @@ class _Entry(Generic[E]):
 
 @dataclass(eq=False)
 class ProcessEngines(Generic[E]):
-    """The process's engines, by what they are for; made on demand, counted while lifespans use them."""
+    """The process's engines, by what they are for; made on demand, kept while lifespans use them.
+
+    Beginning and ending to use one may be done again, by whoever was interrupted in it.
+    """
 
     _entries: dict[Hashable, _Entry[E]] = field(default_factory=dict[Hashable, "_Entry[E]"])
+    _unused: dict[E, object] = field(default_factory=dict["E", object])  # no longer in use: who is to close them
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _at_exit: bool = False  # whether the end of the process closes them
     _ended: bool = False
@@ -46,50 +51,61 @@ class ProcessEngines(Generic[E]):
 
     def get(self, key: Hashable, make: Callable[[], E], holder: Engine) -> E:
         """The engine for `key`, which stays open until `holder` has closed; the first to ask makes it."""
-        with self._lock:
-            self._close_at_the_end()
-            entry = self._entries.get(key)
-            if entry is None:
-                entry = self._entries[key] = _Entry(make())
-            entry.holders.add(holder)
+        engine = under(self._lock, self._get, key, make, holder)
         if self._ended:
-            entry.engine.close()  # threads outlive the end of the process: they are told so, and open nothing again
+            engine.close()  # threads outlive the end of the process: they are told so, and open nothing again
+        return engine
+
+    def _get(self, key: Hashable, make: Callable[[], E], holder: Engine) -> E:
+        self._close_at_the_end()
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = self._entries[key] = _Entry(make())
+        entry.holders.add(holder)
         return entry.engine
 
     def release(self, keys: set[Hashable], holder: Engine) -> None:
         """`holder` has closed."""
-        with self._lock:
-            for key in keys & self._entries.keys():
-                self._entries[key].holders.discard(holder)
+        for entry in self._of(keys):
+            entry.holders.discard(holder)
 
-    def enter(self, keys: set[Hashable]) -> None:
+    def enter(self, keys: set[Hashable], user: object) -> None:
         """A lifespan begins to use the engines of `keys`."""
-        with self._lock:
-            for key in keys & self._entries.keys():
-                self._entries[key].users += 1
+        for entry in self._of(keys):
+            entry.users.add(user)
 
-    def leave(self, keys: set[Hashable], *, closing: bool) -> list[E]:
-        """A lifespan has ended; the engines that are to be closed now, for the caller to close.
+    def leave(self, keys: set[Hashable], user: object, *, closing: bool) -> list[E]:
+        """A lifespan has ended; the engines that are to be closed now, for the caller to close, and then to `forget`.
 
         With `closing`, those of `keys` close as soon as no lifespan uses them any more: now, or with the last.
         """
-        with self._lock:
-            ended: list[E] = []
-            for key in keys & self._entries.keys():
-                entry = self._entries[key]
-                entry.users -= 1
-                entry.to_close = entry.to_close or closing
-                if entry.to_close and entry.users <= 0 and not entry.holders:
-                    ended.append(self._entries.pop(key).engine)
-            return ended
+        return under(self._lock, self._leave, keys, user, closing)
+
+    def _leave(self, keys: set[Hashable], user: object, closing: bool) -> list[E]:
+        for key in keys & self._entries.keys():
+            entry = self._entries[key]
+            entry.to_close = entry.to_close or closing
+            entry.users.discard(user)
+            if entry.to_close and not entry.users and not entry.holders:
+                self._unused[entry.engine] = user
+                del self._entries[key]
+        return [engine for engine, closer in self._unused.items() if closer is user]
+
+    def forget(self, engine: E) -> None:
+        """It has closed."""
+        self._unused.pop(engine, None)
+
+    def _of(self, keys: set[Hashable]) -> list[_Entry[E]]:
+        entries = dict(self._entries)
+        return [entries[key] for key in keys if key in entries]
 
     def close_all(self) -> None:
         """Close what is open at the end of the process; errors are log lines, for nobody is left to catch them."""
         with self._lock:
             self._ended = True
-            entries = list(self._entries.values())
-        for entry in reversed(entries):
-            entry.engine.close()
+            engines = [*self._unused, *(entry.engine for entry in self._entries.values())]
+        for engine in reversed(engines):
+            engine.close()
 
     def heard(self, event: Event) -> None:
         """Something has opened: at the end it closes before what its initialiser has started, as Prefect's own API."""
@@ -100,7 +116,7 @@ class ProcessEngines(Generic[E]):
     def begin_anew(self) -> None:
         """In a forked child: it has opened nothing yet."""
         self._lock = threading.Lock()
-        self._entries = {}
+        self._entries, self._unused = {}, {}
         self._at_exit = self._ended = False
 
     def _close_at_the_end(self) -> None:

@@ -10,6 +10,7 @@ from dependency_injector.wiring import Modifier, ProvidersMap
 
 from prefect_lifespan.graph.anchors import anchor_of
 from prefect_lifespan.graph.edges import AnyProvider
+from prefect_lifespan.steps import under
 
 if TYPE_CHECKING:
     from prefect_lifespan.engine.engine import Engine
@@ -30,12 +31,14 @@ class Resolver:
 
     def _declared(self, provider: AnyProvider | str, modifier: Modifier | None) -> AnyProvider | None:
         instance, instances = self._engine.instance, self._engine.instances
-        with self._lock:
-            self._map = self._map or ProvidersMap(instance)
-            found = self._map.resolve_provider(provider, modifier)
+        found = under(self._lock, self._found, instance, provider, modifier)
         # Declared without a name of its own, in the place where it is used: a member of an aggregate, an argument.
         key = id(anchor_of(provider)) if found is None and not isinstance(provider, str) else None
         return found if key not in instances else providers.deepcopy(provider, {key: instances[key]})
+
+    def _found(self, instance: Any, provider: AnyProvider | str, modifier: Modifier | None) -> AnyProvider | None:
+        self._map = self._map or ProvidersMap(instance)
+        return self._map.resolve_provider(provider, modifier)
 
     def _inherited(self, parent: Engine, provider: AnyProvider | str, modifier: Modifier | None) -> AnyProvider | None:
         inherited = parent.resolve(provider, modifier)

@@ -5,6 +5,9 @@
 
 Exactly one thread or task holds the claim to an opening; everybody else waits for its future. The ledger records the
 order in which slots finished opening, which is what closing reverses.
+
+Each change may be interrupted before any of its lines, by a signal's handler that raises. So a change ends with the
+one line that makes it count, what stands before that may be done again, and who waits is told last.
 """
 
 from __future__ import annotations
@@ -12,10 +15,12 @@ from __future__ import annotations
 import bisect
 import itertools
 import threading
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from contextvars import ContextVar
 from enum import Enum, auto
 from functools import cached_property
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from dependency_injector import providers
@@ -30,6 +35,7 @@ from prefect_lifespan.forks import left_to_the_parent
 from prefect_lifespan.graph import Node
 from prefect_lifespan.graph.edges import overriding_of
 from prefect_lifespan.lifetimes import Policy, policy_of
+from prefect_lifespan.steps import under
 
 if TYPE_CHECKING:
     import asyncio
@@ -109,8 +115,14 @@ class Ledger:
 
     def end(self, ending: CloseReport | None = None) -> None:
         """Refuse openings from now on; what is under way closes by itself, and `ending` hears of it."""
-        with self.lock:
-            self._ended, self._ending = True, ending
+        under(self.lock, self._end, ending)
+
+    def _end(self, ending: CloseReport | None) -> None:
+        self._ended, self._ending = True, ending
+
+    def interrupted_here(self) -> list[Slot]:
+        """Openings that this thread has claimed and is no longer at: an exception has taken it out of them."""
+        return [slot for slot in list(self.opening) if slot.is_left_by_this_thread]
 
     @property
     def ending(self) -> CloseReport | None:
@@ -168,6 +180,8 @@ class Slot:
         self.found_asynchronous = False  # what its initialiser returned was to be entered on an event loop
         self.failure: BaseException | None = None  # of the last attempt to open it
         self._opening: Future[None] | None = None
+        self._claimed_by: int | None = None  # the thread that stays at the opening until it has ended
+        self._untold: dict[Future[None], Exception | None] = {}
         self._closer: object = None
 
     def __repr__(self) -> str:
@@ -192,8 +206,17 @@ class Slot:
         """The error for a use that comes too late."""
         return LifespanClosedError(self.path, self.ledger.ended_with if self.ledger.ended else self.ledger.name)
 
-    def claim(self) -> Future[None] | None:
+    @property
+    def is_left_by_this_thread(self) -> bool:
+        """Whether this thread holds the claim, and is not at the opening any more."""
+        return (
+            self.state is State.OPENING and self._claimed_by == threading.get_ident() and self not in being_opened.get()
+        )
+
+    def claim(self, *, blocking: bool = False) -> Future[None] | None:
         """Claim the opening: None when it is the caller's, a future when it is open already or somebody else's.
+
+        A `blocking` caller stays at it until it has ended: found elsewhere, its thread has been interrupted.
 
         Raises:
             LifespanClosedError: it has closed.
@@ -201,20 +224,22 @@ class Slot:
         """
         if self.state is State.OPENING and self in being_opened.get():
             raise LifespanError(f"{self.path} was asked for by its own initialiser; it is not open before that returns")
-        with self.ledger.lock:
-            if self.state in (State.OPEN, State.OPENING):
-                return self._future()
-            if self.ledger.ended or self.state is not State.PENDING:
-                raise self.closed_error()
-            self.state = State.OPENING
-            self.ledger.opening.add(self)
-            return None
+        return under(self.ledger.lock, self._claim, threading.get_ident() if blocking else None)
+
+    def _claim(self, holder: int | None) -> Future[None] | None:
+        if self.state in (State.OPEN, State.OPENING):
+            return self._future()
+        if self.ledger.ended or self.state is not State.PENDING:
+            raise self.closed_error()
+        self.ledger.opening.add(self)
+        self._claimed_by = holder
+        self.state = State.OPENING
+        return None
 
     @property
     def opening(self) -> Future[None]:
         """The future of the opening that is under way or done."""
-        with self.ledger.lock:
-            return self._future()
+        return under(self.ledger.lock, self._future)
 
     def _future(self) -> Future[None]:
         # Made when somebody waits, which most openings are spared: a future is a kilobyte.
@@ -227,66 +252,86 @@ class Slot:
     @property
     def opening_under_way(self) -> Future[None] | None:
         """The future of the opening that is under way; None when there is none, or no longer."""
-        with self.ledger.lock:
-            return self._future() if self.state is State.OPENING else None
+        return under(self.ledger.lock, self._future_under_way)
 
-    def opened(self, entered: Entered) -> bool:
+    def _future_under_way(self) -> Future[None] | None:
+        return self._future() if self.state is State.OPENING else None
+
+    def opened(self) -> bool:
         """The claim holder has entered it. False when the lifespan ended meanwhile: close it, then say `came_late`."""
-        with self.ledger.lock:
-            if self.ledger.ended:
-                return False
-            self.ledger.opening.discard(self)
-            opening, self._opening = self._opening, None
-            self.entered, self.value, self.entered_at = entered, entered.value, entered.at
-            self.state = State.OPEN
-            self.at_hand = overriding_of(self.provider) is None
+        is_open = under(self.ledger.lock, self._become_open)
+        self.tell()
+        return is_open
+
+    def _become_open(self) -> bool:
+        assert self.entered is not None, "what is open was entered"
+        if self.ledger.ended:
+            return False
+        if self.state is State.OPENING:
+            self.value = self.entered.value
             self.failure = self.loop = None
+            self.entered_at = self.entered.at
             # By when it was entered, in its lane perhaps, not by when the one who waited for it came to tell.
-            bisect.insort(self.ledger.opened, self, key=lambda slot: slot.entered_at)
-        if opening is not None:
-            opening.set_result(None)
+            bisect.insort(self.ledger.opened, self, key=attrgetter("entered_at"))
+            self._end_opening(None)
+            self.at_hand = overriding_of(self.provider) is None
+            self.state = State.OPEN
         return True
 
     def came_late(self) -> None:
         """It was entered after the lifespan had ended, and has been closed again: whoever waits may go on."""
-        with self.ledger.lock:
-            self.ledger.opening.discard(self)
-            opening, self._opening = self._opening, None
-            self.state = State.CLOSED
-        if opening is not None:
-            opening.set_exception(self.closed_error())
+        under(self.ledger.lock, self._become, State.CLOSED, self.closed_error())
+        self.tell()
 
     def failed(self, error: BaseException) -> None:
         """The claim holder could not open it; the next one to ask may try again."""
-        with self.ledger.lock:
-            self.ledger.opening.discard(self)
-            opening, self._opening = self._opening, None
-            self.state = State.PENDING
-            self.failure = error
-            self.lane = self.context = self.host = self.loop = None  # the next one may open it elsewhere
-        if opening is not None:
-            opening.set_exception(error if isinstance(error, Exception) else Abandoned())
+        self.failure = error
+        told = error if isinstance(error, Exception) else Abandoned()
+        under(self.ledger.lock, self._become, State.PENDING, told)
+        self.tell()
+
+    def _become(self, state: State, told: Exception) -> None:
+        if self.state is State.OPENING:
+            self._end_opening(told)
+            # The next one may open it elsewhere.
+            self.entered = self.lane = self.context = self.host = self.loop = None
+            self.state = state
+
+    def _end_opening(self, error: Exception | None) -> None:
+        if self._opening is not None:
+            self._untold[self._opening] = error
+        self._opening = None
+        self.ledger.opening.discard(self)
+
+    def tell(self) -> None:
+        """Tell whoever waited; an interruption leaves it to the next one to tell the rest."""
+        for future, error in list(self._untold.items()):
+            with suppress(InvalidStateError):  # told already
+                future.set_result(None) if error is None else future.set_exception(error)
+            self._untold.pop(future, None)
 
     def begin_close(self, closer: object) -> bool:
         """Take it out of use. False when it has been closed, or another closer is at it: each closes exactly once.
 
-        True as well for one that ended by itself, and for a closing of the same closer that a signal interrupted
-        before the resource's exit was called.
+        True as well for one that ended by itself, and for a closing of the same closer that was interrupted.
         """
-        with self.ledger.lock:
-            interrupted = self._closer is closer and self.entered is not None and self.entered.exit is not None
-            free = self.state is State.CLOSING and (self._closer is None or interrupted)
-            if self.state is not State.OPEN and not free:
-                return False
+        return under(self.ledger.lock, self._begin_close, closer)
+
+    def _begin_close(self, closer: object) -> bool:
+        free = self.state is State.CLOSING and (self._closer is None or self._closer is closer)
+        if self.state is State.OPEN or free:
             self._take_out_of_use()
             self._closer = closer
             return True
+        return False
 
     def ended(self) -> None:
         """It ends by itself, without a closer: one that comes finds out how that went."""
-        with self.ledger.lock:
-            if self.state is State.OPEN:
-                self._take_out_of_use()
+        under(self.ledger.lock, self._end)
+
+    def _end(self) -> None:
+        if self.state is State.OPEN:
+            self._take_out_of_use()
 
     def _take_out_of_use(self) -> None:
         self.at_hand = False  # before the value goes: whoever read it and then sees this true has a good one
@@ -297,7 +342,9 @@ class Slot:
         """In a forked child: whoever has got hold of the parent's own is told so."""
         self.at_hand = False
         self.state = State.CLOSED
-        self.value = self.entered = self.context = self.host = self.lane = self._opening = None
+        self.value = self.entered = self.context = self.host = self.lane = self._opening = self._closer = None
+        self._claimed_by = None
+        self._untold = {}
 
     def closed(self) -> None:
         """It has closed, well or badly."""

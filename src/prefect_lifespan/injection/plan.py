@@ -10,11 +10,11 @@ import asyncio
 import inspect
 import logging
 import uuid
-from collections.abc import AsyncGenerator, Generator, Iterable, Mapping
-from typing import Any
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping
+from typing import Any, TypeVar
 
 from prefect_lifespan.engine import Engine, Slot
-from prefect_lifespan.engine.closing import CloseReport
+from prefect_lifespan.engine.closing import CloseReport, apersist, persist
 from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.engine.slot import ManagedResource
 from prefect_lifespan.errors import AsyncResourceError, UsageError
@@ -27,11 +27,12 @@ from prefect_lifespan.injection.runs_without import runs_without
 from prefect_lifespan.managers import async_manager, manager
 from prefect_lifespan.process_wide import process_wide
 from prefect_lifespan.scope import Scope, current_scope
+from prefect_lifespan.steps import under
 from prefect_lifespan.surroundings import surroundings
 from prefect_lifespan.unit import Unit, log_of_this_run
 
+R = TypeVar("R")
 Loop = asyncio.AbstractEventLoop | None
-# What a lifespan takes where it is not told otherwise; containers opened for a single call take it too.
 
 
 class Plan:
@@ -58,6 +59,47 @@ class Plan:
             return None
         return prepared.values()
 
+    def call(self, explicit: Mapping[str, Any], body: Callable[[dict[str, Any], Scope], R]) -> R:
+        """What `body` returns for the values of a call and the scope that it is to run in.
+
+        Opens what the call needs, and closes afterwards what lives no longer than the call.
+        """
+        stand_in = surroundings.stand_in()
+        if stand_in is not None:
+            return body(dict.fromkeys(self.markers, stand_in), current_scope())
+        call = Call(self, explicit, loop=None)
+        try:
+            try:
+                call.open()
+                result = body(call.values(), call.scope)
+            except BaseException as error:
+                call.close(error)
+                raise
+            call.close(None)
+            return result
+        except BaseException as error:  # perhaps a signal that has interrupted closing, or has come before it
+            call.close(error)
+            raise
+
+    async def acall(self, explicit: Mapping[str, Any], body: Callable[[dict[str, Any], Scope], Awaitable[R]]) -> R:
+        """The same for a coroutine function."""
+        stand_in = surroundings.stand_in()
+        if stand_in is not None:
+            return await body(dict.fromkeys(self.markers, stand_in), current_scope())
+        call = Call(self, explicit, loop=asyncio.get_running_loop())
+        try:
+            try:
+                await call.aopen()
+                result = await body(await call.avalues(), call.scope)
+            except BaseException as error:
+                await call.aclose(error)
+                raise
+            await call.aclose(None)
+            return result
+        except BaseException as error:  # perhaps a signal that has interrupted closing, or has come before it
+            await call.aclose(error)
+            raise
+
     @manager
     def injected(self, explicit: Mapping[str, Any]) -> Generator[tuple[dict[str, Any], Scope]]:
         """Open what the call needs, and close afterwards what lives no longer than the call.
@@ -69,18 +111,17 @@ class Plan:
             yield dict.fromkeys(self.markers, stand_in), current_scope()
             return
         call = Call(self, explicit, loop=None)
-        outcome: BaseException | None = None
         try:
-            call.open()
-            yield call.values(), call.scope
-        except BaseException as error:
-            outcome = error
+            try:
+                call.open()
+                yield call.values(), call.scope
+            except BaseException as error:
+                call.close(error)
+                raise
+            call.close(None)
+        except BaseException as error:  # perhaps a signal that has interrupted closing, or has come before it
+            call.close(error)
             raise
-        finally:
-            report = CloseReport(self.where, outcome)
-            for opened in call.own():
-                report.merge(opened.close(surroundings.told(report.told)))
-            report.settle()
 
     @async_manager
     async def ainjected(self, explicit: Mapping[str, Any]) -> AsyncGenerator[tuple[dict[str, Any], Scope]]:
@@ -90,18 +131,17 @@ class Plan:
             yield dict.fromkeys(self.markers, stand_in), current_scope()
             return
         call = Call(self, explicit, loop=asyncio.get_running_loop())
-        outcome: BaseException | None = None
         try:
-            await call.aopen()
-            yield await call.avalues(), call.scope
-        except BaseException as error:
-            outcome = error
+            try:
+                await call.aopen()
+                yield await call.avalues(), call.scope
+            except BaseException as error:
+                await call.aclose(error)
+                raise
+            await call.aclose(None)
+        except BaseException as error:  # perhaps a signal that has interrupted closing, or has come before it
+            await call.aclose(error)
             raise
-        finally:
-            report = CloseReport(self.where, outcome)
-            for opened in call.own():
-                report.merge(await opened.aclose(surroundings.told(report.told)))
-            report.settle()
 
 
 _PLAN = "__prefect_lifespan_plan__"
@@ -131,6 +171,11 @@ def of_an_inner_container(marker: Marker, container: ContainerClass, scope: Scop
     return marker.names_inside(container)
 
 
+def _told(report: CloseReport) -> BaseException | None:
+    """What the call's resources are told that close now."""
+    return surroundings.told(report.told) or report.interruption
+
+
 class Call:
     """The decisions of one call that found nothing prepared: which engine gives each parameter, and for how long."""
 
@@ -144,14 +189,22 @@ class Call:
         self._for_call: list[Engine] = []
         self._given: list[Given] = []
         self._kept_in = self.scope
-        self._at_hand = self._all_but_a_unit(explicit)
+        self._lasting = False
+        self._at_hand: dict[str, Any] | None = None
+        self._explicit = explicit
+        self._report: CloseReport | None = None
+        self._is_closed = False
+
+    def _decide(self) -> None:
+        self._at_hand = self._all_but_a_unit(self._explicit)
         if self._at_hand is None:
-            wanted = [m for m in plan.markers.values() if m.name not in explicit or is_marker(explicit[m.name])]
+            markers, explicit = self._plan.markers, self._explicit
+            wanted = [m for m in markers.values() if m.name not in explicit or is_marker(explicit[m.name])]
             self._given = [self._give(marker) for marker in wanted]
             unit = self._new_unit or self.scope.unit
             self._of_unit = unit is not None and any(unit.owns(given.engine) for given in self._given)
             ends_with_call = bool(self._for_call) or (self._of_unit and unit is self._new_unit)
-            self._lasting = len(wanted) == len(plan.markers) and not ends_with_call
+            self._lasting = len(wanted) == len(markers) and not ends_with_call
         if self._new_unit is not None:
             self.scope = Scope(self.scope.lifespans, self.scope.layers, self._new_unit)
 
@@ -167,12 +220,13 @@ class Call:
             self._new_unit = None
         return values
 
-    def own(self) -> list[Engine | Unit]:
+    def _own(self) -> list[Engine]:
         """What lives no longer than this call, in the order of closing."""
-        return [*reversed(self._for_call), *([self._new_unit] if self._new_unit is not None else [])]
+        return [*reversed(self._for_call), *(self._new_unit.end() if self._new_unit is not None else [])]
 
     def open(self) -> None:
-        """Open what the values need."""
+        """Open what the values need; whatever comes of it, `close` is due."""
+        self._decide()
         for given in self._given:
             if not given.as_provider:
                 closes = self._closes(given.engine)
@@ -180,6 +234,7 @@ class Call:
 
     async def aopen(self) -> None:
         """Open what the values need; a provider that is handed out needs it too: its value may not be awaitable."""
+        self._decide()
         for index, given in enumerate(self._given):
             while True:
                 try:
@@ -204,6 +259,36 @@ class Call:
         """
         own = engine in self._for_call or (self._new_unit is not None and self._new_unit.owns(engine))
         return own and not self._plan.has_steps
+
+    def close(self, outcome: BaseException | None) -> None:
+        """Close what lives no longer than this call; done again, it goes on where it was interrupted."""
+        if self._is_closed:
+            return
+        report = self._reported(outcome)
+        for engine in self._own():
+            persist(report, lambda engine=engine: report.merge(engine.close(_told(report))))
+        self._is_closed = True
+        report.settle()
+
+    async def aclose(self, outcome: BaseException | None) -> None:
+        """The same on the running event loop."""
+        if self._is_closed:
+            return
+        report = self._reported(outcome)
+        for engine in self._own():
+
+            async def close(engine: Engine = engine) -> None:
+                report.merge(await engine.aclose(_told(report)))
+
+            await apersist(report, close)
+        self._is_closed = True
+        report.settle()
+
+    def _reported(self, outcome: BaseException | None) -> CloseReport:
+        if self._report is None:
+            self._report = CloseReport(self._plan.where, outcome)
+        self._report.interrupted(outcome)
+        return self._report
 
     def values(self) -> dict[str, Any]:
         """The values, for a synchronous function."""
@@ -260,8 +345,7 @@ class Call:
         values: dict[str, Any] = {}
         for given in self._given:
             # dependency-injector's singletons are made twice by two threads that are the first to ask.
-            with given.engine.making:
-                values[given.name] = given.value()
+            values[given.name] = under(given.engine.making, given.value)
         return values
 
     def _keep(self) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncGenerator, Callable, Container, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Container, Generator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeAlias, cast
 
 from prefect_lifespan.injection.markers import Function, distinct_code, is_marker, without
 from prefect_lifespan.injection.plan import Plan, planned
 from prefect_lifespan.managers import async_manager
+from prefect_lifespan.scope import Scope
 
 Steps: TypeAlias = AsyncGenerator[Any, Any]
 Start: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], AbstractAsyncContextManager[Steps]]
@@ -70,6 +71,38 @@ class Binding:
                 break  # a default, and nothing positional follows
         return (*positional, *given), named
 
+    def call(self, plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call the function with what the plan says; close afterwards what lives no longer than the call."""
+        self.check(args, kwargs)
+
+        def called(values: dict[str, Any], scope: Scope) -> Any:
+            positional, named = self.arguments(args, kwargs, values)
+            return scope.around(lambda: self._function(*positional, **named))
+
+        return plan.call(kwargs, called)
+
+    async def acall(self, plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The same for a coroutine function."""
+        self.check(args, kwargs)
+
+        async def called(values: dict[str, Any], scope: Scope) -> Any:
+            positional, named = self.arguments(args, kwargs, values)
+            return await scope.aaround(lambda: self._function(*positional, **named))
+
+        return await plan.acall(kwargs, called)
+
+    def steps(self, plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Generator[Any, Any, Any]:
+        """The same for a generator function."""
+        self.check(args, kwargs)
+        with plan.injected(kwargs) as given: return (yield from self._steps(given, args, kwargs))  # noqa: E701 # fmt: skip
+
+    def _steps(
+        self, given: tuple[dict[str, Any], Scope], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Generator[Any, Any, Any]:
+        values, scope = given
+        args, kwargs = self.arguments(args, kwargs, values)
+        return scope.stepping(self._function(*args, **kwargs))
+
     def _is_placeholder(self, name: str, value: object) -> bool:
         return name in self._injected and is_marker(value)
 
@@ -82,7 +115,7 @@ def wrap(function: Function, plan: Plan) -> Function:
     elif inspect.iscoroutinefunction(function):
         wrapper = _coroutine(function, plan, binding)
     elif inspect.isgeneratorfunction(function):
-        wrapper = _generator(function, plan, binding)
+        wrapper = _generator(plan, binding)
     else:
         wrapper = _blocking(function, plan, binding)
     return planned(dress(wrapper, function, plan.markers), plan)
@@ -118,11 +151,7 @@ def _blocking(function: Function, plan: Plan, binding: Binding) -> Function:
                 return function(*args, **values, **kwargs)
             args, kwargs = binding.arguments(args, kwargs, values)
             return function(*args, **kwargs)
-        binding.check(args, kwargs)
-        with plan.injected(kwargs) as (values, scope):
-            args, kwargs = binding.arguments(args, kwargs, values)
-            with scope.in_force():
-                return function(*args, **kwargs)
+        return binding.call(plan, args, kwargs)
 
     return wrapper
 
@@ -135,21 +164,14 @@ def _coroutine(function: Function, plan: Plan, binding: Binding) -> Function:
                 return await function(*args, **values, **kwargs)
             args, kwargs = binding.arguments(args, kwargs, values)
             return await function(*args, **kwargs)
-        binding.check(args, kwargs)
-        async with plan.ainjected(kwargs) as (values, scope):
-            args, kwargs = binding.arguments(args, kwargs, values)
-            with scope.in_force():
-                return await function(*args, **kwargs)
+        return await binding.acall(plan, args, kwargs)
 
     return wrapper
 
 
-def _generator(function: Function, plan: Plan, binding: Binding) -> Function:
+def _generator(plan: Plan, binding: Binding) -> Function:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        binding.check(args, kwargs)
-        with plan.injected(kwargs) as (values, scope):
-            args, kwargs = binding.arguments(args, kwargs, values)
-            return (yield from scope.stepping(function(*args, **kwargs)))
+        return (yield from binding.steps(plan, args, kwargs))
 
     return wrapper
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Self, TypeVar
 
+from prefect_lifespan.lifespans.asked import Settings
 from prefect_lifespan.lifespans.prefect_run import is_being_drawn
-from prefect_lifespan.lifespans.session import Session, Settings
-from prefect_lifespan.scope import Scope, current_scope
+from prefect_lifespan.lifespans.session import Session
+from prefect_lifespan.scope import Scope, current_scope, enter, leave
+from prefect_lifespan.steps import awaited_within, within
 from prefect_lifespan.surroundings import surroundings
 
 T = TypeVar("T")
@@ -56,9 +59,33 @@ class DrawnSession:
     """A lifespan that is entered while a flow is drawn."""
 
     def __init__(self) -> None:
-        scope = current_scope()
+        self.outer = scope = current_scope()
         self.scope = Scope(scope.lifespans, scope.layers, scope.unit)
         self.container: Any = StandIn()
+        self.is_closed = False
+
+    def enter(self) -> Any:
+        """Stand in here until it is left."""
+        enter(self.scope)
+        return self.container
+
+    def around(self, body: Callable[[], T]) -> T:
+        """Nothing opens for the body."""
+        return within(self.scope.in_force(), lambda _: body())
+
+    async def aaround(self, body: Callable[[], Awaitable[T]]) -> T:
+        """Nothing opens for the body."""
+        return await awaited_within(self.scope.in_force(), lambda _: body())
+
+    @contextmanager
+    def running(self) -> Generator[DrawnSession]:
+        """Nothing opens for the body."""
+        yield self
+
+    @asynccontextmanager
+    async def arunning(self) -> AsyncGenerator[DrawnSession]:
+        """Nothing opens for the body."""
+        yield self
 
     def is_in_force(self) -> bool:
         """Whether this lifespan is in force here."""
@@ -74,18 +101,21 @@ class DrawnSession:
     async def aopen(self) -> None:
         """Nothing opens."""
 
-    def close(self, outcome: BaseException | None) -> None:
+    def close(self, outcome: BaseException | None) -> None:  # noqa: ARG002 - nothing is told of it
         """Nothing closes."""
+        leave(self.scope, self.outer)
+        self.is_closed = True
 
     async def aclose(self, outcome: BaseException | None) -> None:
         """Nothing closes."""
+        self.close(outcome)
 
 
-def begin(
+def session_of(
     settings: Settings, parameters: Mapping[str, Any] | None, *, name: str, loop: asyncio.AbstractEventLoop | None
 ) -> Session | DrawnSession:
-    """A session of what a lifespan was asked for, see `Session.begin`; one that opens nothing where a flow is drawn."""
-    return DrawnSession() if is_being_drawn() else Session.begin(settings, parameters, name=name, loop=loop)
+    """A session of what a lifespan was asked for; one that opens nothing where a flow is drawn."""
+    return DrawnSession() if is_being_drawn() else Session(settings, parameters, name=name, loop=loop)
 
 
 surroundings.stand_in = lambda: StandIn() if is_being_drawn() else None

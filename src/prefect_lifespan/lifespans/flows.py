@@ -6,8 +6,8 @@ import asyncio
 import copy
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import AsyncExitStack, ExitStack
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any, cast
 
 from prefect.flows import Flow
@@ -20,11 +20,11 @@ from prefect_lifespan.injection.markers import check_string_ids, markers_of, wit
 from prefect_lifespan.injection.mistakes import place_of
 from prefect_lifespan.injection.plan import Plan, planned
 from prefect_lifespan.injection.wrappers import Binding, Steps, asynchronous_generator, dress
-from prefect_lifespan.lifespans.drawing import begin
+from prefect_lifespan.lifespans.asked import Settings
+from prefect_lifespan.lifespans.drawing import DrawnSession, session_of
 from prefect_lifespan.lifespans.forgotten import refuse_reachable
-from prefect_lifespan.lifespans.session import Settings
-from prefect_lifespan.managers import async_manager, manager
-from prefect_lifespan.scope import Scope
+from prefect_lifespan.lifespans.session import Session
+from prefect_lifespan.managers import async_manager
 
 Function = Callable[..., Any]
 
@@ -46,24 +46,14 @@ def wrap_flow(function: Any, settings: Settings) -> Any:
         raise UsageError(f"@lifespan decorates flow functions, not a {type(function).__qualname__}")
     around = FlowLifespan(function, settings)
     if inspect.isasyncgenfunction(function):
-        wrapper = _asynchronous_generator(function, around)
+        wrapper = asynchronous_generator(around.asteps)
     elif inspect.iscoroutinefunction(function):
-        wrapper = _coroutine(function, around)
+        wrapper = _coroutine(around)
     elif inspect.isgeneratorfunction(function):
-        wrapper = _generator(function, around)
+        wrapper = _generator(around)
     else:
-        wrapper = _blocking(function, around)
+        wrapper = _blocking(around)
     return planned(dress(wrapper, function, around.plan.markers), around.plan)
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One call of a flow function: what it is called with, and the scope that it runs in."""
-
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    scope: Scope
-    returns: Callable[[Any], Any]  # told the function's value, and gives it back
 
 
 class FlowLifespan:
@@ -81,42 +71,42 @@ class FlowLifespan:
         if callable(settings.overrides):
             _refuse_what_does_not_take(settings.overrides, self._visible, self.plan.where)
 
-    @manager
-    def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Generator[Run]:
-        """Open for one run, give its arguments and scope, and close with the outcome of the body."""
-        self._refuse_mistakes()
-        session = begin(self._settings, self._parameters(args, kwargs), name=self.plan.where, loop=None)
-        session.open()
-        outcome: BaseException | None = None
-        try:
-            with ExitStack() as stack:
-                with session.scope.in_force():
-                    values, scope = stack.enter_context(self.plan.injected(kwargs))
-                yield Run(*self._binding.arguments(args, kwargs, values), scope, session.returns)
-        except BaseException as error:
-            outcome = error
-            raise
-        finally:
-            session.close(outcome)
+    def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call the function with a lifespan of its own, or one that it joins, open around it."""
+        return self._session(args, kwargs).around(partial(self._binding.call, self.plan, args, kwargs))
+
+    async def acall(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The same for a coroutine function."""
+        session = self._session(args, kwargs, asyncio.get_running_loop())
+        return await session.aaround(partial(self._binding.acall, self.plan, args, kwargs))
+
+    def steps(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Generator[Any, Any, Any]:
+        """The same for a generator function, whose caller goes on without it between two steps."""
+        running = self._session(args, kwargs).running()
+        with running as session: return (yield from self._steps(session, args, kwargs))  # noqa: E701 # fmt: skip
+
+    def _steps(
+        self, session: Session | DrawnSession, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Generator[Any, Any, Any]:
+        steps = session.scope.stepping(self._binding.steps(self.plan, args, kwargs))
+        return session.returns((yield from steps))
 
     @async_manager
-    async def arun(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncGenerator[Run]:
-        """The same for a flow that is a coroutine or an asynchronous generator."""
+    async def asteps(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncGenerator[Steps]:
+        """The same for an asynchronous generator function: its steps."""
+        session = self._session(args, kwargs, asyncio.get_running_loop())
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(session.arunning())
+            with session.scope.in_force():
+                values, scope = await stack.enter_async_context(self.plan.ainjected(kwargs))
+            positional, named = self._binding.arguments(args, kwargs, values)
+            yield scope.astepping(self._function(*positional, **named))
+
+    def _session(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], loop: asyncio.AbstractEventLoop | None = None
+    ) -> Session | DrawnSession:
         self._refuse_mistakes()
-        parameters, loop = self._parameters(args, kwargs), asyncio.get_running_loop()
-        session = begin(self._settings, parameters, name=self.plan.where, loop=loop)
-        await session.aopen()
-        outcome: BaseException | None = None
-        try:
-            async with AsyncExitStack() as stack:
-                with session.scope.in_force():
-                    values, scope = await stack.enter_async_context(self.plan.ainjected(kwargs))
-                yield Run(*self._binding.arguments(args, kwargs, values), scope, session.returns)
-        except BaseException as error:
-            outcome = error
-            raise
-        finally:
-            await session.aclose(outcome)
+        return session_of(self._settings, self._parameters(args, kwargs), name=self.plan.where, loop=loop)
 
     def _refuse_mistakes(self) -> None:
         """Once: what it names does not change from run to run, and where it does, the engine looks at each call."""
@@ -156,35 +146,22 @@ def _refuse_what_does_not_take(overrides: Function, visible: inspect.Signature, 
 # The bodies of wrappers name nothing but their closure: Prefect pickles them by value, with the globals they name.
 
 
-def _blocking(function: Function, around: FlowLifespan) -> Function:
+def _blocking(around: FlowLifespan) -> Function:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        with around.run(args, kwargs) as run, run.scope.in_force():
-            return run.returns(function(*run.args, **run.kwargs))
+        return around.call(args, kwargs)
 
     return wrapper
 
 
-def _coroutine(function: Function, around: FlowLifespan) -> Function:
+def _coroutine(around: FlowLifespan) -> Function:
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
-        async with around.arun(args, kwargs) as run:
-            with run.scope.in_force():
-                return run.returns(await function(*run.args, **run.kwargs))
+        return await around.acall(args, kwargs)
 
     return wrapper
 
 
-def _generator(function: Function, around: FlowLifespan) -> Function:
+def _generator(around: FlowLifespan) -> Function:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        with around.run(args, kwargs) as run:
-            return run.returns((yield from run.scope.stepping(function(*run.args, **run.kwargs))))
+        return (yield from around.steps(args, kwargs))
 
     return wrapper
-
-
-def _asynchronous_generator(function: Function, around: FlowLifespan) -> Function:
-    @async_manager
-    async def start(args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncGenerator[Steps]:
-        async with around.arun(args, kwargs) as run:
-            yield run.scope.astepping(function(*run.args, **run.kwargs))
-
-    return asynchronous_generator(start)

@@ -16,11 +16,12 @@ from prefect_lifespan.graph.edges import AnyProvider, is_kind
 from prefect_lifespan.graph.findings import require_container
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.layers import did_you_mean, providers_for
-from prefect_lifespan.lifespans.drawing import DrawnSession, begin
+from prefect_lifespan.lifespans.asked import Overrides, Settings
+from prefect_lifespan.lifespans.drawing import DrawnSession, session_of
 from prefect_lifespan.lifespans.flows import wrap_flow
-from prefect_lifespan.lifespans.session import Overrides, Session, Settings
+from prefect_lifespan.lifespans.pairing import Enterings, Exit, looked_up
+from prefect_lifespan.lifespans.session import Session
 from prefect_lifespan.lifetimes import Lifetime, OnCloseError, Policy, RetryDelay
-from prefect_lifespan.scope import Scope, enter, leave
 
 C = TypeVar("C", bound=containers.DeclarativeContainer)
 F = TypeVar("F", bound=Callable[..., Any])
@@ -127,8 +128,15 @@ class lifespan(Generic[C]):  # noqa: N801 - used as a decorator and a context ma
             pending=pending,
             everywhere=everywhere,
         )
-        # Entered and not left yet; the same object may be entered by several threads or tasks at once.
-        self._entered: list[tuple[Session | DrawnSession, Scope]] = []
+        self._enterings: Enterings[Session | DrawnSession] = Enterings()
+
+    def __getstate__(self) -> Settings:
+        """What is entered here is not entered where it arrives."""
+        return self._settings
+
+    def __setstate__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._enterings = Enterings()
 
     def __call__(self, function: F) -> F:
         if self._settings.everywhere:
@@ -140,44 +148,59 @@ class lifespan(Generic[C]):  # noqa: N801 - used as a decorator and a context ma
         return cast("F", wrap_flow(function, self._settings))
 
     def __enter__(self) -> C:
-        session = begin(self._settings, None, name=self._name("with"), loop=None)
-        session.open()
-        return self._enter(session)
+        session = self._session("with", None)
+        try:
+            try:
+                self._enterings.add(self, session)
+                session.open()
+                # Dependency-injector makes a DynamicContainer of any class; it has what that class declares.
+                return cast("C", session.enter())
+            except BaseException as error:
+                self._enterings.remove(session)
+                session.close(error)
+                raise
+        except BaseException as error:  # perhaps a signal that has interrupted closing, or has come before it
+            self._enterings.remove(session)
+            session.close(error)
+            raise
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    def _leave(
+        self, exit_: Exit, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
     ) -> None:
-        self._leave().close(error)
+        session = self._enterings.leaving(exit_)
+        session.close(error)
+        self._enterings.remove(session)
+
+    __exit__ = looked_up(_leave)
 
     async def __aenter__(self) -> C:
-        session = begin(self._settings, None, name=self._name("async with"), loop=asyncio.get_running_loop())
-        await session.aopen()
-        return self._enter(session)
+        session = self._session("async with", asyncio.get_running_loop())
+        try:
+            try:
+                self._enterings.add(self, session)
+                await session.aopen()
+                return cast("C", session.enter())
+            except BaseException as error:
+                self._enterings.remove(session)
+                await session.aclose(error)
+                raise
+        except BaseException as error:  # perhaps a signal that has interrupted closing, or has come before it
+            self._enterings.remove(session)
+            await session.aclose(error)
+            raise
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    async def _aleave(
+        self, exit_: Exit, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
     ) -> None:
-        await self._leave().aclose(error)
+        session = self._enterings.leaving(exit_)
+        await session.aclose(error)
+        self._enterings.remove(session)
 
-    def _name(self, statement: str) -> str:
-        return f"`{statement} lifespan({self._settings.container.__qualname__})`"
+    __aexit__ = looked_up(_aleave)
 
-    def _enter(self, session: Session | DrawnSession) -> C:
-        self._entered.append((session, enter(session.scope)))
-        # Dependency-injector makes a DynamicContainer of any class; it has what that class declares, and is typed so.
-        return cast("C", session.container)
-
-    def _leave(self) -> Session | DrawnSession:
-        """The session to close: the last one entered that is in force here, or simply the last one.
-
-        A test fixture may be left in another context than it was entered in.
-        """
-        here = [entry for entry in self._entered if entry[0].is_in_force()]
-        entry = (here or self._entered)[-1]
-        self._entered.remove(entry)
-        session, outer = entry
-        leave(session.scope, outer)
-        return session
+    def _session(self, statement: str, loop: asyncio.AbstractEventLoop | None) -> Session | DrawnSession:
+        name = f"`{statement} lifespan({self._settings.container.__qualname__})`"
+        return session_of(self._settings, None, name=name, loop=loop)
 
 
 def _checked(eager: object, container: ContainerClass) -> Sequence[AnyProvider | str]:

@@ -4,94 +4,45 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from time import monotonic
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, TypeVar
 
-import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
 from anyio import CancelScope
 from anyio.lowlevel import checkpoint_if_cancelled
 from prefect.context import FlowRunContext
 
-from prefect_lifespan.engine import CloseReport, Engine, Listener, Options, logging_to, process_engines
+from prefect_lifespan.engine import CloseReport, Engine, Options, logging_to, process_engines
+from prefect_lifespan.engine.closing import apersist, persist
 from prefect_lifespan.engine.hosting import uninterrupted
 from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.engine.opening import without_loop
 from prefect_lifespan.engine.signals import held_signals
-from prefect_lifespan.errors import AsyncResourceError, UsageError
+from prefect_lifespan.engine.slot import Abandoned
+from prefect_lifespan.errors import AsyncResourceError
 from prefect_lifespan.graph import graph_of
-from prefect_lifespan.graph.edges import AnyProvider
-from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.injection.runs_without import runs_without
 from prefect_lifespan.layers import providers_for, stacked
+from prefect_lifespan.lifespans.asked import Settings
 from prefect_lifespan.lifespans.futures import Future, PendingFutures, futures_in, watch_submissions
 from prefect_lifespan.lifespans.prefect_run import flow_logger, is_suspension, is_termination, run_name, send_log
-from prefect_lifespan.lifetimes import Policy
+from prefect_lifespan.managers import async_manager, manager
 from prefect_lifespan.process_wide import process_wide
-from prefect_lifespan.scope import InForce, Reached, Scope, current_scope
+from prefect_lifespan.scope import InForce, Reached, Scope, current_scope, enter, leave
+from prefect_lifespan.steps import awaited_within
 from prefect_lifespan.surroundings import surroundings
 
 # How long tasks that run when their run is terminated may go on using its resources.
 TERMINATION_GRACE_SECONDS = 10.0
 
 T = TypeVar("T")
-Overrides = Mapping[str, object] | Callable[..., Mapping[str, object]] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What a lifespan was asked for."""
-
-    container: ContainerClass
-    overrides: Overrides
-    eager: bool | Sequence[AnyProvider | str]  # not by identity: it is another one in another process
-    share: bool
-    max_workers: int
-    policy: Policy
-    pending: Literal["wait", "cancel"]
-    everywhere: bool = False
-    listeners: tuple[Listener, ...] = ()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """A flow's function is pickled with every task that goes to another process, where nobody may ever call it."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        # Observers stay where they can be heard.
-        return _arrived, ({**values, "overrides": _portable(self.overrides), "listeners": ()},)
 
 
 def _told(report: CloseReport) -> BaseException | None:
     """What the run's resources are told that close now."""
     return surroundings.told(report.told) or report.interruption
-
-
-def _arrived(values: dict[str, Any]) -> Settings:
-    return Settings(**values)
-
-
-def _portable(overrides: Overrides) -> Overrides:
-    """Overrides as they travel: ones that cannot be pickled are left behind, and missed where they are asked for."""
-    if overrides is None or callable(overrides):
-        return overrides
-    try:
-        cast("Any", cloudpickle).dumps(overrides)
-    except Exception as error:
-        return LeftBehind(sorted(overrides), f"{type(error).__name__}: {error}")
-    return overrides
-
-
-@dataclass(frozen=True, slots=True)
-class LeftBehind:
-    """Overrides that did not arrive in this process."""
-
-    paths: list[str]
-    why: str
-
-    def __call__(self, **_: object) -> Mapping[str, object]:
-        raise UsageError(
-            f"this flow's lifespan overrides {', '.join(self.paths)} with what cannot be pickled, so it cannot run in "
-            f"another process ({self.why}); give providers that make it there, or a function that returns them"
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,51 +59,53 @@ class Grace:
 
 
 class Session:
-    """One entering of a lifespan; made by `begin`, then opened, then closed with the outcome of the body."""
+    """One entering of a lifespan: opened, perhaps entered, then closed with the outcome of the body.
+
+    `parameters` are those of a flow, None for a `with` block. Once it begins to open, `close` is due. An exception may
+    interrupt each of these before any line; `close` is then called again, and goes on where it was.
+    """
 
     def __init__(
         self,
-        settings: Settings,
-        in_force: InForce,
-        scope: Scope,
-        pending: PendingFutures,
-        *,
-        joined: bool,
-    ) -> None:
-        self._settings = settings
-        self._process = os.getpid()
-        self._in_force = in_force
-        self._joined = joined
-        self.closes_process = False  # the outermost block ends what lives as long as the process, too
-        self.scope = scope
-        self.pending = pending
-        self._returned: list[Future] = []
-
-    @classmethod
-    def begin(
-        cls,
         settings: Settings,
         parameters: Mapping[str, Any] | None,
         *,
         name: str,
         loop: asyncio.AbstractEventLoop | None,
-    ) -> Session:
-        """Decide what this lifespan stands on; nothing is open yet.
+    ) -> None:
+        self._settings = settings
+        self._process = os.getpid()
+        self._parameters = parameters
+        self._name = name
+        self._loop = loop
+        self.outer = current_scope()
+        self.scope = self.outer
+        self.pending = PendingFutures()
+        self._in_force: InForce | None = None
+        self._joined = False
+        self._closes_process = False  # the outermost block ends what lives as long as the process, too
+        self._returned: list[Future] = []
+        self._report: CloseReport | None = None
+        self._grace: Grace | None = None
+        self._reached: list[Reached] | None = None
+        self.is_closed = False
 
-        `parameters` are those of a flow, None for a `with` block.
+    def _begin(self) -> Engine:
+        """Decide what this lifespan stands on; nothing is open yet.
 
         Raises:
             InvalidContainerError: the container cannot be opened as it is declared and overridden.
             UsageError: an override of a provider that does not exist.
         """
-        outer = current_scope()
-        given = settings.overrides(**(parameters or {})) if callable(settings.overrides) else settings.overrides
+        settings, outer = self._settings, self.outer
+        given = settings.overrides(**(self._parameters or {})) if callable(settings.overrides) else settings.overrides
         joinable = outer.innermost(settings.container) if settings.share and not given else None
-        pending = PendingFutures()
+        self._closes_process = self._parameters is None and outer.innermost(settings.container) is None
         if joinable is not None:
+            self._joined = True
             # A block that joined closes nothing, so it has nothing to wait for; in a task it might wait for a place in
             # the very pool that the task fills. A flow that joined waits: Prefect would drop what it has submitted.
-            in_force = joinable.joined_by(None if parameters is None else pending)
+            self._in_force = joinable.joined_by(None if self._parameters is None else self.pending)
         else:
             graph = graph_of(settings.container)
             named = {graph.by_path[path]: p for path, p in providers_for(graph, given or {}).items()}
@@ -161,26 +114,25 @@ class Session:
             logger = flow_logger()
             engine = Engine.of(
                 settings.container,
-                name=run_name(name),
+                name=run_name(self._name),
                 options=Options(settings.policy, settings.max_workers, settings.listeners, logging_to(logger)),
                 overrides=overrides,
-                loop=loop,
+                loop=self._loop,
             )
-            in_force = InForce(lambda: engine, outer.layers, pending, logger=logger)
-        scope = Scope((*outer.lifespans, in_force), outer.layers, outer.unit)
+            self._in_force = InForce(lambda: engine, outer.layers, self.pending, logger=logger)
+        process_engines.enter(self._in_force.engine.process_keys, self)
         if settings.everywhere:
-            process_wide.announce(in_force)
+            process_wide.announce(self._in_force)
         if (run := surroundings.run()) is not None:
             runs_without.has_one(run, settings.container)
-        process_engines.enter(in_force.engine.process_keys)
         watch_submissions()
-        session = cls(settings, in_force, scope, pending, joined=joinable is not None)
-        session.closes_process = parameters is None and outer.innermost(settings.container) is None
-        return session
+        self.scope = Scope((*outer.lifespans, self._in_force), outer.layers, outer.unit)
+        return self.engine
 
     @property
     def engine(self) -> Engine:
         """The engine, as overrides entered since a joined lifespan was opened see it."""
+        assert self._in_force is not None, "it has begun"
         return self._in_force.under(self.scope.layers)
 
     def is_in_force(self) -> bool:
@@ -193,37 +145,88 @@ class Session:
         return (self.scope.view(self.engine, "the lifespan") if self._joined else self.engine).instance
 
     def open(self) -> None:
-        """Open what is wanted at once; what was open is closed again when that fails."""
-        engine = self.engine
-        try:
-            if self._settings.eager is True:
-                engine.settings.make()
-                self._open_what_needs_no_loop(engine)
-            else:
-                engine.open(self._wanted(engine), engine.ledger.name, in_callers_context=not self._joined)
-            self._is_open()
-        except BaseException as error:
-            process_wide.remove(self._in_force)
-            if not self._joined:
-                engine.close(error).settle()
-            for ended in self._leave_process(error):
-                ended.close(error).settle()
-            raise
+        """Open what is wanted at once."""
+        engine = self._begin()
+        if self._settings.eager is True:
+            engine.settings.make()
+            self._open_what_needs_no_loop(engine)
+        else:
+            engine.open(self._wanted(engine), engine.ledger.name, in_callers_context=not self._joined)
+        self._is_open()
 
     async def aopen(self) -> None:
         """The same on the running event loop."""
-        engine = self.engine
+        engine = self._begin()
+        if self._settings.eager is True:
+            await engine.settings.amake()
+        await engine.aopen(self._wanted(engine), engine.ledger.name, in_callers_context=not self._joined)
+        self._is_open()
+
+    def enter(self) -> Any:
+        """Be in force here until it closes; gives the container instance."""
+        enter(self.scope)
+        return self.container
+
+    def around(self, body: Callable[[], T]) -> T:
+        """Open, let `body` run in force here, and close with its outcome; gives what it returns."""
         try:
-            if self._settings.eager is True:
-                await engine.settings.amake()
-            await engine.aopen(self._wanted(engine), engine.ledger.name, in_callers_context=not self._joined)
-            self._is_open()
-        except BaseException as error:
-            process_wide.remove(self._in_force)
-            if not self._joined:
-                (await engine.aclose(error)).settle()
-            for ended in self._leave_process(error):
-                (await asyncio.to_thread(ended.close, error)).settle()
+            try:
+                self.open()
+                self.enter()
+                value = self.returns(body())
+            except BaseException as error:
+                self.close(error)
+                raise
+            self.close(None)
+            return value
+        except BaseException as error:  # perhaps a signal that has interrupted closing, or has come before it
+            self.close(error)
+            raise
+
+    async def aaround(self, body: Callable[[], Awaitable[T]]) -> T:
+        """The same on the running event loop."""
+        try:
+            try:
+                await self.aopen()
+                self.enter()
+                value = self.returns(await body())
+            except BaseException as error:
+                await self.aclose(error)
+                raise
+            await self.aclose(None)
+            return value
+        except BaseException as error:  # perhaps a signal that has interrupted closing, or has come before it
+            await self.aclose(error)
+            raise
+
+    @manager
+    def running(self) -> Generator[Session]:
+        """Open for the body, and close with its outcome."""
+        try:
+            try:
+                self.open()
+                yield self
+            except BaseException as error:
+                self.close(error)
+                raise
+            self.close(None)
+        except BaseException as error:  # perhaps a signal that has interrupted closing, or has come before it
+            self.close(error)
+            raise
+
+    @async_manager
+    async def arunning(self) -> AsyncGenerator[Session]:
+        """The same on the running event loop."""
+        try:
+            try:
+                await self.aopen()
+                yield self
+            except BaseException as error:
+                await self.aclose(error)
+                raise
+            await self.aclose(None)
+        except BaseException as error:  # perhaps a signal that has interrupted closing, or has come before it
+            await self.aclose(error)
             raise
 
     def returns(self, value: T) -> T:
@@ -237,77 +240,43 @@ class Session:
 
         Nothing in a forked child that gets here: all of it is the parent's.
         """
-        if self._process != os.getpid():
+        in_force = self._leave()
+        if self.is_closed or in_force is None or self._process != os.getpid():
             return
-        report = CloseReport(self._settings.container.__qualname__, outcome)
-        grace = self._grace(outcome)
-        process_wide.remove(self._in_force)
-        try:
-            self.pending.wait(grace.left, self._returned)
-            self._cancel_queued(outcome)
-            if not self.pending.wait(grace.left):
-                self._tell_left_behind(grace.seconds)
-        except BaseException as interruption:
-            report.interrupted(interruption)
-            if grace.seconds is None:  # the first signal; with a second one there is no more waiting
-                grace = self._wait_again_for_the_running()
-            else:
-                grace = Grace(0.0)
-                self._tell_left_behind(grace.seconds)
-        for reached in self._elsewhere():
-            try:
-                report.merge(reached.close(_told(report), grace.left))
-            except BaseException as interruption:  # a second signal: the others are tried all the same
-                report.interrupted(interruption)
+        report = self._reported(outcome)
+        in_force.engine.settle_interrupted(report.interruption or report.outcome or Abandoned())
+        persist(report, self._wait_for_tasks)
+        persist(report, partial(self._close_elsewhere, report))
         if not self._joined:
-            report.merge(self._in_force.engine.close(_told(report)))
-        for engine in self._leave_process(report.interruption or outcome):
-            report.merge(engine.close(surroundings.told(report.told)))
-        self._send_last_log(report)
-        report.settle()
-
-    def _send_last_log(self, report: CloseReport) -> None:
+            persist(report, lambda: report.merge(in_force.engine.close(_told(report))))
+        for engine in self._leave_process(report):
+            persist(report, partial(self._close_of_the_process, engine, report))
         if is_termination(report.interruption or report.outcome) and not self._joined:
-            try:
-                send_log()
-            except BaseException as interruption:  # a second signal
-                report.interrupted(interruption)
+            persist(report, send_log)
+        self.is_closed = True
+        report.settle()
 
     async def aclose(self, outcome: BaseException | None) -> None:
         """The same on the running event loop, whatever cancels the caller meanwhile."""
-        if self._process != os.getpid():
+        in_force = self._leave()
+        if self.is_closed or in_force is None or self._process != os.getpid():
             return
-        report = CloseReport(self._settings.container.__qualname__, outcome)
-        process_wide.remove(self._in_force)
-        if self._grace(outcome).seconds is None:
+        report = self._reported(outcome)
+        if self._grace_after(report.interruption or report.outcome).seconds is None:
             # Signals are not held back yet: nothing else ends a waiting that has no limit.
             try:
                 await self.pending.wait_async(only=self._returned)
-                self._cancel_queued(outcome)
+                self._cancel_queued(report.outcome)
                 await self.pending.wait_async()
             except BaseException as interruption:
                 report.interrupted(interruption)
-        with held_signals.back():
-            await self._close_on_loop(report)
+        await awaited_within(held_signals.back(), lambda _: self._close_on_loop(in_force, report))
+        self.is_closed = True
         report.settle()
 
-    async def _close_on_loop(self, report: CloseReport) -> None:
-        ending = report.interruption or report.outcome
+    async def _close_on_loop(self, in_force: InForce, report: CloseReport) -> None:
         # Prefect's timeouts are anyio's, and cancel again at each turn of the event loop as long as one waits.
-        with CancelScope(shield=True):
-            grace = self._grace(ending)
-            if grace.seconds is not None:
-                self.pending.cancel_queued()
-                waiting = self.pending.wait_async(grace.left)
-                report.interrupted(await uninterrupted(waiting, self._tell_unless))
-            for reached in self._elsewhere():
-                closing = asyncio.to_thread(reached.close, _told(report), grace.left)
-                report.interrupted(await uninterrupted(closing, report.merge))
-            if not self._joined:
-                report.merge(await self._in_force.engine.aclose(_told(report)))
-            for engine in self._leave_process(ending):
-                closing = asyncio.to_thread(engine.close, surroundings.told(report.told))
-                report.interrupted(await uninterrupted(closing, report.merge))
+        with CancelScope(shield=True): await self._close_each_on_loop(in_force, report)  # noqa: E701 # fmt: skip
         try:
             await checkpoint_if_cancelled()
         except asyncio.CancelledError as cancelled:
@@ -315,6 +284,7 @@ class Session:
 
     def _is_open(self) -> None:
         """What was to be open at once is."""
+        assert self._in_force is not None, "it has begun"
         process_wide.note_open(self._in_force)
         if self._settings.everywhere:
             process_wide.add(self._in_force)
@@ -332,9 +302,83 @@ class Session:
                 known, (here, waiting) = len(waiting), without_loop(wanted, engine.needs)
                 if len(waiting) == known:
                     raise
-        if waiting:
+        in_force = self._in_force
+        if waiting and in_force is not None:
             names = ", ".join(slot.path for slot in waiting)
-            self._in_force.logger.debug("Left to first use, as there is no event loop here to open them on: %s", names)
+            in_force.logger.debug("Left to first use, as there is no event loop here to open them on: %s", names)
+
+    async def _close_each_on_loop(self, in_force: InForce, report: CloseReport) -> None:
+        await apersist(report, partial(self._wait_on_loop, report))
+        for reached in self._elsewhere(in_force):
+            closing = asyncio.to_thread(reached.close, _told(report), self._left())
+            report.interrupted(await uninterrupted(closing, report.merge))
+        if not self._joined:
+
+            async def close() -> None:
+                report.merge(await in_force.engine.aclose(_told(report)))
+
+            await apersist(report, close)
+        for engine in self._leave_process(report):
+
+            async def close_of_the_process(engine: Engine = engine) -> None:
+                closing = asyncio.to_thread(self._close_of_the_process, engine, report)
+                report.interrupted(await uninterrupted(closing))
+
+            await apersist(report, close_of_the_process)
+
+    async def _wait_on_loop(self, report: CloseReport) -> None:
+        grace = self._grace = self._grace or self._grace_after(report.interruption or report.outcome)
+        if grace.seconds is not None:
+            self.pending.cancel_queued()
+            waiting = self.pending.wait_async(grace.left)
+            report.interrupted(await uninterrupted(waiting, self._tell_unless))
+
+    def _leave(self) -> InForce | None:
+        """Be in force here no more."""
+        leave(self.scope, self.outer)
+        if self._in_force is not None:
+            process_wide.remove(self._in_force)
+        return self._in_force
+
+    def _reported(self, outcome: BaseException | None) -> CloseReport:
+        """The report of this closing, perhaps of one that `outcome` has interrupted."""
+        if self._report is None:
+            self._report = CloseReport(self._settings.container.__qualname__, outcome)
+        self._report.interrupted(outcome)
+        return self._report
+
+    def _left(self) -> float | None:
+        return None if self._grace is None else self._grace.left
+
+    def _wait_for_tasks(self) -> None:
+        """Wait for submitted tasks; called again after a signal, for those that run, and after another one no more."""
+        report = self._report
+        assert report is not None, "it closes"
+        ending = report.interruption or report.outcome
+        if self._grace is None:
+            self._grace = self._grace_after(ending)
+        else:
+            self._grace = Grace(TERMINATION_GRACE_SECONDS if self._grace.seconds is None else 0.0)
+        if report.interruption is None:
+            self.pending.wait(self._grace.left, self._returned)
+        self._cancel_queued(ending)
+        if not self.pending.wait(self._grace.left):
+            self._tell_left_behind(self._grace.seconds)
+
+    def _close_elsewhere(self, report: CloseReport) -> None:
+        assert self._in_force is not None, "it has begun"
+        if self._reached is None:
+            self._reached = list(self._elsewhere(self._in_force))
+        while self._reached:
+            reached = self._reached[-1]
+            try:
+                report.merge(reached.close(_told(report), self._left()))
+            finally:  # once each: a second signal leaves it to end by itself
+                self._reached.remove(reached)
+
+    def _close_of_the_process(self, engine: Engine, report: CloseReport) -> None:
+        report.merge(engine.close(surroundings.told(report.told)))
+        process_engines.forget(engine)
 
     def _wanted(self, engine: Engine) -> Sequence[Any]:
         eager = self._settings.eager
@@ -347,17 +391,18 @@ class Session:
         # In a joined lifespan what belongs to another event loop opens where it is used.
         return [slot for slot in slots if not slot.asynchronous or slot.ledger.loop is running_loop()]
 
-    def _elsewhere(self) -> Sequence[Reached]:
+    def _elsewhere(self, in_force: InForce) -> Sequence[Reached]:
         """The other processes to close in now: all, or where this lifespan joined one, those that end with its run."""
         if not self._joined:
-            return self._in_force.elsewhere()
+            return in_force.elsewhere()
         run = FlowRunContext.get()
-        return [] if run is None or self._in_force.pending is None else self._in_force.ending_with(run.task_runner)
+        return [] if run is None or in_force.pending is None else in_force.ending_with(run.task_runner)
 
-    def _leave_process(self, outcome: BaseException | None) -> list[Engine]:
+    def _leave_process(self, report: CloseReport) -> list[Engine]:
         """The process's engines that are to be closed with this lifespan: its outermost block ended, or all ends."""
-        closing = self.closes_process or is_termination(outcome)
-        return process_engines.leave(self._in_force.engine.process_keys, closing=closing)
+        assert self._in_force is not None, "it has begun"
+        closing = self._closes_process or is_termination(report.interruption or report.outcome)
+        return process_engines.leave(self._in_force.engine.process_keys, self, closing=closing)
 
     def _cancel_queued(self, outcome: BaseException | None) -> None:
         """Cancel what has not begun, where the body failed or the lifespan was asked to."""
@@ -365,20 +410,10 @@ class Session:
             self.pending.cancel_queued()
 
     @staticmethod
-    def _grace(outcome: BaseException | None) -> Grace:
+    def _grace_after(outcome: BaseException | None) -> Grace:
         """How long running tasks are waited for."""
         interrupted = outcome is not None and not isinstance(outcome, (Exception, GeneratorExit))
         return Grace(TERMINATION_GRACE_SECONDS if interrupted and not is_suspension(outcome) else None)
-
-    def _wait_again_for_the_running(self) -> Grace:
-        self.pending.cancel_queued()
-        grace = Grace(TERMINATION_GRACE_SECONDS)
-        try:
-            if not self.pending.wait(grace.left):
-                self._tell_left_behind(grace.seconds)
-        except BaseException:
-            return Grace(0.0)  # a second signal: no more waiting, close
-        return grace
 
     def _tell_unless(self, done: bool) -> None:
         if not done:

@@ -147,7 +147,7 @@ class Opening(InForce):
         if self.membership.ended:
             engine.close()  # what is asked of it says that its lifespan has ended, and names both
         else:
-            process_engines.enter(engine.process_keys)
+            process_engines.enter(engine.process_keys, self)
         return engine
 
     def hold(self) -> None:
@@ -202,8 +202,10 @@ class Opening(InForce):
             # What closes it is no task, and has neither.
             report.merge(self._context.copy().run(engine.close, report.told))
             link = self.reference.link
-            for ended in process_engines.leave(engine.process_keys, closing=link is not None and link.is_last_word):
+            closing = link is not None and link.is_last_word
+            for ended in process_engines.leave(engine.process_keys, self, closing=closing):
                 report.merge(self._context.copy().run(ended.close, report.told))
+                process_engines.forget(ended)
         if self.membership.joined is not None:
             self.membership.joined.farewell(report)
         return report

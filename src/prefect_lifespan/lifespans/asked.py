@@ -1,0 +1,67 @@
+"""What a lifespan was asked for, as its flow's function takes it along to other processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal, cast
+
+import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
+
+from prefect_lifespan.engine import Listener
+from prefect_lifespan.errors import UsageError
+from prefect_lifespan.graph.edges import AnyProvider
+from prefect_lifespan.graph.reader import ContainerClass
+from prefect_lifespan.lifetimes import Policy
+
+Overrides = Mapping[str, object] | Callable[..., Mapping[str, object]] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a lifespan was asked for."""
+
+    container: ContainerClass
+    overrides: Overrides
+    eager: bool | Sequence[AnyProvider | str]  # not by identity: it is another one in another process
+    share: bool
+    max_workers: int
+    policy: Policy
+    pending: Literal["wait", "cancel"]
+    everywhere: bool = False
+    listeners: tuple[Listener, ...] = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A flow's function is pickled with every task that goes to another process, where nobody may ever call it."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        # Observers stay where they can be heard.
+        return _arrived, ({**values, "overrides": _portable(self.overrides), "listeners": ()},)
+
+
+def _arrived(values: dict[str, Any]) -> Settings:
+    return Settings(**values)
+
+
+def _portable(overrides: Overrides) -> Overrides:
+    """Overrides as they travel: ones that cannot be pickled are left behind, and missed where they are asked for."""
+    if overrides is None or callable(overrides):
+        return overrides
+    try:
+        cast("Any", cloudpickle).dumps(overrides)
+    except Exception as error:
+        return LeftBehind(sorted(overrides), f"{type(error).__name__}: {error}")
+    return overrides
+
+
+@dataclass(frozen=True, slots=True)
+class LeftBehind:
+    """Overrides that did not arrive in this process."""
+
+    paths: list[str]
+    why: str
+
+    def __call__(self, **_: object) -> Mapping[str, object]:
+        raise UsageError(
+            f"this flow's lifespan overrides {', '.join(self.paths)} with what cannot be pickled, so it cannot run in "
+            f"another process ({self.why}); give providers that make it there, or a function that returns them"
+        )

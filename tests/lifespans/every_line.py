@@ -1,0 +1,195 @@
+"""One exception, as a signal handler raises it, at each line that the library runs in the main thread: what is then left?
+
+`python every_line.py MODE STEP OFFSET` tries every STEP-th line from OFFSET on, each in a forked child, and prints what
+it found as JSON: how many were tried, and the findings, each with its line.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from dependency_injector import containers, providers
+
+import prefect_lifespan
+from prefect_lifespan import ProcessResource, Provide, TaskResource, inject, lifespan
+from prefect_lifespan.scope import current_scope
+
+ROOT = os.path.dirname(prefect_lifespan.__file__)  # noqa: PTH120 - compared with the file names of code objects
+PATIENCE_SECONDS = 20
+
+opened: list[str] = []
+closed: list[str] = []
+
+
+class Terminated(BaseException):
+    """What a handler of SIGTERM raises."""
+
+
+class Refused(Exception):
+    """What an initialiser raises."""
+
+
+class Connection:
+    def __init__(self, name: str, *_: object) -> None:
+        self.name = name
+
+    def __enter__(self) -> Any:
+        opened.append(self.name)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        closed.append(self.name)
+
+
+def refusing(*_: object) -> None:
+    raise Refused
+
+
+class App(containers.DeclarativeContainer):
+    a = providers.Resource(Connection, "a")
+    b = providers.Resource(Connection, "b", a)
+    c = providers.Resource(Connection, "c")
+    model = ProcessResource(Connection, "model")
+    session = TaskResource(Connection, "session", b, model)
+
+
+class Failing(containers.DeclarativeContainer):
+    a = providers.Resource(Connection, "a")
+    b = providers.Resource(refusing, a)
+
+
+@inject
+def use(session: Any = Provide[App.session]) -> None: ...
+
+
+@inject
+def ask(c: Any = Provide[App.c]) -> None: ...
+
+
+@lifespan(App)
+def decorated() -> None:
+    use()
+
+
+def with_block() -> None:
+    with lifespan(App):
+        use()
+
+
+def joined() -> None:
+    with lifespan(App):
+        decorated()
+
+
+def first_use() -> None:
+    with lifespan(App, eager=False):
+        ask()
+        use()
+
+
+def lanes() -> None:
+    with lifespan(App, max_workers=3):
+        use()
+
+
+def failing() -> None:
+    with suppress(Refused), lifespan(Failing):
+        pass
+
+
+MODES: dict[str, Callable[[], None]] = {
+    "with": with_block,
+    "decorated": decorated,
+    "call": use,
+    "joined": joined,
+    "first_use": first_use,
+    "lanes": lanes,
+    "failing": failing,
+}
+
+
+def trial(function: Callable[[], None], number: int) -> tuple[int, str | None, list[str]]:
+    """Raise at the line of that number: how many lines ran, which one it was, and what is wrong afterwards."""
+    count, where = 0, None
+
+    def local(frame: Any, event: str, _: object) -> Any:
+        nonlocal count, where
+        if event == "line" and where is None:
+            count += 1
+            if count == number:
+                name = os.path.relpath(frame.f_code.co_filename, ROOT)
+                where = f"{name}:{frame.f_lineno} {frame.f_code.co_qualname}"
+                raise Terminated
+        return local
+
+    def tracer(frame: Any, _: str, __: object) -> Any:
+        return local if frame.f_code.co_filename.startswith(ROOT) and where is None else None
+
+    findings: list[str] = []
+    sys.settrace(tracer)
+    try:
+        function()
+        findings += ["swallowed"] if where else []
+    except Terminated:
+        pass
+    except BaseException as error:
+        findings.append(f"another error: {error!r}")
+    finally:
+        sys.settrace(None)
+    # What lives as long as the process closes with the outermost block; where there was none, with the process.
+    left = sorted(set(opened) - set(closed) - ({"model"} if function in (use, decorated) else set()))
+    findings += [f"left open: {left}"] if left else []
+    findings += ["closed twice"] if len(closed) != len(set(closed)) else []
+    findings += ["a lifespan is still in force"] if current_scope().lifespans else []
+    return count, where, findings
+
+
+def tried_in_a_child(function: Callable[[], None], number: int) -> tuple[str | None, list[str]]:
+    """The same in a process of its own, which is ended when it hangs."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(writing, json.dumps(trial(function, number)[1:]).encode())
+        os._exit(0)
+    os.close(writing)
+    ready = select.select([reading], [], [], PATIENCE_SECONDS)[0]
+    answer = os.read(reading, 65536) if ready else b""
+    os.close(reading)
+    if not ready:
+        os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    if not answer:
+        return f"line number {number}", ["hangs"]
+    where, findings = json.loads(answer)
+    return where, findings
+
+
+def main(mode: str, step: int, offset: int) -> None:
+    logging.getLogger("prefect_lifespan").setLevel(logging.CRITICAL)
+    function = MODES[mode]
+    function()  # what is done once in a process is done
+    opened.clear()
+    closed.clear()
+    lines = trial(function, -1)[0]
+    opened.clear()
+    closed.clear()
+    numbers = range(1 + offset, lines + 1, step)
+    results = [tried_in_a_child(function, number) for number in numbers]
+    findings = [f"{finding} at {where}" for where, found in results if where for finding in found]
+    print(json.dumps({"lines": lines, "tried": len(numbers), "findings": findings}))
+
+
+if __name__ == "__main__":
+    assert threading.active_count() == 1, "a fork takes the main thread only along"
+    started = time.monotonic()
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

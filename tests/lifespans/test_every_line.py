@@ -1,0 +1,32 @@
+"""An exception of a signal handler, at any line of the library in the main thread: nothing hangs, stays open or is lost."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROGRAM = Path(__file__).with_name("every_line.py")
+MODES = ["with", "decorated", "call", "joined", "first_use", "lanes", "failing"]
+
+
+def found(mode: str, step: int) -> Any:
+    arguments = [sys.executable, str(PROGRAM), mode, str(step), "0"]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True, timeout=3600)  # noqa: S603
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_exception_at_some_lines_leaves_nothing_open_and_is_not_swallowed(mode: str) -> None:
+    result = found(mode, 151)
+    assert result["tried"]
+    assert result["findings"] == []
+
+
+@pytest.mark.extended
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("mode", MODES)
+def test_an_exception_at_any_line_leaves_nothing_open_and_is_not_swallowed(mode: str) -> None:
+    assert found(mode, 1)["findings"] == []
