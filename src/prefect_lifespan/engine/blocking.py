@@ -232,7 +232,12 @@ class LaneEntry:
         in_time = done_in_time(entering, self._attempts.seconds_left)
         if not in_time and self.abandon(late := self._attempts.timeout()):
             raise late
-        entering.result()
+        self.result()
+
+    def result(self) -> None:
+        """Raises what entering has raised."""
+        if self._entering is not None:
+            self._entering.result()
 
     def _run(self, lane: Lane) -> None:
         self._attempts.clock.start()
