@@ -34,6 +34,7 @@ class Host:
         self.slot = slot
         self.error: BaseException | None = None  # of its closing
         self.failure: BaseException | None = None  # of its opening
+        self._interruption: BaseException | None = None
         self._made = made  # what a blocking initialiser returned that turned out to be asynchronous
         self._attempts = Attempts(slot)
         self._entered = Entered()
@@ -65,7 +66,8 @@ class Host:
     @property
     def interruption(self) -> BaseException | None:
         """What has ended its task before its time."""
-        return self.task.exception() if self.task.done() and not self.task.cancelled() else None
+        ended = self.task.done() and not self.task.cancelled()
+        return self._interruption or (self.task.exception() if ended else None)
 
     def cancel_opening(self) -> None:
         """Let the opening end; `settled` tells when it has.
@@ -168,6 +170,15 @@ class Host:
         self.settled.set_result(None)
 
     async def _run(self) -> None:
+        try:
+            await self._live()
+        except (asyncio.CancelledError, GeneratorExit):
+            raise
+        except BaseException as error:
+            # Kept, and not raised: whoever opens raises it, and what leaves a task may leave the loop with it.
+            self._interruption = error
+
+    async def _live(self) -> None:
         slot, error = self.slot, None
         being_opened.set((*being_opened.get(), slot))
         try:

@@ -16,7 +16,9 @@ from prefect_lifespan.engine.blocking import LaneEntry, Needs, attempt_here, clo
 from prefect_lifespan.engine.host import Host, attempt_async
 from prefect_lifespan.engine.initialiser import NeedsEventLoop
 from prefect_lifespan.engine.opening import Attempts, Readiness
+from prefect_lifespan.engine.signals import held_signals
 from prefect_lifespan.engine.slot import Abandoned, Ledger, Slot
+from prefect_lifespan.steps import awaited_within, within
 
 T = TypeVar("T")
 
@@ -28,6 +30,10 @@ async def open_async(ledger: Ledger, slots: Iterable[Slot], needs: Needs, *, in_
     initialiser's own exception is raised.
     """
     opening = _Opening(ledger, Readiness(slots, needs), in_callers_context=in_callers_context)
+    await awaited_within(held_signals.back(opening.wake), lambda _: _open(opening))
+
+
+async def _open(opening: _Opening) -> None:
     try:
         try:
             await opening.run()
@@ -55,13 +61,19 @@ class _Opening:
         self._loop = asyncio.get_running_loop()
         self._started: set[Slot] = set()
         self._finished: asyncio.Queue[asyncio.Future[Any]] = asyncio.Queue()
+        self._nothing: asyncio.Future[None] = self._loop.create_future()
         self._at: dict[asyncio.Future[Any], tuple[Slot, Host | None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._blocking: list[Slot] = []
         self._places = asyncio.Semaphore(ledger.max_workers)
 
+    def wake(self) -> None:
+        """A signal has arrived: let `run` deliver it."""
+        self._loop.call_soon_threadsafe(self._finished.put_nowait, self._nothing)
+
     async def run(self) -> None:
         while self._readiness.left:
+            held_signals.deliver()
             for slot in self._readiness.take():
                 self._start(slot)
             if self._blocking:
@@ -226,7 +238,7 @@ def arrival_of(future: Future[Any], *, in_this_thread: bool = False) -> asyncio.
 
 
 async def _immediately(enter: Callable[[], None]) -> None:
-    enter()
+    within(held_signals.let_through(), lambda _: enter())
 
 
 async def _in_lane(slot: Slot, attempts: Attempts) -> None:
