@@ -26,7 +26,7 @@ from prefect_lifespan import ProcessResource, Provide, TaskResource, inject, lif
 from prefect_lifespan.scope import current_scope
 
 ROOT = os.path.dirname(prefect_lifespan.__file__)  # noqa: PTH120 - compared with the file names of code objects
-PATIENCE_SECONDS = float(os.environ.get("PATIENCE", "20"))
+PATIENCE_SECONDS = 20
 
 opened: list[str] = []
 closed: list[str] = []

@@ -17,7 +17,6 @@ from prefect_lifespan.engine.hosting import arrival_of, uninterrupted
 from prefect_lifespan.engine.signals import held_signals
 from prefect_lifespan.engine.slot import Ledger, Slot, State
 from prefect_lifespan.errors import ResourceTimeoutError
-from prefect_lifespan.steps import within
 
 
 async def aclose_all(ledger: Ledger, needs: Needs, report: CloseReport) -> None:
@@ -133,7 +132,7 @@ class _Closing:
     async def _close_blocking(self, slot: Slot) -> None:
         if slot.lane is None:
             if slot.begin_close(self._report):
-                within(held_signals.let_through(), lambda _: close_begun(slot, self._report))
+                close_begun(slot, self._report, held_signals.let_through)
         elif slot.begin_close(self._report):
             started = perf_counter()
             closing = start_closing(slot, self._report.told)

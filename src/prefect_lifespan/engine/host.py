@@ -49,14 +49,18 @@ class Host:
         loop = asyncio.get_running_loop()
         # Done when the claim to the opening is: it is open, has failed, or is left behind. `task` goes on till it closes.
         self.settled: asyncio.Future[None] = loop.create_future()
-        slot.found_asynchronous = True
+        slot.host, slot.found_asynchronous = self, True
         self.task = loop.create_task(self._run(), name=f"lifespan of {slot.path}", context=self._context.context)
-        slot.host = self
 
     @property
     def is_to_be_left(self) -> bool:
         """Whether it has been entered, and its exit not been called."""
         return self._entered.has_exit and self._entered.is_held
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether its task has been made: not where it was interrupted before that."""
+        return "task" in vars(self)
 
     @property
     def is_opening(self) -> bool:

@@ -63,7 +63,7 @@ class _Opening:
         self._finished: asyncio.Queue[asyncio.Future[Any]] = asyncio.Queue()
         self._nothing: asyncio.Future[None] = self._loop.create_future()
         self._at: dict[asyncio.Future[Any], tuple[Slot, Host | None]] = {}
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: list[asyncio.Task[object]] = []
         self._blocking: list[Slot] = []
         self._places = asyncio.Semaphore(ledger.max_workers)
 
@@ -117,7 +117,7 @@ class _Opening:
         tasks = [task for task in self._tasks if not task.done()]
         for task in tasks:
             task.cancel()
-        hosts = [slot.host for slot in self._started if slot.host is not None]
+        hosts = [slot.host for slot in self._started if slot.host is not None and slot.host.has_begun]
         opening = [host for host in hosts if host.is_opening and host.slot.is_claimed_by(self)]
         for host in opening:
             host.cancel_opening()
