@@ -47,6 +47,7 @@ class Given:
 class Prepared:
     """All injected parameters of a function in one scope, with what must still hold for them to be used again."""
 
+    home: int | None  # the thread whose calls are not counted; see `Flight`
     direct: tuple[tuple[str, Slot], ...]  # resources, given as they are
     called: tuple[tuple[str, Callable[[], Any]], ...]
     loop: Loop  # the event loop that asynchronous values among them belong to

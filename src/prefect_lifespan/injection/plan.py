@@ -11,6 +11,7 @@ import inspect
 import logging
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping
+from threading import get_ident
 from typing import Any, TypeVar
 
 from prefect_lifespan.engine import Engine, Slot
@@ -21,6 +22,7 @@ from prefect_lifespan.errors import AsyncResourceError, UsageError
 from prefect_lifespan.graph.anchors import redeclared
 from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.graph.reader import ContainerClass
+from prefect_lifespan.in_flight import RunningCall
 from prefect_lifespan.injection.given import Given, Prepared
 from prefect_lifespan.injection.markers import Function, Marker, check_string_ids, is_marker
 from prefect_lifespan.injection.runs_without import runs_without
@@ -49,11 +51,17 @@ class Plan:
         # Under it, scopes keep what was prepared: one plan arrives in another process with each task, as a new object.
         self.key = uuid.uuid4().hex
 
-    def ready(self, explicit: Mapping[str, Any], *, on_loop: bool) -> dict[str, Any] | None:
-        """Values of all injected parameters where they are at hand; None where `injected` has to see to it."""
+    def begin(self, running: RunningCall) -> None:
+        """A call of a coroutine function begins, as `running`."""
+        running.begin(current_scope(), self.where)
+
+    def ready(self, explicit: Mapping[str, Any], *, on_loop: bool, counted: bool = False) -> dict[str, Any] | None:
+        """Values of all injected parameters, at hand for a call that is `counted` in flight or need not be; else None."""
         scope = current_scope()
         prepared: Prepared | None = scope.prepared.get(self.key)
         if prepared is None or (explicit and not self.markers.keys().isdisjoint(explicit)):
+            return None
+        if not counted and prepared.home is not None and prepared.home != get_ident():
             return None
         if (prepared.within_unit or prepared.loop is not None) and not prepared.holds(scope.unit, on_loop=on_loop):
             return None
@@ -360,6 +368,7 @@ class Call:
         names = {name for name, _ in direct}
         bound = (s for g in self._given for s in g.slots if s.asynchronous and s.policy.loop_bound)
         prepared = Prepared(
+            home=self._kept_in.flight.home,
             direct=direct,
             called=tuple((given.name, given.value) for given in self._given if given.name not in names),
             loop=next((slot.ledger.loop for slot in bound), None),

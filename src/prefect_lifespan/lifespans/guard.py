@@ -21,6 +21,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.injection.mistakes import unprovided
 from prefect_lifespan.lifespans.mistakes import STATE_HOOKS, Work, hooks_of, mistakes_of, told
+from prefect_lifespan.lifespans.runs_in_flight import count_runs
 
 # The module of each base class, its name, and where its instances hold what they run.
 _ENGINES: Mapping[str, tuple[str, str]] = {
@@ -30,10 +31,10 @@ _ENGINES: Mapping[str, tuple[str, str]] = {
 
 
 def install() -> None:
-    """Guard Prefect's engines from now on, the imported and the coming; doing it twice does nothing."""
+    """Guard Prefect's engines, and count their runs, from now on, the imported and the coming; doing it twice does nothing."""
     for name in _ENGINES:
         if name in sys.modules:
-            _guard(sys.modules[name])
+            _prepare(sys.modules[name])
     if not any(isinstance(finder, _WhenImported) for finder in sys.meta_path):
         sys.meta_path.insert(0, _WhenImported())
 
@@ -57,9 +58,14 @@ class _WhenImported(MetaPathFinder):
 def _then_guarded(execute: Callable[[ModuleType], None]) -> Callable[[ModuleType], None]:
     def exec_module(module: ModuleType) -> None:
         execute(module)
-        _guard(module)
+        _prepare(module)
 
     return exec_module
+
+
+def _prepare(module: ModuleType) -> None:
+    _guard(module)
+    count_runs(module)
 
 
 def _guard(module: ModuleType) -> None:
