@@ -45,7 +45,8 @@ def has_ended(address: Path) -> str:
     return api.netloc
 
 
-def test_a_session_has_an_api_of_its_own_until_it_ends(pytester: pytest.Pytester):
+def test_a_session_has_an_api_of_its_own_until_it_ends(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # of the session that this test is in
     pytester.makepyfile(INNER)
 
     result = pytester.runpytest_subprocess(*OPTIONS, timeout=220)
