@@ -70,6 +70,11 @@ def _keeping_the_outcome(item: pytest.Item) -> Generator[None, object, object]:
         raise
 
 
+def _node_of(request: Any) -> Any:
+    """What the fixture is set up for; pytest's own annotation of it differs from release to release."""
+    return request.node
+
+
 @pytest.fixture
 def override_providers() -> Iterator[OverrideProviders]:
     """A function that overrides providers of a container until the test ends, as `prefect_lifespan.override` does.
@@ -98,7 +103,7 @@ def lifespan_container(request: pytest.FixtureRequest) -> Iterator[LifespanConta
     from prefect_lifespan import AsyncResourceError, lifespan  # noqa: PLC0415
     from prefect_lifespan.scope import current_scope  # noqa: PLC0415
 
-    item, stack = request.node, ExitStack()
+    item, stack = _node_of(request), ExitStack()
     test = item.obj
 
     # On an event loop that outlives the test, so does its context, and what it has opened is closed in another one.
@@ -131,7 +136,7 @@ def async_lifespan_container(request: pytest.FixtureRequest) -> Iterator[AsyncLi
     """
     from prefect_lifespan import lifespan  # noqa: PLC0415
 
-    item, stack, running = request.node, AsyncExitStack(), False
+    item, stack, running = _node_of(request), AsyncExitStack(), False
     test = item.obj
     if not inspect.iscoroutinefunction(test):
         pytest.fail("async_lifespan_container is for `async def` tests; others take lifespan_container", pytrace=False)
@@ -239,7 +244,7 @@ class LeakCheck:
         """What a fixture opens that outlives the test is the fixture's."""
         if request.scope == "function" or not self._is_watching():
             return (yield)
-        span = Span(_next_number(), fixturedef.argname, request.node)
+        span = Span(_next_number(), fixturedef.argname, _node_of(request))
         self._spans.append(span)
         fixturedef.addfinalizer(functools.partial(self._fixture_has_ended, span))  # runs after the fixture's own
         try:
