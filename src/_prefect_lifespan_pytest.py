@@ -1,6 +1,6 @@
 """The pytest plugin of prefect-lifespan: fixtures for overriding and opening containers, and the check for leaks.
 
-It stands beside the package, which imports Prefect, and imports from it in fixtures only: a test run that uses none of
+It stands beside the package, and imports from it in fixtures only: a test run that uses none of
 this pays for this one module.
 """
 

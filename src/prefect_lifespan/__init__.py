@@ -2,32 +2,37 @@
 
 Resources are declared once in a dependency-injector container, opened when a flow run starts, injected into its tasks,
 and closed in `finally`, whatever happened in between.
+
+A public name is loaded when it is first asked for: whoever declares a container, or looks at one, does not import
+Prefect for it. Where a program has Prefect, all of the library is loaded with it.
 """
 
-from prefect_lifespan.errors import (
-    AsyncResourceError,
-    InvalidContainerError,
-    LifespanClosedError,
-    LifespanError,
-    ResourceCloseError,
-    ResourceTimeoutError,
-    UsageError,
-)
-from prefect_lifespan.graph import check
-from prefect_lifespan.injection import Closing, Provide, Provider, inject, injected, provided
-from prefect_lifespan.lifespans import install as _guard
-from prefect_lifespan.lifespans import lifespan
-from prefect_lifespan.lifetimes import ProcessResource, TaskResource, resource
-from prefect_lifespan.overriding import override
-from prefect_lifespan.scope import current_container
-from prefect_lifespan.scoped import carried
-from prefect_lifespan.wiring import wire
-from prefect_lifespan.workers import install as _install
+import typing as _typing
+from importlib import import_module as _import_module
+
+from prefect_lifespan.importing import when_imported as _when_imported
+
+if _typing.TYPE_CHECKING:
+    from prefect_lifespan.describing import describe
+    from prefect_lifespan.errors import (
+        AsyncResourceError,
+        InvalidContainerError,
+        LifespanClosedError,
+        LifespanError,
+        ResourceCloseError,
+        ResourceTimeoutError,
+        UsageError,
+    )
+    from prefect_lifespan.graph import check
+    from prefect_lifespan.injection import Closing, Provide, Provider, inject, injected, provided
+    from prefect_lifespan.lifespans import lifespan
+    from prefect_lifespan.lifetimes import ProcessResource, TaskResource, resource
+    from prefect_lifespan.overriding import override
+    from prefect_lifespan.scope import current_container
+    from prefect_lifespan.scoped import carried
+    from prefect_lifespan.wiring import wire
 
 __version__ = "0.1.0"
-
-_guard()
-_install()
 
 __all__ = [
     "AsyncResourceError",
@@ -45,6 +50,7 @@ __all__ = [
     "carried",
     "check",
     "current_container",
+    "describe",
     "inject",
     "injected",
     "lifespan",
@@ -53,3 +59,40 @@ __all__ = [
     "resource",
     "wire",
 ]
+
+_MODULES = {
+    "describing": ["describe"],
+    "errors": [name for name in __all__ if name.endswith("Error")],
+    "graph": ["check"],
+    "injection": ["Closing", "Provide", "Provider", "inject", "injected", "provided"],
+    "lifespans": ["lifespan"],
+    "lifetimes": ["ProcessResource", "TaskResource", "resource"],
+    "overriding": ["override"],
+    "scope": ["current_container"],
+    "scoped": ["carried"],
+    "wiring": ["wire"],
+}
+_MODULE_OF = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}
+
+if not _typing.TYPE_CHECKING:  # type checkers would take every name to be one of this module
+
+    def __getattr__(name: str) -> object:
+        if name not in _MODULE_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(_import_module(_MODULE_OF[name]), name)
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _come_into_force(_: object) -> None:
+    """Guard Prefect's engines, and let scopes travel with its context; doing it twice does nothing."""
+    for layer in ("lifespans", "workers"):
+        _import_module(f"{__name__}.{layer}").install()
+
+
+# Whatever runs flows or tasks imports one of these before: `from prefect import flow` the first.
+for _module in ("prefect.main", "prefect.flow_engine", "prefect.task_engine"):
+    _when_imported(_module, _come_into_force)

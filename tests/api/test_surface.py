@@ -2,6 +2,8 @@
 
 import inspect
 
+import pytest
+
 import prefect_lifespan
 
 EXPORTED = prefect_lifespan.__all__
@@ -10,17 +12,24 @@ EXPORTED = prefect_lifespan.__all__
 def test_all_names_what_is_public_and_nothing_else():
     public = [
         name
-        for name, value in vars(prefect_lifespan).items()
-        if not name.startswith("_") and not inspect.ismodule(value)
+        for name in dir(prefect_lifespan)
+        if not name.startswith("_") and not inspect.ismodule(getattr(prefect_lifespan, name))
     ]
     assert sorted(public) == EXPORTED == sorted(set(EXPORTED))
+
+
+def test_a_name_that_does_not_exist_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'prefect_lifespan' has no attribute 'lifespann'"):
+        getattr(prefect_lifespan, "lifespann")  # noqa: B009
+    with pytest.raises(ImportError, match="cannot import name 'lifespann'"):
+        exec("from prefect_lifespan import lifespann")  # noqa: S102
 
 
 def test_the_surface_is_the_one_that_the_design_promises():
     promised = {
         *("lifespan", "inject", "Provide", "Provider", "Closing", "TaskResource", "ProcessResource", "resource"),
-        *("override", "current_container", "check", "wire", "carried", "provided", "injected", "UsageError"),
-        *("LifespanError", "InvalidContainerError", "LifespanClosedError", "AsyncResourceError"),
+        *("override", "current_container", "check", "describe", "wire", "carried", "provided", "injected"),
+        *("UsageError", "LifespanError", "InvalidContainerError", "LifespanClosedError", "AsyncResourceError"),
         *("ResourceTimeoutError", "ResourceCloseError"),
     }
     assert promised <= set(EXPORTED)

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import copy
 import inspect
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any, NoReturn, cast
 
 from prefect.cache_policies import NO_CACHE
 
 from prefect_lifespan.errors import UsageError
+from prefect_lifespan.importing import when_imported
 from prefect_lifespan.injection.mistakes import unprovided
 from prefect_lifespan.lifespans.mistakes import STATE_HOOKS, Work, hooks_of, mistakes_of, told
 
@@ -32,34 +30,7 @@ _ENGINES: Mapping[str, tuple[str, str]] = {
 def install() -> None:
     """Guard Prefect's engines from now on, the imported and the coming; doing it twice does nothing."""
     for name in _ENGINES:
-        if name in sys.modules:
-            _guard(sys.modules[name])
-    if not any(isinstance(finder, _WhenImported) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _WhenImported())
-
-
-class _WhenImported(MetaPathFinder):
-    """Finds the modules of the engines as the other finders do, and guards them when they have been executed."""
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None, /
-    ) -> ModuleSpec | None:
-        if fullname not in _ENGINES:
-            return None
-        others = (finder for finder in list(sys.meta_path) if finder is not self)
-        spec = next(filter(None, (finder.find_spec(fullname, path, target) for finder in others)), None)
-        if spec is not None and spec.loader is not None:
-            loader: Any = spec.loader
-            loader.exec_module = _then_guarded(loader.exec_module)
-        return spec
-
-
-def _then_guarded(execute: Callable[[ModuleType], None]) -> Callable[[ModuleType], None]:
-    def exec_module(module: ModuleType) -> None:
-        execute(module)
-        _guard(module)
-
-    return exec_module
+        when_imported(name, _guard)
 
 
 def _guard(module: ModuleType) -> None:

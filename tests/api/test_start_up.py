@@ -1,0 +1,46 @@
+"""What does not need Prefect does not import it; where a program has it, all of the library is in force."""
+
+import subprocess
+import sys
+
+import pytest
+
+DECLARES = """
+import sys
+from prefect_lifespan import Provide, ProcessResource, TaskResource, carried, check, describe, inject, override, provided, wire
+import prefect_lifespan.graph
+from dependency_injector import containers, providers
+
+class App(containers.DeclarativeContainer):
+    db = providers.Resource(lambda: "a connection")
+
+@inject
+def query(db: str = Provide[App.db]) -> str:
+    return db
+
+print(check(App), describe(App).nodes[0].path, query())
+print("prefect" in sys.modules)
+"""
+
+IN_FORCE = """
+from prefect_lifespan import Provide
+{imports}
+from prefect.context import EngineContext
+from prefect_lifespan.surroundings import surroundings
+print(EngineContext.serialize.carries_scopes, surroundings.attempt.__module__)
+"""
+
+
+def output(program: str) -> list[str]:
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)  # noqa: S603 - its own
+    return done.stdout.split("\n")[:-1]
+
+
+def test_declaring_checking_and_injecting_do_not_import_prefect() -> None:
+    assert output(DECLARES) == ["() db a connection", "False"]
+
+
+@pytest.mark.parametrize("imports", ["from prefect import flow", "import prefect.flow_engine"])
+def test_a_program_that_imports_prefect_later_has_all_of_the_library_in_force(imports: str) -> None:
+    assert output(IN_FORCE.format(imports=imports)) == ["True prefect_lifespan.lifespans.prefect_run"]
