@@ -1,7 +1,6 @@
 """Cancellation and signals while resources close: each remaining one is still tried, then the interruption goes on."""
 
 import asyncio
-import ctypes
 import signal
 import threading
 from collections.abc import AsyncGenerator, Generator
@@ -11,7 +10,7 @@ import anyio
 import pytest
 from dependency_injector import providers
 
-from tests.engine.support import Journal, aopen_all, async_engine_of, declare, engine_of, open_all, poll, run
+from tests.engine.support import Journal, aopen_all, async_engine_of, declare, engine_of, open_all, run
 
 
 def interrupting(journal: Journal, name: str) -> Any:
@@ -99,33 +98,37 @@ def test_the_interruption_carries_the_close_errors_as_notes() -> None:
 def test_a_signal_while_a_lane_closes_waits_for_it_before_what_it_needs_closes() -> None:
     """The wait was given up, and the next resource closed under the one that was still at it."""
     journal = Journal()
-    closing, go, done = threading.Event(), threading.Event(), threading.Event()
+    closing, interrupted = threading.Event(), threading.Event()
 
     def slow(_: object) -> Generator[None]:
         yield
         closing.set()
-        go.wait()
+        interrupted.wait()
         journal.append("-b")
 
+    def handler(number: int, _: object) -> None:
+        interrupted.set()
+        raise KeyboardInterrupt(number)
+
+    def interrupt() -> None:
+        closing.wait()
+        signal.pthread_kill(here, signal.SIGINT)
+
+    here = threading.get_ident()
+    assert here == threading.main_thread().ident
     a = journal.resource("a")
     engine = engine_of(declare(a=a, b=providers.Resource(slow, a)), max_workers=2)
-    reports: list[Any] = []
-
-    def work() -> None:
-        open_all(engine)
-        reports.append(engine.close())
-        done.set()
-
-    worker = threading.Thread(target=work)
-    worker.start()
-    closing.wait()
-    assert worker.ident is not None
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(worker.ident), ctypes.py_object(KeyboardInterrupt))
-    go.set()
-    poll(done.is_set, "closing is done")
-    worker.join()
+    open_all(engine)
+    before = signal.signal(signal.SIGINT, handler)
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        report = engine.close()
+    finally:
+        thread.join()
+        signal.signal(signal.SIGINT, before)
     assert journal.closed == ["b", "a"]
-    assert isinstance(reports[0].interruption, KeyboardInterrupt | None)
+    assert isinstance(report.interruption, KeyboardInterrupt)
 
 
 def test_a_signal_in_closers_on_a_loop_skips_nothing() -> None:
