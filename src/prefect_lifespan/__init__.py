@@ -28,6 +28,7 @@ if _typing.TYPE_CHECKING:
     from prefect_lifespan.lifespans import lifespan
     from prefect_lifespan.lifetimes import ProcessResource, TaskResource, resource
     from prefect_lifespan.overriding import override
+    from prefect_lifespan.probing import aprobe, probe
     from prefect_lifespan.scope import current_container
     from prefect_lifespan.scoped import carried
     from prefect_lifespan.wiring import wire
@@ -47,6 +48,7 @@ __all__ = [
     "ResourceTimeoutError",
     "TaskResource",
     "UsageError",
+    "aprobe",
     "carried",
     "check",
     "current_container",
@@ -55,6 +57,7 @@ __all__ = [
     "injected",
     "lifespan",
     "override",
+    "probe",
     "provided",
     "resource",
     "wire",
@@ -68,6 +71,7 @@ _MODULES = {
     "lifespans": ["lifespan"],
     "lifetimes": ["ProcessResource", "TaskResource", "resource"],
     "overriding": ["override"],
+    "probing": ["aprobe", "probe"],
     "scope": ["current_container"],
     "scoped": ["carried"],
     "wiring": ["wire"],

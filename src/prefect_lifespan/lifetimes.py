@@ -200,7 +200,7 @@ def resource(
         on_close_error: "raise" fails a run whose body succeeded, "warn" logs; None takes the lifespan's.
         loop_bound: False for an asynchronous resource whose value may be used on any event loop (a token).
         health_check: a function of the open value, synchronous or asynchronous, that raises when it is unwell. Opening
-            does not call it; it is kept for who asks how the resource is.
+            does not call it; `probe` does.
 
     Raises:
         ValueError: a number is out of range, or what should be a function is none.

@@ -28,7 +28,18 @@ def test_a_name_that_does_not_exist_is_an_attribute_error():
 def test_the_surface_is_the_one_that_the_design_promises():
     promised = {
         *("lifespan", "inject", "Provide", "Provider", "Closing", "TaskResource", "ProcessResource", "resource"),
-        *("override", "current_container", "check", "describe", "wire", "carried", "provided", "injected"),
+        *(
+            "override",
+            "current_container",
+            "check",
+            "describe",
+            "probe",
+            "aprobe",
+            "wire",
+            "carried",
+            "provided",
+            "injected",
+        ),
         *("UsageError", "LifespanError", "InvalidContainerError", "LifespanClosedError", "AsyncResourceError"),
         *("ResourceTimeoutError", "ResourceCloseError"),
     }
