@@ -37,6 +37,51 @@ def test_both_can_be_awaited_where_a_resource_is_asynchronous() -> None:
     run(main)
 
 
+@pytest.mark.parametrize("is_open", [False, True])
+def test_both_can_be_awaited_again_when_nothing_is_left_to_do(is_open: bool) -> None:
+    """`await container.init_resources()` in a lifespan that has opened everything awaited None."""
+
+    async def main() -> None:
+        journal = Journal()
+        a = journal.async_resource("a")
+        engine = async_engine_of(declare(a=a, b=journal.resource("b", a), c=journal.resource("c")))
+        if is_open:
+            await aopen_all(engine)
+        container: Any = engine.instance
+        assert await container.init_resources() is None
+        assert await container.init_resources() is None
+        assert container.c.shutdown() is None, "nothing asynchronous in it"
+        assert await container.a.shutdown() is None
+        assert await container.a.shutdown() is None
+        assert await container.shutdown_resources() is None
+        assert await container.shutdown_resources() is None
+        assert sorted(journal.closed) == ["a", "b", "c"]
+
+    run(main)
+
+
+def test_closing_what_was_never_opened_can_be_awaited_and_has_closed_the_rest_before_that() -> None:
+    async def main() -> None:
+        journal = Journal()
+        container: Any = async_engine_of(declare(a=journal.async_resource("a"), b=journal.resource("b"))).instance
+        container.b()
+        assert await container.a.shutdown() is None
+        closing = container.shutdown_resources()
+        assert journal == ["+b", "-b"]
+        assert await closing is None
+
+    run(main)
+
+
+@pytest.mark.parametrize("wrong", [int, 1, None, providers.Singleton])
+def test_what_is_no_type_of_resources_is_refused(wrong: Any) -> None:
+    container: Any = engine_of(declare(a=Journal().resource("a"))).instance
+    for call in (container.init_resources, container.shutdown_resources):
+        with pytest.raises(TypeError, match=rf"App\.{call.__name__}\(\): resource_type is .*{getattr(wrong, '__name__', wrong)}"):
+            call(wrong)
+    assert not container.a.initialized
+
+
 def test_a_resource_type_narrows_both_to_it_and_what_it_needs() -> None:
     journal = Journal()
 

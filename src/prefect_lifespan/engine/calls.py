@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dependency_injector import providers
@@ -14,6 +14,7 @@ from prefect_lifespan.engine.blocking import close_some
 from prefect_lifespan.engine.closing import CloseReport
 from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.engine.slot import Slot, State
+from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph.edges import overriding_of
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 class ContainerCalls:
     """`init_resources` and `shutdown_resources` of the instance, `init`, `async_` and `shutdown` of its resources.
 
-    As dependency-injector has it, each works at once where everything it has to do is blocking, and gives something to
-    be awaited otherwise.
+    As dependency-injector has it, each works at once where everything it has to do is blocking. Where what it is asked of
+    is asynchronous, it gives something to be awaited, also when nothing is left to do.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -32,16 +33,20 @@ class ContainerCalls:
 
     def init_resources(self, resource_type: type[providers.BaseResource[Any]] = providers.BaseResource) -> Any:
         """Open all resources of a type that are not open; to be awaited where one of them is asynchronous."""
-        slots = [slot for slot in self._engine.eager() if isinstance(slot.node.provider, resource_type)]
-        needed = self._engine.needed(slot.node.key for slot in slots)
         where = f"{self._engine.graph.container}.init_resources()"
+        slots = _of_type(resource_type, self._engine.eager(), where)
+        needed = self._engine.needed(slot.node.key for slot in slots)
         if self._on_loop() and any(slot.node.is_async and slot.state is not State.OPEN for slot in needed):
             return asyncio.ensure_future(self._engine.aopen(needed, where))
-        return self._engine.open(needed, where)
+        self._engine.open(needed, where)
+        return self._done(needed)
 
     def shutdown_resources(self, resource_type: type[providers.BaseResource[Any]] = providers.BaseResource) -> Any:
         """Close all resources of a type for good; to be awaited where one of them is asynchronous."""
-        return self._retire([s for s in self._engine.ledger.opened if isinstance(s.node.provider, resource_type)])
+        ledger = self._engine.ledger
+        slots = [slot for slot in self._engine.slots.values() if slot.ledger is ledger]
+        asked = _of_type(resource_type, slots, f"{self._engine.graph.container}.shutdown_resources()")
+        return self._retire([slot for slot in ledger.opened if slot in asked], asked)
 
     def initialise(self, slot: Slot) -> Any:
         """Open one resource and what it needs, and return its value; to be awaited where one is asynchronous.
@@ -73,9 +78,9 @@ class ContainerCalls:
 
     def retire(self, slot: Slot) -> Any:
         """Close one resource for good, and before it what is open and needs it."""
-        return self._retire([slot])
+        return self._retire([slot], [slot])
 
-    def _retire(self, slots: Sequence[Slot]) -> Any:
+    def _retire(self, slots: Sequence[Slot], asked: Iterable[Slot]) -> Any:
         keys = {slot.node.key for slot in slots}
         users = self._engine.graph.reaching(lambda node: node.key in keys)
         closing = [slot for slot in self._engine.ledger.opened if slot.node.key in users]
@@ -83,10 +88,23 @@ class ContainerCalls:
             return asyncio.ensure_future(
                 _settled(aclose_some(closing, self._engine.needs, self._engine.graph.container))
             )
-        return close_some(reversed(closing), self._engine.graph.container).settle()
+        close_some(reversed(closing), self._engine.graph.container).settle()
+        return self._done(asked)
+
+    def _done(self, slots: Iterable[Slot]) -> asyncio.Future[object] | None:
+        """What a call gives that has done everything already: whoever awaits it need not know what was left to do."""
+        return _given(None) if self._on_loop() and any(slot.asynchronous for slot in slots) else None
 
     def _on_loop(self) -> bool:
         return self._engine.ledger.loop is not None and running_loop() is self._engine.ledger.loop
+
+
+def _of_type(resource_type: object, slots: Iterable[Slot], where: str) -> list[Slot]:
+    if not isinstance(resource_type, type) or not issubclass(resource_type, providers.BaseResource):
+        raise UsageError(
+            f"{where}: resource_type is {resource_type!r}; give a class of resource providers, such as providers.Resource"
+        )
+    return [slot for slot in slots if isinstance(slot.node.provider, resource_type)]
 
 
 async def _settled(closing: Coroutine[Any, Any, CloseReport]) -> None:
