@@ -28,6 +28,7 @@ ERRORS = [
     UsageError("told"),
     LifespanClosedError("App.db", "flow run 'x'", "OSError: gone"),
     AsyncResourceError(["App.a"], "a call of App.a", on_loop=True),
+    LifespanClosedError("App.db", "flow run 'x'", shut_down=True),
 ]
 
 
@@ -44,7 +45,7 @@ def test_an_error_survives_pickling_with_its_data_text_and_notes(error: Any) -> 
 
 
 def test_each_message_says_what_where_and_what_to_do() -> None:
-    _, closed, asynchronous, timeout, _, _, failed, on_loop = [str(error) for error in ERRORS]
+    _, closed, asynchronous, timeout, _, _, failed, on_loop, shut_down = [str(error) for error in ERRORS]
     assert closed.startswith("App.db was asked for after the lifespan of flow run 'x' had closed. Await")
     assert asynchronous.startswith("The flow x cannot open App.a, App.b: asynchronous resources need")
     assert timeout == (
@@ -53,6 +54,8 @@ def test_each_message_says_what_where_and_what_to_do() -> None:
     assert failed.startswith("App.db has failed while it was open: OSError: gone. ")
     assert "await container.a.init()" in on_loop
     assert "Make the function" not in on_loop
+    assert shut_down.startswith("App.db was asked for after `shutdown()` or `shutdown_resources()` had closed it")
+    assert "does not open again in the lifespan of flow run 'x'. Leave" in shut_down
 
 
 def test_errors_are_what_their_users_catch_them_as() -> None:

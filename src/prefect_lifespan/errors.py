@@ -46,17 +46,19 @@ class InvalidContainerError(LifespanError):
 
 
 class LifespanClosedError(LifespanError):
-    """A resource was asked for after its lifespan had ended, or after it had failed while it was open.
+    """A resource was asked for after its lifespan had ended, or after it had failed or been shut down while that was open.
 
     `resource` is its path in the container (or the container itself), `lifespan` names the run whose lifespan it was,
     `failure` is what failed meanwhile, such as a child of a task group in the resource: that is also the error's cause.
+    `shut_down` says that the user's code has closed it by hand.
     """
 
-    def __init__(self, resource: str, lifespan: str, failure: str = "") -> None:
-        super().__init__(resource, lifespan, failure)
+    def __init__(self, resource: str, lifespan: str, failure: str = "", shut_down: bool = False) -> None:
+        super().__init__(resource, lifespan, failure, shut_down)
         self.resource = resource
         self.lifespan = lifespan
         self.failure = failure
+        self.shut_down = shut_down
 
     def __str__(self) -> str:
         if self.failure:
@@ -64,6 +66,12 @@ class LifespanClosedError(LifespanError):
                 f"{self.resource} has failed while it was open: {self.failure}. It is of no use any more, closes with the "
                 f"lifespan of {self.lifespan} and does not open again in it. Handle the error where it is raised, in what "
                 "the resource runs in the background, or begin a new lifespan."
+            )
+        if self.shut_down:
+            return (
+                f"{self.resource} was asked for after `shutdown()` or `shutdown_resources()` had closed it, and it does not "
+                f"open again in the lifespan of {self.lifespan}. Leave closing to the lifespan; what is to open and close "
+                "many times in it is a TaskResource, or has a `with lifespan(..., share=False)` of its own each time."
             )
         return (
             f"{self.resource} was asked for after the lifespan of {self.lifespan} had closed. "

@@ -97,6 +97,38 @@ def test_a_resource_type_narrows_both_to_it_and_what_it_needs() -> None:
     assert container.base.initialized
 
 
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_what_was_shut_down_by_hand_says_so_and_so_does_what_was_made_of_it(asynchronous: bool) -> None:
+    """A singleton went on giving what held the closed resource; the error spoke of a lifespan that had closed."""
+
+    async def main() -> None:
+        journal = Journal()
+        db = journal.async_resource("db") if asynchronous else journal.resource("db")
+        session = TaskResource(object)
+        ledger, both = providers.Singleton(dict, db=db), providers.Singleton(dict, db=db, session=session)
+        declared = declare(db=db, session=session, ledger=ledger, both=both, plain=providers.Singleton(dict))
+        engine = async_engine_of(declared)
+        container: Any = await aopen_all(engine)
+        view = engine.derive(lambda node: node.path == "session", name="task", loop=asyncio.get_running_loop())
+        view.serves_tasks = True
+        of_the_task, plain = view.instance.both, container.plain()
+        assert container.ledger() == {"db": "db"}
+        of_the_task()
+        closing = container.db.shutdown()
+        if asynchronous:
+            await closing
+        for call in (container.db, container.db.init, container.ledger, of_the_task):
+            with pytest.raises(LifespanClosedError, match=r"^App\.db was asked for after `shutdown\(\)`"):
+                await call() if asynchronous else call()
+        assert container.plain() is plain
+        await view.aclose()
+        (await engine.aclose()).settle()
+        with pytest.raises(LifespanClosedError, match=r"^App\.db was asked for after the lifespan of"):
+            container.db()
+
+    run(main)
+
+
 def test_a_provider_tells_whether_it_is_open_and_opens_and_closes_by_itself() -> None:
     journal = Journal()
     a = journal.resource("a")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dependency_injector import providers
@@ -85,11 +85,16 @@ class ContainerCalls:
         users = self._engine.graph.reaching(lambda node: node.key in keys)
         closing = [slot for slot in self._engine.ledger.opened if slot.node.key in users]
         if self._on_loop() and any(slot.host is not None for slot in closing):
-            return asyncio.ensure_future(
-                _settled(aclose_some(closing, self._engine.needs, self._engine.graph.container))
-            )
-        close_some(reversed(closing), self._engine.graph.container).settle()
+            return asyncio.ensure_future(self._aretire(closing))
+        self._settle(close_some(reversed(closing), self._engine.graph.container))
         return self._done(asked)
+
+    async def _aretire(self, closing: Sequence[Slot]) -> None:
+        self._settle(await aclose_some(closing, self._engine.needs, self._engine.graph.container))
+
+    def _settle(self, report: CloseReport) -> None:
+        self._engine.withhold_singletons()
+        report.settle()
 
     def _done(self, slots: Iterable[Slot]) -> asyncio.Future[object] | None:
         """What a call gives that has done everything already: whoever awaits it need not know what was left to do."""
@@ -105,10 +110,6 @@ def _of_type(resource_type: object, slots: Iterable[Slot], where: str) -> list[S
             f"{where}: resource_type is {resource_type!r}; give a class of resource providers, such as providers.Resource"
         )
     return [slot for slot in slots if isinstance(slot.node.provider, resource_type)]
-
-
-async def _settled(closing: Coroutine[Any, Any, CloseReport]) -> None:
-    (await closing).settle()
 
 
 def _given(value: object) -> asyncio.Future[object]:

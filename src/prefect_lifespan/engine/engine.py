@@ -347,7 +347,7 @@ class Engine:
         self._lock, self.making, self._closing = threading.Lock(), threading.RLock(), None
         self._tasks.clear()
         self.ledger.begin_anew(self.slots.values())
-        self._withhold_singletons()
+        self.withhold_singletons()
 
     def settle_interrupted(self, error: BaseException) -> None:
         """Let nobody wait for an opening that `error` has taken this thread out of, here or in what stands on it."""
@@ -371,13 +371,16 @@ class Engine:
         process_engines.release(self.process_keys, self)
         if self.parent is not None:
             self.parent.dependents.closed(self)
-        self._withhold_singletons()
+        self.withhold_singletons()
 
-    def _withhold_singletons(self) -> None:
+    def withhold_singletons(self) -> None:
+        """Let singletons that were made of what has closed say so, here and in what stands on it."""
         others: Instances = {} if self.parent is None else self.parent.instances
         nodes = self.graph.nodes
         own = {k: i for k, i in self.instances.items() if i is not nodes[k].provider and i is not others.get(k)}
         withhold_singletons(self.graph, own, self.slots)
+        for engine in self.dependents.all():
+            engine.withhold_singletons()
 
     def _manage(self, node: Node) -> ManagedResource:
         managed = ManagedResource()

@@ -210,8 +210,10 @@ class Slot:
     def closed_error(self) -> LifespanClosedError:
         """The error for a use that comes too late."""
         ledger, failure = self.ledger, self._failed_with
-        if failure is None or ledger.ended:
-            return LifespanClosedError(self.path, ledger.ended_with if ledger.ended else ledger.name)
+        if ledger.ended:
+            return LifespanClosedError(self.path, ledger.ended_with)
+        if failure is None:
+            return LifespanClosedError(self.path, ledger.name, shut_down=True)
         error = LifespanClosedError(self.path, ledger.name, told(failure))
         error.__cause__ = failure
         return error
