@@ -54,6 +54,7 @@ def test_each_message_says_what_where_and_what_to_do() -> None:
     assert failed.startswith("App.db has failed while it was open: OSError: gone. ")
     assert "await container.a.init()" in on_loop
     assert "Make the function" not in on_loop
+    assert "In a coroutine, take it" in str(AsyncResourceError(["App.clients(item 0)"], "a call", on_loop=True))
     assert shut_down.startswith("App.db was asked for after `shutdown()` or `shutdown_resources()` had closed it")
     assert "does not open again in the lifespan of flow run 'x'. Leave" in shut_down
 

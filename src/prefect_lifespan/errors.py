@@ -98,9 +98,11 @@ class AsyncResourceError(LifespanError):
         head = f"{self.where[:1].upper()}{self.where[1:]} cannot open {names}: {kind} needs an event loop to open on"
         if self.on_loop:
             name = self.resources[0].rpartition(".")[2]
+            # Not what is declared in place, without a name of its own.
+            first = f"`await container.{name}.init()` first, " if name.isidentifier() else ""
             return (
                 f"{head}, and a synchronous call cannot wait for the one that runs here. In a coroutine, "
-                f"`await container.{name}.init()` first, take it as a parameter of an `async def` function under @inject, "
+                f"{first}take it as a parameter of an `async def` function under @inject, "
                 "or open it beforehand with `async with lifespan(...)`."
             )
         return (

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from dependency_injector import containers, providers
+from dependency_injector.errors import Error
 
-from prefect_lifespan.errors import AsyncResourceError, LifespanClosedError
+from prefect_lifespan.errors import AsyncResourceError, LifespanClosedError, UsageError
 from prefect_lifespan.lifetimes import ProcessResource, TaskResource
 from tests.engine.support import Journal, aopen_all, async_engine_of, declare, engine_of, open_all, run
 
@@ -77,7 +78,9 @@ def test_closing_what_was_never_opened_can_be_awaited_and_has_closed_the_rest_be
 def test_what_is_no_type_of_resources_is_refused(wrong: Any) -> None:
     container: Any = engine_of(declare(a=Journal().resource("a"))).instance
     for call in (container.init_resources, container.shutdown_resources):
-        with pytest.raises(TypeError, match=rf"App\.{call.__name__}\(\): resource_type is .*{getattr(wrong, '__name__', wrong)}"):
+        with pytest.raises(
+            TypeError, match=rf"App\.{call.__name__}\(\): resource_type is .*{getattr(wrong, '__name__', wrong)}"
+        ):
             call(wrong)
     assert not container.a.initialized
 
@@ -265,6 +268,21 @@ def test_an_override_on_the_instance_stands_in_and_gives_way_again() -> None:
     assert container.a() == "a"
 
 
+def test_a_copy_of_an_instance_or_of_what_needs_its_resources_is_refused_by_name() -> None:
+    """It was made, and ended in an AttributeError at its first use."""
+    db = Journal().resource("db")
+    instance: Any = engine_of(
+        declare(db=db, repo=providers.Factory(dict, db=db), plain=providers.Factory(dict))
+    ).instance
+    for what in (instance, instance.db, instance.providers):
+        with pytest.raises(UsageError, match=r"^App\.db cannot be copied: it belongs to a lifespan"):
+            providers.deepcopy(what)
+    with pytest.raises(Error) as refused:  # of dependency-injector, which names the argument
+        providers.deepcopy(instance.repo)
+    assert isinstance(refused.value.__cause__, UsageError)
+    assert providers.deepcopy(instance.plain)() == {}
+
+
 def test_overriding_values_are_used_as_they_are_and_never_copied() -> None:
     held = [object()]
     container = declare(a=Journal().resource("a"), f=providers.Factory(list))
@@ -443,6 +461,67 @@ def test_awaited_calls_give_the_value_on_the_lifespans_loop_open_or_not_again_an
             assert (c.a(), c.b(), c.repo(), c.nested(), c.call()) == ("a", "b", made, {"repo": made}, {"a": "a"})
             assert await asyncio.to_thread(lambda c=c: (c.a(), c.repo())) == ("a", made)
             await engine.aclose()
+
+    run(main)
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_lists_dicts_selectors_and_dependencies_of_the_instance_can_be_awaited_as_well(is_open: bool) -> None:
+    """`await container.clients()` awaited the list itself."""
+
+    async def main() -> None:
+        journal = Journal()
+        a = journal.async_resource("a")
+        background = providers.Resource(start)
+        engine = async_engine_of(
+            declare(
+                a=a,
+                other=journal.async_resource("other"),
+                row=providers.List(a, "x"),
+                table=providers.Dict(a=a),
+                choice=providers.Selector(lambda: "one", one=a, two=providers.Factory(dict)),
+                default=providers.Dependency(default=a),
+                background=background,
+                task=providers.Dependency(default=background),
+            )
+        )
+        c: Any = engine.instance
+        if is_open:
+            await aopen_all(engine)
+        for _ in range(2):
+            assert [await c.row(), await c.table(), await c.choice(), await c.default()] == [
+                ["a", "x"],
+                {"a": "a"},
+                "a",
+                "a",
+            ]
+        assert is_open or journal == ["+a"]
+        task = await c.task()
+        assert isinstance(task, asyncio.Task), "a resource's value, as it is"
+        await engine.aclose()
+
+    async def start() -> AsyncIterator[asyncio.Task[str]]:
+        yield asyncio.create_task(asyncio.sleep(0, "done"))
+
+    run(main)
+
+
+def test_what_a_lifespan_overrides_opens_for_an_awaited_call_too() -> None:
+    async def main() -> None:
+        journal = Journal()
+        a, fake = journal.async_resource("a"), journal.async_resource("fake")
+        declared = declare(a=a, repo=providers.Factory(list), db=providers.Dependency(), b=journal.resource("b"))
+        overrides = {id(declared.repo): providers.Factory(dict, a=a), id(declared.db): fake, id(declared.b): fake}
+        c: Any = async_engine_of(declared, overrides=overrides).instance
+        assert [await c.b.async_(), await c.b.init()] == ["fake", "fake"]
+        engine = async_engine_of(declared, overrides=overrides)
+        c = engine.instance
+        journal.clear()
+        assert [await c.repo(), await c.db(), await c.b()] == [{"a": "a"}, "fake", "fake"]
+        assert sorted(journal) == ["+a", "+fake"]
+        with c.repo.override("by hand"):
+            assert await c.repo() == "by hand"
+        await engine.aclose()
 
     run(main)
 

@@ -27,7 +27,10 @@ from prefect_lifespan.graph.edges import AnyProvider, overriding_of
 if TYPE_CHECKING:
     from prefect_lifespan.engine.engine import Engine
 
-_KINDS: Any = (ManagedResource, providers.Factory, providers.Callable, providers.BaseSingleton)
+_KINDS: Any = (
+    *(ManagedResource, providers.Factory, providers.Callable, providers.BaseSingleton),
+    *(providers.List, providers.Dict, providers.Selector, providers.Dependency),
+)
 _OWN = frozenset({"async_", "_awaited"})
 
 
@@ -71,14 +74,19 @@ class Asked(providers.Provider[Any]):
 
 
 async def _opened(real: Any, key: int, engine: Engine, args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
-    overridden = overriding_of(real) is not None
-    needed = () if overridden else engine.needed([key])
+    needed = () if is_overridden_by_hand(real, engine) else engine.needed([key])
     if any(slot.state is not State.OPEN for slot in needed):
         await engine.aopen(needed, f"a call of {engine.graph.container}.{engine.graph.nodes[key].path}")
     value = real(*args, **kwargs)
     # What an initialiser gave is the value itself, also where it could be awaited, as for `init()` and `async_()`.
-    given = isinstance(real, ManagedResource) and not overridden
+    given = any(slot.value is value for slot in needed)
     return await value if inspect.isawaitable(value) and not given else value
+
+
+def is_overridden_by_hand(real: Any, engine: Engine) -> bool:
+    """Whether something stands in for it that the engine knows nothing of: not what its class or lifespan overrides."""
+    overriding = overriding_of(real)
+    return overriding is not None and all(overriding is not known for known in engine.instances.values())
 
 
 def real_of(provider: object) -> Any:

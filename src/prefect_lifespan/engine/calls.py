@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from dependency_injector import providers
 
 from prefect_lifespan.engine.aclosing import aclose_some
+from prefect_lifespan.engine.awaited import is_overridden_by_hand
 from prefect_lifespan.engine.blocking import close_some
 from prefect_lifespan.engine.closing import CloseReport
 from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.engine.slot import Slot, State
 from prefect_lifespan.errors import UsageError
-from prefect_lifespan.graph.edges import overriding_of
 
 if TYPE_CHECKING:
     from prefect_lifespan.engine.engine import Engine
@@ -62,7 +62,7 @@ class ContainerCalls:
         """The value of one resource, opened where it is not open, to be awaited wherever an event loop runs."""
         if running_loop() is None:
             return slot.provider()
-        if self._on_loop() and overriding_of(slot.provider) is None:
+        if self._on_loop() and not is_overridden_by_hand(slot.provider, self._engine):
             return self._awaitable(slot, self._engine.needed([slot.node.key]), "async_()")
         value: Any = slot.provider()
         return value if inspect.isawaitable(value) else _given(value)

@@ -75,6 +75,13 @@ class ManagedResource(providers.Resource[Any]):
         super().reset_override()
         self.slot.at_hand = self.slot.state is State.OPEN
 
+    def __deepcopy__(self, memo: dict[Any, Any] | None = None) -> Any:
+        # Who copies the providers of an engine says beforehand, in the memo, what takes the place of each.
+        raise UsageError(
+            f"{self.slot.path} cannot be copied: it belongs to a lifespan, and nobody would close what a copy opens. Copy the "
+            "container class and open a lifespan of that one"
+        )
+
     @property
     def initialized(self) -> bool:
         """Whether it is open."""
