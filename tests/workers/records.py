@@ -104,12 +104,16 @@ class Record:
 
     @cached_property
     def log(self) -> list[str]:
-        """The lines of openings and closings in the run's log at the API, when as many closings have come as openings."""
+        """The lines of openings and closings in the run's log at the API, when what the run has opened has closed.
+
+        A `ProcessResource`, which the run only opens, closes later.
+        """
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             lines = [line for line in _read_log(self.state.state_details.flow_run_id) if re.match("Opened|Clos", line)]
-            opened = sum(line.startswith("Opened") for line in lines)
-            if (opened and 2 * opened == len(lines)) or time.monotonic() > deadline:
+            paired = [line for line in lines if " App.model " not in line]
+            opened = sum(line.startswith("Opened") for line in paired)
+            if (opened and 2 * opened == len(paired)) or time.monotonic() > deadline:
                 return lines
             time.sleep(0.2)
 
