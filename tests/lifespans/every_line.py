@@ -6,6 +6,7 @@ it found as JSON: how many were tried, and the findings, each with its line.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -14,7 +15,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -51,7 +52,26 @@ class Connection:
         closed.append(self.name)
 
 
+class AsyncConnection:
+    def __init__(self, name: str, *_: object) -> None:
+        self.name = name
+
+    async def __aenter__(self) -> Any:
+        await asyncio.sleep(0)
+        opened.append(self.name)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        closed.append(self.name)
+        await asyncio.sleep(0)
+
+
 def refusing(*_: object) -> None:
+    raise Refused
+
+
+async def arefusing(*_: object) -> None:
+    await asyncio.sleep(0)
     raise Refused
 
 
@@ -66,6 +86,20 @@ class App(containers.DeclarativeContainer):
 class Failing(containers.DeclarativeContainer):
     a = providers.Resource(Connection, "a")
     b = providers.Resource(refusing, a)
+
+
+class AsyncApp(containers.DeclarativeContainer):
+    a = providers.Resource(AsyncConnection, "a")
+    b = providers.Resource(AsyncConnection, "b", a)
+    c = providers.Resource(AsyncConnection, "c")
+    s = providers.Resource(Connection, "s", b)
+    session = TaskResource(AsyncConnection, "session", b)
+
+
+class AsyncFailing(containers.DeclarativeContainer):
+    a = providers.Resource(AsyncConnection, "a")
+    c = providers.Resource(AsyncConnection, "c")
+    b = providers.Resource(arefusing, a)
 
 
 @inject
@@ -107,6 +141,50 @@ def failing() -> None:
         pass
 
 
+@inject
+async def ause(session: Any = Provide[AsyncApp.session]) -> None: ...
+
+
+@inject
+async def aask(c: Any = Provide[AsyncApp.c]) -> None: ...
+
+
+@lifespan(AsyncApp)
+async def adecorated() -> None:
+    await ause()
+
+
+async def async_with_block() -> None:
+    async with lifespan(AsyncApp):
+        await ause()
+
+
+async def async_joined() -> None:
+    async with lifespan(AsyncApp):
+        await adecorated()
+
+
+async def async_first_use() -> None:
+    async with lifespan(AsyncApp, eager=False):
+        await aask()
+        await ause()
+
+
+async def async_lanes() -> None:
+    async with lifespan(AsyncApp, max_workers=3):
+        await ause()
+
+
+async def async_failing() -> None:
+    with suppress(Refused):
+        async with lifespan(AsyncFailing):
+            pass
+
+
+def on_a_loop(function: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    return lambda: asyncio.run(function())
+
+
 MODES: dict[str, Callable[[], None]] = {
     "with": with_block,
     "decorated": decorated,
@@ -115,6 +193,13 @@ MODES: dict[str, Callable[[], None]] = {
     "first_use": first_use,
     "lanes": lanes,
     "failing": failing,
+    "async_with": on_a_loop(async_with_block),
+    "async_decorated": on_a_loop(adecorated),
+    "async_call": on_a_loop(ause),
+    "async_joined": on_a_loop(async_joined),
+    "async_first_use": on_a_loop(async_first_use),
+    "async_lanes": on_a_loop(async_lanes),
+    "async_failing": on_a_loop(async_failing),
 }
 
 

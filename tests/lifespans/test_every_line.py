@@ -10,6 +10,7 @@ import pytest
 
 PROGRAM = Path(__file__).with_name("every_line.py")
 MODES = ["with", "decorated", "call", "joined", "first_use", "lanes", "failing"]
+ON_A_LOOP = ["async_with", "async_decorated", "async_first_use", "async_lanes", "async_failing"]
 
 
 def found(mode: str, step: int) -> Any:
@@ -25,8 +26,15 @@ def test_an_exception_at_some_lines_leaves_nothing_open_and_is_not_swallowed(mod
     assert result["findings"] == []
 
 
+@pytest.mark.parametrize("mode", ON_A_LOOP)
+def test_an_exception_at_some_lines_on_an_event_loop_leaves_nothing_open_and_is_not_swallowed(mode: str) -> None:
+    result = found(mode, 397)
+    assert result["tried"]
+    assert result["findings"] == []
+
+
 @pytest.mark.extended
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", [*MODES, *ON_A_LOOP, "async_joined", "async_call"])
 def test_an_exception_at_any_line_leaves_nothing_open_and_is_not_swallowed(mode: str) -> None:
     assert found(mode, 1)["findings"] == []

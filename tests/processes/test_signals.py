@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import re
+import time
 from signal import SIGINT, SIGTERM, Signals
 from uuid import UUID
 
@@ -172,3 +174,28 @@ def test_a_second_signal_while_closing_skips_no_close(programs: Programs, which:
     assert run.ends() != 0
     closes = [line.split()[1] for line in run.marks() if line.startswith("close ")]
     assert closes == (["ledger", "db"] if which == "second" else ["feed", "pool", "db"])
+
+
+def terminated_while_it_opens(programs: Programs, seed: int) -> None:
+    moments = random.Random(seed)  # noqa: S311 - moments, no secrets
+    run = programs.start("runs", "asynchronous_openings")
+    run.reaches(f"open r{moments.randrange(8)}")
+    time.sleep(moments.uniform(0, 0.004))
+    run.send(SIGTERM)
+
+    assert run.ends() != 0
+    marks = run.marks()
+    opened = [line.removeprefix("open ") for line in marks if line.startswith("open ")]
+    closed = [line.removeprefix("close ") for line in marks if line.startswith("close ")]
+    assert sorted(closed) == sorted(opened), marks
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_signal_at_any_moment_of_an_async_flows_opening_leaves_nothing_open(programs: Programs, seed: int) -> None:
+    terminated_while_it_opens(programs, seed)
+
+
+@pytest.mark.extended
+@pytest.mark.parametrize("seed", range(3, 33))
+def test_thirty_more_signals_at_random_moments_of_an_async_flows_opening(programs: Programs, seed: int) -> None:
+    terminated_while_it_opens(programs, seed)

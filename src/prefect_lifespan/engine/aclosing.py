@@ -8,50 +8,45 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable
-from contextlib import suppress
-from functools import partial
 from time import perf_counter
 
 from prefect_lifespan.engine.blocking import close_begun, give_up, patience_with, start_closing
-from prefect_lifespan.engine.closing import CloseReport, closing_plan
+from prefect_lifespan.engine.closing import CloseReport, apersist, closing_plan
 from prefect_lifespan.engine.host import GRACE_SECONDS, Host
 from prefect_lifespan.engine.hosting import arrival_of, uninterrupted
-from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.engine.late import LateOpenings, Needs
 from prefect_lifespan.engine.signals import held_signals
 from prefect_lifespan.engine.slot import Ledger, Slot, State
 from prefect_lifespan.errors import ResourceTimeoutError
 
 
-async def aclose_all(ledger: Ledger, needs: Needs, outcome: Outcome) -> CloseReport:
-    """Close everything that is open; neither a failure nor a cancellation skips what remains."""
-    report = CloseReport(ledger.container, outcome)
+async def aclose_all(ledger: Ledger, needs: Needs, report: CloseReport) -> None:
+    """Close everything that is open; neither a failure nor a cancellation skips what remains.
+
+    To be called again where a signal has interrupted it, in a step of ours.
+    """
     ledger.end(report)
     late = LateOpenings(ledger, needs, report)
-    closing = _Closing(ledger.opened, needs, report, late)
-    while not closing.done:
-        try:
-            await closing.run()
-        except GeneratorExit:
-            raise  # the coroutine is dropped: its loop is gone
-        except BaseException as interruption:  # a signal, in a step of ours: go on with the rest
-            report.interrupted(interruption)
+    await _Closing(ledger.opened, needs, report, late).run()
     ledger.opened.clear()
     for slot in late.left:
         report.interrupted(await uninterrupted(_await_late(slot, late)))
     ledger.lanes.stop()
-    return report
 
 
 async def aclose_some(slots: Iterable[Slot], needs: Needs, container: str) -> CloseReport:
     """Close the given slots, which come in opening order, where they are open."""
     report = CloseReport(container, None)
-    await _Closing(slots, needs, report).run()
+    closing = [*slots]
+    await apersist(report, lambda: _Closing(closing, needs, report).run())
     return report
 
 
 class _Closing:
-    """One closing: what may close when, and what is at it."""
+    """One closing: what may close when, and what is at it.
+
+    As in opening, no callback of the loop is ours: what has ended comes into the queue by itself.
+    """
 
     def __init__(
         self, opened: Iterable[Slot], needs: Needs, report: CloseReport, late: LateOpenings | None = None
@@ -63,21 +58,18 @@ class _Closing:
         self._closed: set[Slot] = set()
         self._others: set[Slot] = set()  # that another closing is at, which reports on them
         self._limits: dict[Slot, asyncio.TimerHandle] = {}
-        self._finished: asyncio.Queue[tuple[Slot, Host]] = asyncio.Queue()
+        self._finished: asyncio.Queue[asyncio.Task[None]] = asyncio.Queue()
+        self._at: dict[asyncio.Task[None], tuple[Slot, Host | None]] = {}
         self._order = deque(self._users)  # last opened first
         self._late_users: dict[Slot, list[asyncio.Task[None]]] = {}
         if late is not None:
             for slot in late.left:
                 self._wait_with_what_is_needed(slot, late)
 
-    @property
-    def done(self) -> bool:
-        return not self._order
-
     async def run(self) -> None:
-        """Close what is left; to be called again where a signal interrupted it."""
+        """Close all of it."""
         for slot, users in self._users.items():
-            if not users and slot not in self._started:
+            if not users:
                 self._start(slot)
         while self._order:
             slot = self._order[0]
@@ -98,38 +90,50 @@ class _Closing:
             return
         self._started[slot] = perf_counter()
         if slot.begin_close(self._report):
+            self._report.interrupted(host.interruption)
             host.request_close(self._report.told)
         else:
             self._others.add(slot)
-        finished = partial(self._finished.put_nowait, (slot, host))
-        host.task.add_done_callback(lambda _: finished())
+        self._at[host.task] = slot, host
+        host.task.add_done_callback(self._finished.put_nowait)
         limit = slot.policy.close_timeout_seconds
         if limit is not None:
-            self._limits[slot] = host.task.get_loop().call_later(limit + GRACE_SECONDS, finished)
+            too_long = host.task.get_loop().call_later(limit + GRACE_SECONDS, self._finished.put_nowait, host.task)
+            self._limits[slot] = too_long
 
     async def _take_finished(self) -> None:
         try:
-            slot, host = await self._finished.get()
+            task = await self._finished.get()
         except asyncio.CancelledError as cancelled:
             self._report.interrupted(cancelled)
             return
-        if slot in self._closed:
+        slot, host = self._at.pop(task, (None, None))
+        if slot is None:
+            return
+        if host is None:  # a late opening has ended
+            self._let_go(slot)
             return
         if slot in self._limits:
             self._limits.pop(slot).cancel()
         if slot not in self._others:
-            error = host.error
-            if not host.task.done():
-                host.task.cancel()
-                error = ResourceTimeoutError(slot.path, "close", slot.policy.close_timeout_seconds or 0.0)
-            self._report.record(slot, self._started[slot], error)
+            self._record(slot, host)
         self._release(slot)
+
+    def _record(self, slot: Slot, host: Host) -> None:
+        error = host.error
+        if not host.task.done():
+            host.task.cancel()
+            error = ResourceTimeoutError(slot.path, "close", slot.policy.close_timeout_seconds or 0.0)
+        elif host.is_to_be_left:  # interrupted before its exit was called: it is tried again
+            raise host.interruption or asyncio.CancelledError()
+        else:
+            self._report.interrupted(host.interruption)
+        self._report.record(slot, self._started[slot], error)
 
     async def _close_blocking(self, slot: Slot) -> None:
         if slot.lane is None:
             if slot.begin_close(self._report):
-                with held_signals.let_through():
-                    close_begun(slot, self._report)
+                close_begun(slot, self._report, held_signals.let_through)
         elif slot.begin_close(self._report):
             started = perf_counter()
             closing = start_closing(slot, self._report.told)
@@ -155,7 +159,8 @@ class _Closing:
         if not needed:
             return
         ending = asyncio.get_running_loop().create_task(_await_late(slot, late))
-        ending.add_done_callback(lambda _: self._let_go(slot))
+        self._at[ending] = slot, None
+        ending.add_done_callback(self._finished.put_nowait)
         for other in needed:
             self._users[other] += 1
             self._late_users.setdefault(other, []).append(ending)
@@ -166,15 +171,7 @@ async def _await_late(slot: Slot, late: LateOpenings) -> None:
     under_way = slot.opening_under_way
     if under_way is None:
         return
-    loop, ended = asyncio.get_running_loop(), asyncio.Event()
-
-    def tell(_: object) -> None:
-        with suppress(RuntimeError):  # it has been given up, and the loop closed since
-            loop.call_soon_threadsafe(ended.set)
-
-    under_way.add_done_callback(tell)
-    try:
-        async with asyncio.timeout(slot.policy.close_timeout_seconds):
-            await ended.wait()
-    except TimeoutError:
+    ended = arrival_of(under_way, in_this_thread=slot.loop is asyncio.get_running_loop())
+    await asyncio.wait([ended], timeout=slot.policy.close_timeout_seconds)
+    if not ended.done():
         late.give_up(slot)

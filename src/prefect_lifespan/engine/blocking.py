@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, wait
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from time import perf_counter
 from typing import NoReturn, TypeVar
@@ -237,7 +237,12 @@ class LaneEntry:
         in_time = done_in_time(entering, self._attempts.seconds_left)
         if not in_time and self.abandon(late := self._attempts.timeout()):
             raise late
-        entering.result()
+        self.result()
+
+    def result(self) -> None:
+        """Raises what entering has raised."""
+        if self._entering is not None:
+            self._entering.result()
 
     def _run(self, lane: Lane) -> None:
         self._attempts.clock.start()
@@ -330,14 +335,16 @@ def _close_one(slot: Slot, report: CloseReport, late: LateOpenings | None) -> No
         close_begun(slot, report)
 
 
-def close_begun(slot: Slot, report: CloseReport) -> None:
+def close_begun(
+    slot: Slot, report: CloseReport, around: Callable[[], AbstractContextManager[None]] = nullcontext
+) -> None:
     """Close one blocking slot that the caller took out of use, within its limit where it has a lane of its own.
 
-    To be called again where it was interrupted before the resource's exit was called.
+    `around` is entered around the closer alone. To be called again where it was interrupted before the exit was called.
     """
     started = perf_counter()
     try:
-        closing = start_closing(slot, report.told)
+        closing = within(around(), lambda _: start_closing(slot, report.told))
     except BaseException as raised:
         if slot.entered is not None and slot.entered.is_held:
             raise  # before the exit was called

@@ -20,7 +20,7 @@ from prefect_lifespan.engine import blocking
 from prefect_lifespan.engine.aclosing import aclose_all
 from prefect_lifespan.engine.awaited import offer_awaited_calls
 from prefect_lifespan.engine.calls import ContainerCalls
-from prefect_lifespan.engine.closing import CloseReport
+from prefect_lifespan.engine.closing import CloseReport, apersist
 from prefect_lifespan.engine.configuration import load_copies
 from prefect_lifespan.engine.dependents import Dependents
 from prefect_lifespan.engine.events import Listener, process_log
@@ -52,7 +52,7 @@ from prefect_lifespan.graph.anchors import anchor_of, key_of_path, owner_of
 from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.lifetimes import Lifetime
-from prefect_lifespan.steps import under
+from prefect_lifespan.steps import awaited_within, under
 
 
 class Engine:
@@ -329,18 +329,23 @@ class Engine:
 
     async def aclose(self, outcome: Outcome = None) -> CloseReport:
         """Close from a coroutine on the engine's event loop; a cancellation of the caller waits until all is done."""
-        report = CloseReport(self.graph.container, outcome)
-        with held_signals.back():
-            for engine, told in self.dependents.to_close(report):
-                report.merge(await engine.aclose(told))
-            under_way = [*self._tasks]  # they leave the set as they end, and one may before it is waited for
-            for task in under_way:
-                task.cancel()
-            if under_way:
-                report.interrupted(await uninterrupted(asyncio.wait(under_way)))
-            report.merge(await aclose_all(self.ledger, self.needs, report.told))
-            self._end()
-            return report
+        report = self._report_of(asyncio.current_task(), outcome)
+        await awaited_within(held_signals.back(), lambda _: self._aclose(report))
+        return self._reported(report)
+
+    async def _aclose(self, report: CloseReport) -> None:
+        for engine, told in self.dependents.to_close(report):
+            report.merge(await engine.aclose(told))
+        under_way = [*self._tasks]  # they leave the set as they end, and one may before it is waited for
+        for task in under_way:
+            task.cancel()
+        if under_way:
+            report.interrupted(await uninterrupted(asyncio.wait(under_way)))
+        for error in [task.exception() for task in under_way if not task.cancelled()]:
+            if not isinstance(error, Exception):
+                report.interrupted(error)  # a signal, which nobody has heard of
+        await apersist(report, lambda: aclose_all(self.ledger, self.needs, report))
+        self._end()
 
     def begin_anew(self) -> None:
         """In a forked child: all that it has is the parent's, which goes on with it."""
@@ -422,7 +427,6 @@ class Engine:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return task
 
 

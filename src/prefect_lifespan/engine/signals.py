@@ -1,8 +1,12 @@
-"""Signals that arrive while an event loop closes resources: held back until everything has been tried.
+"""Signals that arrive while an event loop opens or closes resources: held back until they do no harm.
 
-A handler that raises, as Prefect's for SIGTERM does, raises out of the event loop itself. Whoever runs the loop then
-closes it, and what was being closed on it never is. So the signal waits for the end of closing, which is bounded. A
-blocking closer has no bound, and holds up the loop: a signal still interrupts that.
+A handler that raises, as Prefect's for SIGTERM does, raises wherever the main thread is. In a callback of the event loop
+asyncio logs the exception and goes on, with what the callback was to do undone. `SystemExit` and `KeyboardInterrupt` leave
+the loop itself: whoever runs it then closes it, and what was being closed on it never is.
+
+So a signal that arrives while resources open wakes the task that opens them, and its handler is called there; one more that
+arrives before that interrupts what runs, in case that never comes to an end. While resources close, all wait until everything has been tried,
+which is bounded. A blocking initialiser or closer holds up the loop: a signal interrupts that.
 """
 
 from __future__ import annotations
@@ -16,62 +20,133 @@ from typing import Any
 from prefect_lifespan.managers import manager
 
 Handler = Callable[[int, FrameType | None], Any]
+Wake = Callable[[], object]
 
 HELD = (signal.SIGTERM, signal.SIGINT)
+
+
+class _StandIn:
+    """Stands in for a handler, and goes on doing so for who has found it in force and puts it back or calls it later."""
+
+    def __init__(self, held: HeldSignals, instead_of: Handler) -> None:
+        self._held = held
+        self.instead_of = instead_of
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if not self._held.takes(number):
+            self.instead_of(number, frame)
 
 
 class HeldSignals:
     """The process's signals that are held back; the main thread is the only one that handles any."""
 
     def __init__(self) -> None:
-        self._holders = 0
+        self._holders: dict[object, Wake | None] = {}
         self._interruptible = False
-        self._handlers: dict[int, Handler] = {}
+        self._standing_in: dict[int, _StandIn] = {}
         self._received: list[int] = []
 
     @manager
-    def back(self) -> Generator[None]:
-        """Hold signals back for the body, where it runs in the main thread; then let them go on."""
-        if threading.current_thread() is not threading.main_thread():
+    def back(self, wake: Wake | None = None) -> Generator[None]:
+        """Hold signals back for the body, where it runs in the main thread; then let them go on.
+
+        With `wake`, which is called when the first arrives, the body is to `deliver` it.
+        """
+        if not _in_main_thread():
             yield
             return
-        self._holders += 1
-        for number in HELD:
-            handler = signal.getsignal(number)
-            # By default SIGTERM ends the process at once, and a handler that is not Python's cannot be put back.
-            if callable(handler) and handler != self._handle:
-                self._handlers[number] = handler
-                signal.signal(number, self._handle)
+        holder = object()
         try:
-            yield
-        finally:
-            self._holders -= 1
-            if not self._holders:
-                self._let_go()
+            try:
+                self._stand_in()
+                self._holders[holder] = wake
+                yield
+            finally:
+                self._release(holder)
+        finally:  # where a signal has interrupted that
+            self._release(holder)
 
     @manager
     def let_through(self) -> Generator[None]:
-        """Let signals interrupt the body: it is blocking, and nothing else could."""
-        before, self._interruptible = self._interruptible, True
-        try:
+        """Let signals interrupt the body, in the main thread: it is blocking, and nothing else could."""
+        if not _in_main_thread():
             yield
-        finally:
+            return
+        before = self._interruptible
+        try:
+            try:
+                self._interruptible = True
+                yield
+            finally:
+                self._interruptible = before
+        finally:  # where a signal has interrupted that
             self._interruptible = before
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        # Prefect puts back the handler it has found, so this one may be called when nothing is held back any more.
-        if self._holders and not self._interruptible:
-            self._received.append(number)
-        else:
-            self._handlers[number](number, frame)
+    def deliver(self) -> None:
+        """Let what has arrived go on, unless something closes; nothing outside the main thread.
 
-    def _let_go(self) -> None:
-        for number, handler in self._handlers.items():
-            if signal.getsignal(number) == self._handle:
-                signal.signal(number, handler)
-        received, self._received = self._received, []
-        for number in dict.fromkeys(received):
-            signal.raise_signal(number)
+        Raises:
+            BaseException: the first that a handler raises; all are called.
+        """
+        if self._received and _in_main_thread() and not self._closes:
+            received, self._received = dict.fromkeys(self._received), []
+            raised = [error for error in map(self._handled, received) if error is not None]
+            if raised:
+                raise raised[0]
+
+    def takes(self, number: int) -> bool:
+        """Whether a signal that has arrived is held back."""
+        if not self._holders or self._interruptible:
+            return False
+        if number in self._received and not self._closes:
+            return False  # whoever is to deliver the one before does not come to that
+        self._received.append(number)
+        for wake in list(self._holders.values()):
+            if wake is not None:
+                wake()
+        return True
+
+    @property
+    def _closes(self) -> bool:
+        """Whether somebody closes something."""
+        return None in self._holders.values()
+
+    def _stand_in(self) -> None:
+        for number in HELD:
+            handler = signal.getsignal(number)
+            # By default SIGTERM ends the process at once, and a handler that is not Python's cannot be put back.
+            if isinstance(handler, _StandIn):  # put back perhaps by whoever has found it
+                self._standing_in[number] = handler
+            elif callable(handler):
+                self._standing_in[number] = _StandIn(self, handler)
+                signal.signal(number, self._standing_in[number])
+
+    def _release(self, holder: object) -> None:
+        self._holders.pop(holder, None)
+        if not self._holders:
+            for number, standing in list(self._standing_in.items()):
+                if signal.getsignal(number) is standing:
+                    signal.signal(number, standing.instead_of)
+                self._standing_in.pop(number, None)
+            self.deliver()
+
+    def _handled(self, number: int) -> BaseException | None:
+        """What the handler raises. It is called, and the signal not sent anew: asyncio hears of each that is sent."""
+        handler = signal.getsignal(number)
+        if isinstance(handler, _StandIn):
+            handler = handler.instead_of
+        try:
+            if callable(handler):
+                handler(number, None)
+            else:
+                signal.raise_signal(number)
+        except BaseException as error:
+            return error
+        return None
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 held_signals = HeldSignals()

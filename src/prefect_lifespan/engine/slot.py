@@ -185,7 +185,7 @@ class Slot:
         self.failure: BaseException | None = None  # of the last attempt to open it
         self._failed_with: BaseException | None = None  # while it was open
         self._opening: Future[None] | None = None
-        self._claimed_by: int | None = None  # the thread that stays at the opening until it has ended
+        self._claimed_by: object = None  # who stays at the opening until it has ended: a thread, an opening on a loop
         self._untold: dict[Future[None], Exception | None] = {}
         self._closer: object = None
 
@@ -225,10 +225,15 @@ class Slot:
             self.state is State.OPENING and self._claimed_by == threading.get_ident() and self not in being_opened.get()
         )
 
-    def claim(self, *, blocking: bool = False) -> Future[None] | None:
+    def is_claimed_by(self, holder: object) -> bool:
+        """Whether `holder` has the claim to an opening that has not ended."""
+        return self.state is State.OPENING and self._claimed_by is holder
+
+    def claim(self, *, blocking: bool = False, holder: object = None) -> Future[None] | None:
         """Claim the opening: None when it is the caller's, a future when it is open already or somebody else's.
 
-        A `blocking` caller stays at it until it has ended: found elsewhere, its thread has been interrupted.
+        A `blocking` caller stays at it until it has ended: found elsewhere, its thread has been interrupted. Any other
+        `holder` finds by `is_claimed_by` what it has been interrupted in.
 
         Raises:
             LifespanClosedError: it has closed.
@@ -236,9 +241,9 @@ class Slot:
         """
         if self.state is State.OPENING and self in being_opened.get():
             raise LifespanError(f"{self.path} was asked for by its own initialiser; it is not open before that returns")
-        return under(self.ledger.lock, self._claim, threading.get_ident() if blocking else None)
+        return under(self.ledger.lock, self._claim, threading.get_ident() if blocking else holder)
 
-    def _claim(self, holder: int | None) -> Future[None] | None:
+    def _claim(self, holder: object) -> Future[None] | None:
         if self.state in (State.OPEN, State.OPENING):
             return self._future()
         if self.ledger.ended or self.state is not State.PENDING:

@@ -309,9 +309,7 @@ class Session:
 
     async def _close_each_on_loop(self, in_force: InForce, report: CloseReport) -> None:
         await apersist(report, partial(self._wait_on_loop, report))
-        for reached in self._elsewhere(in_force):
-            closing = asyncio.to_thread(reached.close, _told(report), self._left())
-            report.interrupted(await uninterrupted(closing, report.merge))
+        await apersist(report, partial(self._close_elsewhere_on_loop, report))
         if not self._joined:
 
             async def close() -> None:
@@ -366,15 +364,29 @@ class Session:
             self._tell_left_behind(self._grace.seconds)
 
     def _close_elsewhere(self, report: CloseReport) -> None:
-        assert self._in_force is not None, "it has begun"
-        if self._reached is None:
-            self._reached = list(self._elsewhere(self._in_force))
-        while self._reached:
-            reached = self._reached[-1]
+        reached_so_far = self._still_reached()
+        while reached_so_far:
+            reached = reached_so_far[-1]
             try:
                 report.merge(reached.close(_told(report), self._left()))
             finally:  # once each: a second signal leaves it to end by itself
-                self._reached.remove(reached)
+                reached_so_far.remove(reached)
+
+    async def _close_elsewhere_on_loop(self, report: CloseReport) -> None:
+        reached_so_far = self._still_reached()
+        while reached_so_far:
+            reached = reached_so_far[-1]
+            closing = asyncio.to_thread(reached.close, _told(report), self._left())
+            try:
+                report.interrupted(await uninterrupted(closing, report.merge))
+            finally:
+                reached_so_far.remove(reached)
+
+    def _still_reached(self) -> list[Reached]:
+        assert self._in_force is not None, "it has begun"
+        if self._reached is None:
+            self._reached = list(self._elsewhere(self._in_force))
+        return self._reached
 
     def _close_of_the_process(self, engine: Engine, report: CloseReport) -> None:
         report.merge(engine.close(surroundings.told(report.told)))

@@ -79,6 +79,17 @@ async def asynchronous(name: str, *needs: object) -> AsyncIterator[Handle]:
         mark(f"close {name} {outcome}")
 
 
+async def quick(name: str, *needs: object) -> AsyncIterator[Handle]:
+    """A resource that takes a moment to open and to close."""
+    await asyncio.sleep(0.002)
+    mark(f"open {name}")
+    try:
+        yield Handle(name)
+    finally:
+        mark(f"close {name}")
+        await asyncio.sleep(0.002)
+
+
 def stubborn(name: str, *needs: object) -> Iterator[Handle]:
     """A resource whose closing does not end by itself: only a signal ends it."""
     mark(f"open {name}")

@@ -19,6 +19,7 @@ from tests.processes.programs.marks import (
     await_order,
     blocking,
     mark,
+    quick,
     slow,
     stubborn,
     wait_for_order,
@@ -51,6 +52,17 @@ class Slow(containers.DeclarativeContainer):
     feed = providers.Resource(asynchronous, "feed", pool, db)
 
 
+class Quick(containers.DeclarativeContainer):
+    r0 = providers.Resource(quick, "r0")
+    r1 = providers.Resource(quick, "r1", r0)
+    r2 = providers.Resource(quick, "r2")
+    r3 = providers.Resource(quick, "r3", r1, r2)
+    r4 = providers.Resource(quick, "r4", r3)
+    r5 = providers.Resource(quick, "r5", r2)
+    r6 = providers.Resource(quick, "r6", r4, r5)
+    r7 = providers.Resource(quick, "r7", r6)
+
+
 class Inner(containers.DeclarativeContainer):
     inner = providers.Resource(blocking, "inner")
 
@@ -80,6 +92,13 @@ def sync() -> None:
 @flow
 @lifespan(Asynchronous)
 async def asynchronous_flow() -> None:
+    mark("body")
+    await asyncio.Event().wait()
+
+
+@flow
+@lifespan(Quick)
+async def asynchronous_openings() -> None:
     mark("body")
     await asyncio.Event().wait()
 

@@ -1,0 +1,255 @@
+"""Real signals while an event loop opens and closes: each goes on once, what has opened closes, and nothing hangs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from typing import Any
+
+import pytest
+from dependency_injector import containers, providers
+
+from prefect_lifespan import Provide, inject, lifespan
+
+PATIENCE_SECONDS = 30
+
+
+class Terminated(BaseException):
+    """What the handler raises, as Prefect's does."""
+
+
+class Hung(BaseException):
+    """The run did not end."""
+
+
+def terminate(*_: object) -> None:
+    raise Terminated
+
+
+def leave(*_: object) -> None:
+    sys.exit(143)
+
+
+def give_up(*_: object) -> None:
+    raise Hung
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """A handler of SIGTERM that raises, and an alarm for what hangs."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)}
+    signal.signal(signal.SIGTERM, terminate)
+    signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(PATIENCE_SECONDS)
+    yield
+    signal.alarm(0)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def sigterm() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+class Run:
+    """Three asynchronous resources, one needing the other, and one blocking; what they do, in order."""
+
+    def __init__(self, within: Callable[[str], None] = lambda _: None) -> None:
+        self.marks: list[str] = []
+        self._within = within
+
+    @property
+    def left_open(self) -> set[str]:
+        return self._of("open") - self._of("close")
+
+    def _of(self, what: str) -> set[str]:
+        return {mark.split()[1] for mark in self.marks if mark.startswith(f"{what} ")}
+
+    async def asynchronous(self, name: str, *_: object) -> AsyncGenerator[str]:
+        self._within(f"opening {name}")
+        await asyncio.sleep(0.001)
+        self.marks.append(f"open {name}")
+        try:
+            yield name
+        except BaseException as error:
+            self.marks.append(f"close {name} {type(error).__name__}")
+            raise
+        else:
+            self._within(f"closing {name}")
+            await asyncio.sleep(0.001)
+            self.marks.append(f"close {name}")
+
+    def blocking(self, name: str, *_: object) -> Generator[str]:
+        self._within(f"opening {name}")
+        self.marks.append(f"open {name}")
+        try:
+            yield name
+        finally:
+            self.marks.append(f"close {name}")
+
+    def container(self) -> Any:
+        class App(containers.DeclarativeContainer):
+            a = providers.Resource(self.asynchronous, "a")
+            b = providers.Resource(self.asynchronous, "b", a)
+            c = providers.Resource(self.blocking, "c", b)
+            d = providers.Resource(self.asynchronous, "d", c)
+
+        return App
+
+    async def with_block(self) -> None:
+        async with lifespan(self.container()):
+            self.marks.append("body")
+            await asyncio.sleep(0)
+
+
+class Reporting(logging.Handler):
+    """A handler during which a signal arrives, before it has written the line."""
+
+    def __init__(self, line: str) -> None:
+        super().__init__()
+        self._line = line
+
+    def emit(self, record: logging.LogRecord) -> None:
+        verb, name = self._line.split()
+        message = record.getMessage()
+        if message.startswith(verb) and f".{name} " in message:
+            sigterm()
+
+
+@pytest.fixture
+def library_log() -> Iterator[logging.Logger]:
+    """The logger that a block without a flow reports to."""
+    logger = logging.getLogger("prefect_lifespan")
+    level, handlers = logger.level, [*logger.handlers]
+    logger.setLevel(logging.DEBUG)
+    yield logger
+    logger.setLevel(level)
+    logger.handlers[:] = handlers
+
+
+@pytest.mark.parametrize(("handler", "raised"), [(terminate, Terminated), (leave, SystemExit)])
+@pytest.mark.parametrize("opened", ["a", "b", "c", "d"])
+def test_a_signal_while_an_opening_is_reported_goes_on(
+    library_log: logging.Logger, opened: str, handler: Any, raised: type[BaseException]
+) -> None:
+    signal.signal(signal.SIGTERM, handler)
+    library_log.addHandler(Reporting(f"Opened App.{opened}"))
+    run = Run()
+    with pytest.raises(raised):
+        asyncio.run(run.with_block())
+    assert f"open {opened}" in run.marks
+    assert "body" not in run.marks
+    assert run.left_open == set()
+    assert signal.getsignal(signal.SIGTERM) is handler
+
+
+@pytest.mark.parametrize("closed", ["a", "b", "c", "d"])
+def test_a_signal_while_a_closing_is_reported_skips_nothing_and_goes_on(
+    library_log: logging.Logger, closed: str
+) -> None:
+    library_log.addHandler(Reporting(f"Closed App.{closed}"))
+    run = Run()
+    with pytest.raises(Terminated):
+        asyncio.run(run.with_block())
+    assert run.marks[-4:] == ["close d", "close c", "close b", "close a"]
+
+
+@pytest.mark.parametrize("moment", [f"opening {name}" for name in "abcd"] + [f"closing {name}" for name in "abd"])
+def test_a_signal_in_a_resource_leaves_nothing_open_and_goes_on(moment: str) -> None:
+    def within(now: str) -> None:
+        if now == moment:
+            sigterm()
+
+    run = Run(within)
+    with pytest.raises(Terminated):
+        asyncio.run(run.with_block())
+    assert run.left_open == set()
+    assert ("body" in run.marks) == moment.startswith("closing")
+
+
+def test_a_signal_is_told_to_what_has_opened_before_it() -> None:
+    run = Run(lambda now: sigterm() if now == "opening d" else None)
+    with pytest.raises(Terminated):
+        asyncio.run(run.with_block())
+    assert [mark for mark in run.marks if mark.startswith("close")][-2:] == ["close b Terminated", "close a Terminated"]
+
+
+def test_a_signal_at_first_use_goes_on() -> None:
+    run = Run(lambda now: sigterm() if now == "opening b" else None)
+    app = run.container()
+
+    @inject
+    async def use(d: str = Provide[app.d]) -> None:
+        run.marks.append("used")
+
+    async def main() -> None:
+        async with lifespan(app, eager=False):
+            await use()
+
+    with pytest.raises(Terminated):
+        asyncio.run(main())
+    assert run.left_open == set()
+    assert "used" not in run.marks
+
+
+def test_a_second_signal_interrupts_an_initialiser_that_holds_up_the_loop() -> None:
+    def within(now: str) -> None:
+        if now == "opening b":
+            sigterm()
+            run.marks.append("held back")
+            sigterm()
+            run.marks.append("never")
+
+    run = Run(within)
+    with pytest.raises(Terminated):
+        asyncio.run(run.with_block())
+    assert "held back" in run.marks
+    assert "never" not in run.marks
+    assert run.left_open == set()
+
+
+@pytest.mark.parametrize("moment", ["opening b", "closing b"])
+def test_a_signal_that_asyncio_handles_is_delivered_once(moment: str) -> None:
+    calls: list[str] = []
+    run = Run(lambda now: sigterm() if now == moment else None)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, calls.append, "called")
+        try:
+            await run.with_block()
+            await asyncio.sleep(0.01)
+        finally:
+            loop.remove_signal_handler(signal.SIGTERM)
+
+    asyncio.run(main())
+    assert calls == ["called"]
+    assert run.left_open == set()
+
+
+def test_a_handler_that_calls_the_one_it_found_while_resources_opened_calls_it_once() -> None:
+    """As a server does that is a resource: it keeps the handler that it finds, and calls it for what it does not want."""
+    calls: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: calls.append(number))
+
+    def chaining() -> Generator[None]:
+        found: Any = signal.getsignal(signal.SIGTERM)
+        signal.signal(signal.SIGTERM, lambda number, frame: found(number, frame))
+        yield
+
+    class Server(containers.DeclarativeContainer):
+        server = providers.Resource(chaining)
+
+    async def main() -> None:
+        async with lifespan(Server):
+            pass
+        async with lifespan(Server):
+            pass
+        sigterm()
+
+    asyncio.run(main())
+    assert calls == [signal.SIGTERM]
