@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
+import select
 import time
 from signal import SIGINT, SIGTERM, Signals
 from uuid import UUID
@@ -12,7 +14,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 
-from tests.processes.running import Program, Programs
+from tests.processes.running import PATIENCE_SECONDS, Program, Programs
 
 NAMES = {SIGTERM: "TerminationSignal", SIGINT: "KeyboardInterrupt"}
 
@@ -176,26 +178,45 @@ def test_a_second_signal_while_closing_skips_no_close(programs: Programs, which:
     assert closes == (["ledger", "db"] if which == "second" else ["feed", "pool", "db"])
 
 
-def terminated_while_it_opens(programs: Programs, seed: int) -> None:
+def terminated_while_it_opens(programs: Programs, which: str, resources: int, seed: int) -> None:
+    """Up to 4 ms after one of its resources has opened."""
     moments = random.Random(seed)  # noqa: S311 - moments, no secrets
-    run = programs.start("runs", "asynchronous_openings")
-    run.reaches(f"open r{moments.randrange(8)}")
+    announcement = programs.folder / "announcement"
+    os.mkfifo(announcement)
+    hearing = os.open(announcement, os.O_RDONLY | os.O_NONBLOCK)
+    moment = f"r{moments.randrange(resources)}"
+    run = programs.start("runs", which, MOMENT=moment, ANNOUNCEMENT=str(announcement))
+    heard = select.select([hearing], [], [], PATIENCE_SECONDS)[0]
     time.sleep(moments.uniform(0, 0.004))
     run.send(SIGTERM)
+    os.close(hearing)
 
-    assert run.ends() != 0
-    marks = run.marks()
-    opened = [line.removeprefix("open ") for line in marks if line.startswith("open ")]
+    assert heard, run.log()
+    exit_code, marks = run.ends(), run.marks()
+    opened = {line.removeprefix("open ") for line in marks if line.startswith("open ")}
     closed = [line.removeprefix("close ") for line in marks if line.startswith("close ")]
-    assert sorted(closed) == sorted(opened), marks
+    assert moment in opened
+    assert opened <= set(closed), marks
+    assert len(closed) == len(set(closed)), marks
+    if which == "openings" or f"r{resources - 1}" not in opened:
+        assert exit_code == -SIGTERM, run.log()
+    else:
+        # In the body asyncio.run raises what the handler has raised, as it does without us.
+        assert exit_code == -SIGTERM or "TerminationSignal" in run.log().splitlines()[-1]
 
 
+@pytest.mark.parametrize(("which", "resources"), [("openings", 5), ("asynchronous_openings", 8)])
 @pytest.mark.parametrize("seed", range(3))
-def test_a_signal_at_any_moment_of_an_async_flows_opening_leaves_nothing_open(programs: Programs, seed: int) -> None:
-    terminated_while_it_opens(programs, seed)
+def test_a_signal_at_any_moment_of_a_flows_opening_leaves_nothing_open(
+    programs: Programs, which: str, resources: int, seed: int
+) -> None:
+    terminated_while_it_opens(programs, which, resources, seed)
 
 
 @pytest.mark.extended
+@pytest.mark.parametrize(("which", "resources"), [("openings", 5), ("asynchronous_openings", 8)])
 @pytest.mark.parametrize("seed", range(3, 33))
-def test_thirty_more_signals_at_random_moments_of_an_async_flows_opening(programs: Programs, seed: int) -> None:
-    terminated_while_it_opens(programs, seed)
+def test_thirty_more_signals_at_random_moments_of_a_flows_opening(
+    programs: Programs, which: str, resources: int, seed: int
+) -> None:
+    terminated_while_it_opens(programs, which, resources, seed)

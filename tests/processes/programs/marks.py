@@ -79,15 +79,35 @@ async def asynchronous(name: str, *needs: object) -> AsyncIterator[Handle]:
         mark(f"close {name} {outcome}")
 
 
+def announce(line: str) -> None:
+    """Wake the test that waits for this moment."""
+    if line == os.environ.get("MOMENT"):
+        with Path(os.environ["ANNOUNCEMENT"]).open("w") as announcement:
+            announcement.write(line)
+
+
 async def quick(name: str, *needs: object) -> AsyncIterator[Handle]:
-    """A resource that takes a moment to open and to close."""
+    """A resource that takes a moment to open and to close, and announces that it has opened."""
     await asyncio.sleep(0.002)
     mark(f"open {name}")
+    announce(name)
     try:
         yield Handle(name)
     finally:
         mark(f"close {name}")
         await asyncio.sleep(0.002)
+
+
+def quick_blocking(name: str, *needs: object) -> Iterator[Handle]:
+    """The same without an event loop, where a signal may interrupt any line of it."""
+    try:
+        time.sleep(0.002)
+        mark(f"open {name}")
+        announce(name)
+        yield Handle(name)
+    finally:
+        mark(f"close {name}")
+        time.sleep(0.002)
 
 
 def stubborn(name: str, *needs: object) -> Iterator[Handle]:

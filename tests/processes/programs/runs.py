@@ -20,6 +20,7 @@ from tests.processes.programs.marks import (
     blocking,
     mark,
     quick,
+    quick_blocking,
     slow,
     stubborn,
     wait_for_order,
@@ -63,6 +64,14 @@ class Quick(containers.DeclarativeContainer):
     r7 = providers.Resource(quick, "r7", r6)
 
 
+class QuickBlocking(containers.DeclarativeContainer):
+    r0 = providers.Resource(quick_blocking, "r0")
+    r1 = providers.Resource(quick_blocking, "r1", r0)
+    r2 = providers.Resource(quick_blocking, "r2")
+    r3 = providers.Resource(quick_blocking, "r3", r1, r2)
+    r4 = providers.Resource(quick_blocking, "r4", r3)
+
+
 class Inner(containers.DeclarativeContainer):
     inner = providers.Resource(blocking, "inner")
 
@@ -94,6 +103,13 @@ def sync() -> None:
 async def asynchronous_flow() -> None:
     mark("body")
     await asyncio.Event().wait()
+
+
+@flow
+@lifespan(QuickBlocking)
+def openings() -> None:
+    mark("body")
+    threading.Event().wait()
 
 
 @flow
