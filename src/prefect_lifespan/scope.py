@@ -7,6 +7,7 @@ threads that Prefect submits tasks to, asyncio tasks, subflows.
 from __future__ import annotations
 
 import copy
+import functools
 import os
 import threading
 import uuid
@@ -22,6 +23,7 @@ from prefect_lifespan.engine.events import Logger
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.errors import LifespanError
 from prefect_lifespan.graph.reader import ContainerClass, qualified_name
+from prefect_lifespan.in_flight import Calls, Flight, RunningCall
 from prefect_lifespan.layers import Layer, stacked
 from prefect_lifespan.managers import manager
 from prefect_lifespan.process_wide import process_wide
@@ -45,6 +47,12 @@ class Reached(Protocol):
         ...
 
 
+class Pending(Protocol):
+    """What a lifespan waits for before it closes; whoever submits a task tells it."""
+
+    calls: Calls
+
+
 class InForce:
     """An open lifespan as a scope holds it: its engine, and the overrides that it was opened with.
 
@@ -55,7 +63,7 @@ class InForce:
         self,
         engine_here: Callable[[], Engine],
         layers: tuple[Layer, ...],
-        pending: object = None,
+        pending: Pending | None = None,
         *,
         opening: str = "",
         logger: Logger = library_logger,
@@ -64,7 +72,7 @@ class InForce:
         self._engine_here = engine_here
         self.layers = layers
         self.logger = logger
-        self.pending = pending  # what a lifespan waits for before it closes; whoever submits tells it
+        self.pending = pending
         self.reached: dict[Hashable, Reached] = {}
         self._missed_by: set[str] = set()
         self._views: dict[tuple[Layer, ...], Engine] = {}
@@ -115,8 +123,8 @@ class InForce:
             self._missed_by.add(where)
             return len(self._missed_by) > before
 
-    def joined_by(self, pending: object) -> InForce:
-        """The same lifespan for one that joins it: everything is shared, but for the futures to wait for."""
+    def joined_by(self, pending: Pending | None) -> InForce:
+        """The same lifespan for one that joins it: everything is shared, but for the tasks to wait for."""
         joined = copy.copy(self)
         joined.pending = pending
         return joined
@@ -204,6 +212,16 @@ class Scope:
             self.prepared[plan] = prepared
             process_wide.prepared_in.add(self)
 
+    @property
+    def flight(self) -> Flight:
+        """Where the calls in this scope are counted, for the lifespans that wait for them."""
+        flight: Flight | None = self.prepared.get(Flight)
+        if flight is None:
+            ground = self.ground
+            flight = Flight(tuple(each.pending.calls for each in ground[0] if each.pending is not None))
+            self.keep(Flight, flight, ground)
+        return flight
+
     def in_force(self) -> AbstractContextManager[None]:
         """Let this scope be in force for a body."""
         return activated(self)
@@ -234,11 +252,28 @@ class Scope:
 
     def stepping(self, generator: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
         """Let this scope be in force in each step of a generator, and not for its caller between them."""
-        return stepping(generator, self.in_force)
+        return stepping(generator, functools.partial(self._in_step, generator, beside=True))
 
     def astepping(self, generator: AsyncGenerator[Any, Any]) -> AsyncGenerator[Any, Any]:
         """The same for an asynchronous generator."""
-        return astepping(generator, self.in_force)
+        return astepping(generator, functools.partial(self._in_step, generator, beside=False))
+
+    @manager
+    def _in_step(self, generator: object, *, beside: bool) -> Generator[None]:
+        # Between its steps nobody knows whether there will be another one: a lifespan does not wait for that.
+        step, where = RunningCall(), getattr(generator, "__qualname__", "a generator")
+        try:
+            try:
+                if beside:
+                    step.begin_beside(self, where)
+                else:
+                    step.begin(self.flight, where)
+                with activated(self): yield  # noqa: E701 # fmt: skip
+            finally:
+                step.end()
+        except BaseException:
+            step.end()
+            raise
 
     def innermost(self, container: ContainerClass | None = None) -> InForce | None:
         """The innermost lifespan whose container is, or derives from, `container`; of any, without one."""

@@ -2,9 +2,12 @@
 
 import asyncio
 import inspect
+import re
 from collections.abc import Iterator
 from typing import Any
 
+import prefect.flow_engine
+import prefect.task_engine
 import pytest
 from prefect import flow, task
 from prefect.flow_engine import BaseFlowRunEngine
@@ -65,3 +68,14 @@ def test_the_engine_calls_the_function_of_the_work_that_it_holds():
         for derived in engine.__subclasses__():
             assert "__post_init__" not in vars(derived)
             assert "self.task.fn" in inspect.getsource(derived) or "self.flow.fn" in inspect.getsource(derived)
+
+
+def test_every_run_is_between_the_start_of_its_engine_and_the_end_of_that():
+    """What `lifespans.runs_in_flight` rests on."""
+    for module in (prefect.task_engine, prefect.flow_engine):
+        runs = [f for name, f in vars(module).items() if re.fullmatch(r"run_(generator_)?(task|flow)_a?sync", name)]
+        assert len(runs) == 4
+        for run in runs:
+            before, started = inspect.getsource(run).split("with engine.start(", 1)
+            assert "await" not in before
+            assert "engine.is_running()" in started

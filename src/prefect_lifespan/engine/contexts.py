@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from contextvars import Context, ContextVar, Token, copy_context
 from typing import Any, TypeVar
 
+from prefect_lifespan.in_flight import begin_what_closing_ends
+
 T = TypeVar("T")
 
 _MISSING = object()
@@ -66,3 +68,4 @@ class ResourceContext:
             token = variable.set(value)
             if variable in passing:
                 self._lent.append((token, value))
+        begin_what_closing_ends()

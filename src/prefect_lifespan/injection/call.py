@@ -230,6 +230,8 @@ class Call:
         names = {name for name, _ in direct}
         bound = (s for g in self._given for s in g.slots if s.asynchronous and s.policy.loop_bound)
         prepared = Prepared(
+            flight=self._kept_in.flight,
+            home=self._kept_in.flight.home,
             direct=direct,
             called=tuple((given.name, given.value) for given in self._given if given.name not in names),
             loop=next((slot.ledger.loop for slot in bound), None),

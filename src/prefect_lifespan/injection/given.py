@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from prefect_lifespan.engine import Engine, Slot
 from prefect_lifespan.graph.edges import AnyProvider
+from prefect_lifespan.in_flight import Flight
 from prefect_lifespan.injection.markers import Marker
 from prefect_lifespan.scope import Unit
 from prefect_lifespan.surroundings import surroundings
@@ -47,6 +48,8 @@ class Given:
 class Prepared:
     """All injected parameters of a function in one scope, with what must still hold for them to be used again."""
 
+    flight: Flight  # where calls are counted
+    home: int | None  # the same of that, for synchronous calls to compare
     direct: tuple[tuple[str, Slot], ...]  # resources, given as they are
     called: tuple[tuple[str, Callable[[], Any]], ...]
     loop: Loop  # the event loop that asynchronous values among them belong to

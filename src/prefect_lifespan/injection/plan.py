@@ -10,9 +10,11 @@ import asyncio
 import inspect
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from threading import get_ident
 from typing import Any, TypeVar
 
 from prefect_lifespan.graph.reader import ContainerClass
+from prefect_lifespan.in_flight import RunningCall
 from prefect_lifespan.injection.call import Call
 from prefect_lifespan.injection.given import Prepared
 from prefect_lifespan.injection.markers import Function, Marker
@@ -37,13 +39,26 @@ class Plan:
         # Under it, scopes keep what was prepared: one plan arrives in another process with each task, as a new object.
         self.key = uuid.uuid4().hex
 
-    def ready(self, explicit: Mapping[str, Any], *, on_loop: bool) -> dict[str, Any] | None:
-        """Values of all injected parameters where they are at hand; None where `injected` has to see to it."""
+    def ready(self, explicit: Mapping[str, Any], *, counted: bool = False) -> dict[str, Any] | None:
+        """Values of all injected parameters, at hand for a call that is `counted` in flight or need not be; else None."""
         scope = current_scope()
         prepared: Prepared | None = scope.prepared.get(self.key)
         if prepared is None or (explicit and not self.markers.keys().isdisjoint(explicit)):
             return None
-        if (prepared.within_unit or prepared.loop is not None) and not prepared.holds(scope.unit, on_loop=on_loop):
+        if not counted and prepared.home != get_ident() and prepared.home is not None:
+            return None
+        if prepared.within_unit and not prepared.holds(scope.unit, on_loop=False):
+            return None
+        return prepared.values()
+
+    def begun(self, running: RunningCall, explicit: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The same for a call of a coroutine function, which begins as `running`."""
+        scope = current_scope()
+        prepared: Prepared | None = scope.prepared.get(self.key)
+        running.begin(scope.flight if prepared is None else prepared.flight, self.where)
+        if prepared is None or (explicit and not self.markers.keys().isdisjoint(explicit)):
+            return None
+        if (prepared.within_unit or prepared.loop is not None) and not prepared.holds(scope.unit, on_loop=True):
             return None
         return prepared.values()
 

@@ -8,10 +8,11 @@ from collections.abc import AsyncGenerator, Callable, Container, Generator, Iter
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeAlias, cast
 
+from prefect_lifespan.in_flight import RunningCall
 from prefect_lifespan.injection.markers import Function, distinct_code, is_marker, without
 from prefect_lifespan.injection.plan import Plan, planned
 from prefect_lifespan.managers import async_manager
-from prefect_lifespan.scope import Scope
+from prefect_lifespan.scope import Scope, current_scope
 
 Steps: TypeAlias = AsyncGenerator[Any, Any]
 Start: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], AbstractAsyncContextManager[Steps]]
@@ -73,6 +74,22 @@ class Binding:
 
     def call(self, plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call the function with what the plan says; close afterwards what lives no longer than the call."""
+        running = RunningCall()
+        try:
+            try:
+                counted = running.begin_beside(current_scope(), plan.where)
+                values = plan.ready(kwargs, counted=True) if counted else None
+                if values is None:
+                    return self._call(plan, args, kwargs)
+                positional, named = self.arguments(args, kwargs, values)
+                return self._function(*positional, **named)
+            finally:
+                running.end()
+        except BaseException:
+            running.end()
+            raise
+
+    def _call(self, plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self.check(args, kwargs)
 
         def called(values: dict[str, Any], scope: Scope) -> Any:
@@ -82,7 +99,7 @@ class Binding:
         return plan.call(kwargs, called)
 
     async def acall(self, plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The same for a coroutine function."""
+        """The same for a coroutine function, whose call is counted."""
         self.check(args, kwargs)
 
         async def called(values: dict[str, Any], scope: Scope) -> Any:
@@ -145,7 +162,7 @@ def _undressed(function: Function) -> Function:
 
 def _blocking(function: Function, plan: Plan, binding: Binding) -> Function:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        values = plan.ready(kwargs, on_loop=False)
+        values = plan.ready(kwargs)
         if values is not None:
             if len(args) <= binding.simple_up_to:
                 return function(*args, **values, **kwargs)
@@ -157,14 +174,24 @@ def _blocking(function: Function, plan: Plan, binding: Binding) -> Function:
 
 
 def _coroutine(function: Function, plan: Plan, binding: Binding) -> Function:
+    made = RunningCall
+
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
-        values = plan.ready(kwargs, on_loop=True)
-        if values is not None:
-            if len(args) <= binding.simple_up_to:
-                return await function(*args, **values, **kwargs)
-            args, kwargs = binding.arguments(args, kwargs, values)
-            return await function(*args, **kwargs)
-        return await binding.acall(plan, args, kwargs)
+        running = made()
+        try:
+            try:
+                values = plan.begun(running, kwargs)
+                if values is not None:
+                    if len(args) <= binding.simple_up_to:
+                        return await function(*args, **values, **kwargs)
+                    args, kwargs = binding.arguments(args, kwargs, values)
+                    return await function(*args, **kwargs)
+                return await binding.acall(plan, args, kwargs)
+            finally:
+                running.end()
+        except BaseException:
+            running.end()
+            raise
 
     return wrapper
 

@@ -15,16 +15,27 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner
 from prefect.utilities.collections import visit_collection
 
+from prefect_lifespan.engine.loops import running_loop
+from prefect_lifespan.in_flight import Calls
 from prefect_lifespan.lifespans.forgotten import refuse
+from prefect_lifespan.lifespans.prefect_run import flow_logger
 from prefect_lifespan.scope import current_scope
+from prefect_lifespan.steps import under
 
 Future = PrefectFuture[Any]
+Loop = asyncio.AbstractEventLoop | None
+
+# How long a closing waits for calls before it says which.
+_PATIENCE_SECONDS = 10.0
+# How often it looks for calls that tell nobody of their end: their thread has ended inside, as a daemon does.
+_GLANCE_SECONDS = 1.0
 
 
 class PendingFutures:
-    """Futures submitted under one lifespan and not done yet; done ones are let go of at once."""
+    """What runs in one lifespan: futures submitted under it and not done yet, and injected calls in flight."""
 
     def __init__(self) -> None:
+        self.calls = Calls(self._tell, running_loop())
         self._futures: dict[int, Future] = {}
         self._names: dict[int, str] = {}
         self._change = threading.Condition()
@@ -38,9 +49,9 @@ class PendingFutures:
         future.add_done_callback(self._done)
 
     def names(self) -> list[str]:
-        """What is not done yet, by task and id of its run."""
+        """What is not done yet: tasks with the ids of their runs, and calls."""
         with self._change:
-            return list(self._names.values())
+            return [*self._names.values(), *self.calls.names()]
 
     def cancel_queued(self) -> None:
         """Cancel what has not begun, as Prefect does at the end of a flow; what runs goes on."""
@@ -52,23 +63,30 @@ class PendingFutures:
                 cancel()
 
     def wait(self, seconds: float | None = None, only: Collection[Future] | None = None) -> bool:
-        """Wait until all are done, those included that are submitted meanwhile; False when `seconds` ran out.
+        """Wait until all are done, those included that begin meanwhile; False when `seconds` ran out.
 
-        With `only`, wait for those among them and for no other.
+        With `only`, wait for those futures among them and for nothing else. Coroutines of this very thread cannot go on
+        meanwhile, and are not waited for.
         """
-        deadline = None if seconds is None else time.monotonic() + seconds
-        with self._change:
-            while self._is_left(only):
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    return False
-                self._change.wait(left)
+        patience = _Patience(seconds)
+        held_up = running_loop()
+        self._expect_calls(only, held_up)
+        return under(self._change, self._wait, only, patience, held_up)
+
+    def _wait(self, only: Collection[Future] | None, patience: _Patience, held_up: Loop) -> bool:
+        while self._is_left(only, held_up):
+            if patience.left == 0.0:
+                return False
+            self._change.wait(patience.until_glance)
+            self._tell_patience(patience)
         return True
 
     async def wait_async(self, seconds: float | None = None, only: Collection[Future] | None = None) -> bool:
         """The same without holding up the event loop, on which tasks may be running."""
         loop = asyncio.get_running_loop()
         changed = asyncio.Event()
+        patience = _Patience(seconds)
+        self._expect_calls(only, None)
 
         def tell() -> None:
             loop.call_soon_threadsafe(changed.set)
@@ -77,9 +95,15 @@ class PendingFutures:
             self._listeners.append(tell)
         try:
             async with asyncio.timeout(seconds):
+                await asyncio.sleep(0)  # asyncio tasks that have not begun yet begin, and are counted
                 while self._is_left(only):
-                    await changed.wait()
+                    glance = loop.call_later(_GLANCE_SECONDS, changed.set)
+                    try:
+                        await changed.wait()
+                    finally:
+                        glance.cancel()
                     changed.clear()
+                    self._tell_patience(patience)
         except TimeoutError:
             return False
         finally:
@@ -87,18 +111,65 @@ class PendingFutures:
                 self._listeners.remove(tell)
         return True
 
-    def _is_left(self, only: Collection[Future] | None) -> bool:
+    def _expect_calls(self, only: Collection[Future] | None, held_up: Loop) -> None:
+        self.calls.expect()
+        if only is None and (standing := self.calls.standing(held_up)):
+            flow_logger().warning(
+                "Calls that cannot go on while this closes their resources, as their event loop stands still, are not "
+                "waited for: %s; leave the lifespan there with `async with`, or wait for them before",
+                ", ".join(standing),
+            )
+
+    def _is_left(self, only: Collection[Future] | None, held_up: Loop = None) -> bool:
         if only is None:
-            return bool(self._futures)
+            return bool(self._futures) or bool(self.calls.left(held_up))
         return any(id(future) in self._futures for future in only)
+
+    def _tell_patience(self, patience: _Patience) -> None:
+        if patience.ends_now() and (names := self.calls.names()):
+            flow_logger().warning(
+                "The lifespan closes as soon as these have ended, and waits for: %s", ", ".join(names)
+            )
 
     def _done(self, future: Future) -> None:
         with self._change:
             self._futures.pop(id(future), None)
             self._names.pop(id(future), None)
-            self._change.notify_all()
-            for tell in self._listeners:
-                tell()
+            self._tell()
+
+    def _tell(self) -> None:
+        under(self._change, self._tell_all)
+
+    def _tell_all(self) -> None:
+        self._change.notify_all()
+        for tell in self._listeners:
+            tell()
+
+
+class _Patience:
+    """How long a closing goes on waiting, and whether it has said what for."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._began = time.monotonic()
+        self._seconds = seconds
+        self._has_ended = False
+
+    @property
+    def left(self) -> float | None:
+        """The seconds that are left; None for no limit."""
+        return None if self._seconds is None else max(0.0, self._began + self._seconds - time.monotonic())
+
+    @property
+    def until_glance(self) -> float:
+        """The seconds until the next look."""
+        return _GLANCE_SECONDS if self.left is None else min(self.left, _GLANCE_SECONDS)
+
+    def ends_now(self) -> bool:
+        """Whether it is time to say what is waited for: once, where no limit says it."""
+        if self._has_ended or self._seconds is not None or time.monotonic() < self._began + _PATIENCE_SECONDS:
+            return False
+        self._has_ended = True
+        return True
 
 
 def futures_in(value: object) -> list[Future]:

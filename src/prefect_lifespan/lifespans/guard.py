@@ -19,6 +19,7 @@ from prefect_lifespan.errors import UsageError
 from prefect_lifespan.importing import when_imported
 from prefect_lifespan.injection.mistakes import unprovided
 from prefect_lifespan.lifespans.mistakes import STATE_HOOKS, Work, hooks_of, mistakes_of, told
+from prefect_lifespan.lifespans.runs_in_flight import count_runs
 
 # The module of each base class, its name, and where its instances hold what they run.
 _ENGINES: Mapping[str, tuple[str, str]] = {
@@ -28,9 +29,14 @@ _ENGINES: Mapping[str, tuple[str, str]] = {
 
 
 def install() -> None:
-    """Guard Prefect's engines from now on, the imported and the coming; doing it twice does nothing."""
+    """Guard Prefect's engines, and count their runs, from now on, the imported and the coming; doing it twice does nothing."""
     for name in _ENGINES:
-        when_imported(name, _guard)
+        when_imported(name, _prepare)
+
+
+def _prepare(module: ModuleType) -> None:
+    _guard(module)
+    count_runs(module)
 
 
 def _guard(module: ModuleType) -> None:

@@ -1,0 +1,207 @@
+"""The injected calls in flight: a lifespan closes after the last one that runs in it.
+
+A synchronous call in the thread that closes is on that thread's own stack, or has returned: it is not counted, and costs
+nothing. Coroutines are, and what runs in other threads. Counting is on their hot path: most is left to who waits.
+"""
+
+from __future__ import annotations
+
+import threading
+from asyncio import AbstractEventLoop, get_running_loop
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from threading import get_ident
+from typing import Protocol
+from weakref import WeakSet
+
+from prefect_lifespan.steps import under
+
+
+class Counts(Protocol):
+    """Where calls begin: a scope."""
+
+    @property
+    def flight(self) -> Flight:
+        """Where its calls are counted."""
+        ...
+
+
+class RunningCall:
+    """One call, and the one that it was made in: by it, or by a task or thread that it has begun.
+
+    It is made before two `try`, begins inside them, and ends in a `finally` of the inner one and wherever the outer one is
+    left by an exception: one of a signal handler may come before any line, and a call that has not ended would be waited
+    for without end. One that has not begun has no attributes: no initialiser is faster than one.
+    """
+
+    __slots__ = ("flight", "outer", "runs_on", "where")
+
+    flight: Flight | None  # None when it has ended
+    outer: RunningCall | None
+    runs_on: (
+        AbstractEventLoop | int | None
+    )  # its event loop; the thread of a synchronous call; None for what is at home
+    where: str
+
+    def begin(self, flight: Flight, where: str) -> None:
+        """The call of the coroutine function that is named `where` begins, and is counted where somebody waits."""
+        home = flight.home
+        if home is not None:
+            if home == get_ident():
+                self.runs_on = None  # each lifespan knows the loop of its thread, and asking takes long
+            else:
+                try:
+                    self.runs_on = get_running_loop()
+                except RuntimeError:  # nobody knows whether a coroutine that is driven by hand goes on
+                    return
+            outer = _within.get()
+            while outer is not None and outer.flight is None:  # that has ended
+                outer = outer.outer
+            self.outer = outer
+            self.where = where
+            self.flight = flight
+            flight.running.add(self)
+            _within.set(self)  # and so it stays: what has ended leads on to what it was made in
+
+    def begin_beside(self, scope: Counts, where: str) -> bool:
+        """The same for a synchronous call; whether it is counted, as it is in another thread than the one that closes."""
+        flight, thread = scope.flight, get_ident()
+        if flight.home is None or flight.home == thread:
+            return False
+        self.outer = next(_enclosing(), None)
+        self.runs_on = thread
+        self.where = where
+        self.flight = flight
+        flight.running.add(self)
+        _within.set(self)
+        return True
+
+    def end(self) -> None:
+        """It has ended; that may be said again, and of one that has not begun."""
+        try:
+            flight = self.flight
+        except AttributeError:
+            return
+        if flight is not None:
+            flight.running.discard(self)
+            if flight.is_awaited:
+                flight.tell()
+            self.flight = None
+
+
+_within: ContextVar[RunningCall | None] = ContextVar("prefect_lifespan_running_call", default=None)
+
+
+def _enclosing() -> Iterator[RunningCall]:
+    """The calls that this is in, innermost first."""
+    yield from _chain(_within.get())
+
+
+def _chain(call: RunningCall | None) -> Iterator[RunningCall]:
+    while call is not None:
+        if call.flight is not None:
+            yield call
+        call = call.outer
+
+
+def begin_what_closing_ends() -> None:
+    """From now on in this context, calls are not waited for: a resource begins them, and ends them when it closes."""
+    opening = RunningCall()
+    opening.outer = _within.get()
+    opening.where = "the opening of a resource"
+    opening.runs_on = 0
+    opening.flight = _OF_RESOURCES
+    _within.set(opening)
+
+
+class Calls:
+    """The calls in flight in one lifespan, for its closing to wait for."""
+
+    def __init__(self, tell: Callable[[], None], loop: AbstractEventLoop | None) -> None:
+        self.home = get_ident()  # where it closes
+        self._loop = loop  # that runs there
+        self.tell = tell
+        self._is_awaited = False
+        self._flights: WeakSet[Flight] = WeakSet()
+        self._lock = threading.Lock()
+
+    def add(self, flight: Flight) -> None:
+        """Calls of a scope that it is in force in will be counted there."""
+        under(self._lock, self._add, flight)
+
+    def _add(self, flight: Flight) -> None:
+        self._flights.add(flight)
+        if self._is_awaited:
+            flight.is_awaited = True
+
+    def expect(self) -> None:
+        """Be told of each end from now on."""
+        under(self._lock, self._expect)
+
+    def _expect(self) -> None:
+        self._is_awaited = True
+        for flight in self._flights:
+            flight.is_awaited = True
+
+    def left(self, held_up: AbstractEventLoop | None) -> set[RunningCall]:
+        """Those that will end by themselves while this caller waits, and holds up an event loop perhaps."""
+        return {call for call in self._others() if self._goes_on(call, held_up)}
+
+    def standing(self, held_up: AbstractEventLoop | None) -> list[str]:
+        """Those that cannot go on meanwhile, by name: their event loop does not run. One that has closed is forgotten."""
+        going_on = self.left(held_up)
+        return _names({call for call in self._others() if call not in going_on and not self._is_forgotten(call)})
+
+    def names(self) -> list[str]:
+        """Those that have not ended, by name, each with its number; what they call in turn goes without saying."""
+        return _names({call for call in self._others() if not self._is_forgotten(call)})
+
+    def _others(self) -> set[RunningCall]:
+        """All but those that this caller is in, which may wait for it, and those that closing ends."""
+        flights = under(self._lock, list[Flight], self._flights)
+        others = {call for flight in flights for call in tuple(flight.running)}
+        if others:
+            others.difference_update(_enclosing())
+        return {call for call in others if all(each.flight is not _OF_RESOURCES for each in _chain(call))}
+
+    def _goes_on(self, call: RunningCall, held_up: AbstractEventLoop | None) -> bool:
+        if isinstance(call.runs_on, int):
+            return call.runs_on != get_ident()  # here it is beneath this caller on the stack
+        loop = call.runs_on or self._loop
+        return loop is not None and loop is not held_up and loop.is_running()
+
+    def _is_forgotten(self, call: RunningCall) -> bool:
+        if isinstance(call.runs_on, int):
+            return False
+        loop = call.runs_on or self._loop
+        return loop is None or loop.is_closed()
+
+
+def _names(calls: set[RunningCall]) -> list[str]:
+    counted = Counter(call.where for call in calls if call.outer not in calls)
+    return [where if number == 1 else f"{where} ({number} times)" for where, number in sorted(counted.items())]
+
+
+class Flight:
+    """The calls that run in one scope now, counted for each lifespan that is in force in it."""
+
+    __slots__ = ("__weakref__", "home", "is_awaited", "lifespans", "running")
+
+    def __init__(self, lifespans: tuple[Calls, ...]) -> None:
+        self.lifespans = lifespans
+        self.running: set[RunningCall] = set()
+        self.is_awaited = False
+        homes = {calls.home for calls in lifespans}
+        # The thread whose synchronous calls are not counted; None where nobody waits, 0 where each lifespan has another.
+        self.home = (homes.pop() if len(homes) == 1 else 0) if homes else None
+        for calls in lifespans:
+            calls.add(self)
+
+    def tell(self) -> None:
+        """A call has ended that somebody waits for, perhaps."""
+        for calls in self.lifespans:
+            calls.tell()
+
+
+_OF_RESOURCES = Flight(())
