@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from dependency_injector import containers, providers
@@ -165,3 +165,90 @@ def test_outside_a_lifespan_and_for_a_resource_of_the_process_it_is_the_same() -
     with pytest.raises(ValidationError, match="no_such_value_anywhere") as raised:
         use()
     assert "while making the settings" in str(raised.value.__notes__)
+
+
+def test_many_threads_that_are_the_first_to_ask_for_the_settings_themselves_share_them() -> None:
+    beginning = threading.Barrier(8)
+    inside = threading.Semaphore(0)
+
+    class Slow(Counted):
+        def model_post_init(self, context: object) -> None:
+            super().model_post_init(context)
+            inside.acquire(timeout=0.2)  # long enough for others to come, where nobody keeps them out
+
+    class App(containers.DeclarativeContainer):
+        settings = providers.Singleton(Slow)
+        derived = providers.Factory(dict, url=settings.provided.url)
+
+    with lifespan(App, eager=False) as container:
+
+        def ask() -> Any:
+            beginning.wait(20)
+            return container.derived()["url"], container.settings()
+
+        found = in_threads(8, ask)
+        assert {url for url, _ in found} == {"there"}
+        assert len({id(settings) for _, settings in found}) == 1
+        assert len(made) == 1
+        container.settings.reset()
+        assert container.settings() is not found[0][1]
+    assert len(made) == 2
+
+
+def test_settings_with_arguments_and_attributes_are_made_as_they_are_declared() -> None:
+    class Given(BaseSettings):
+        url: str
+        size: int = 0
+
+    class App(containers.DeclarativeContainer):
+        settings = providers.Singleton(Given, url="given")
+        settings.add_attributes(size=3)
+
+    for _ in range(2):  # what a run sets stays its own
+        with lifespan(App) as container:
+            assert (container.settings().url, container.settings().size) == ("given", 3)
+            container.settings.override(Given(url="other"))
+            assert container.settings().url == "other"
+
+
+def test_a_class_of_settings_in_a_configuration_is_made_for_each_lifespan_before_anything_opens() -> None:
+    journal = Journal()
+
+    class Outer(BaseSettings):
+        inner: dict[str, str] = {"url": "there"}
+
+        def model_post_init(self, context: object) -> None:
+            made.append(threading.get_ident())
+
+    config = providers.Configuration(pydantic_settings=[cast("Any", Outer)])
+    first = journal.resource("first")
+    container = declare(config=config, first=first, engine=journal.resource("engine", config.inner.url))
+    assert made == [], "not when it is declared"
+    for number in (1, 2):
+        engine = engine_of(container)
+        assert open_all(engine).config.inner.url() == "there"
+        assert len(made) == number
+        engine.close().settle()
+
+
+@pytest.mark.parametrize("overridden", [False, True])
+def test_a_missing_setting_of_a_configuration_is_told_as_that(overridden: bool) -> None:
+    journal = Journal()
+
+    class App(containers.DeclarativeContainer):
+        config = providers.Configuration(pydantic_settings=[cast("Any", Counted if overridden else Missing)])
+        first = journal.resource("first")
+        engine = journal.resource("engine", config.url)
+
+    class Other(containers.DeclarativeContainer):
+        config = providers.Configuration(pydantic_settings=[cast("Any", Missing)])
+
+    with (
+        pytest.raises(ValidationError, match="no_such_value_anywhere") as raised,
+        lifespan(App, overrides=Other if overridden else None),
+    ):
+        pytest.fail("the body does not run")
+    assert journal == []
+    (note,) = raised.value.__notes__
+    assert note.startswith("while making the settings ")
+    assert note.endswith("App.config(override)" if overridden else "App.config")

@@ -28,7 +28,7 @@ def kept(prefect_server: str) -> Iterator[None]:
     Variable.unset("tests_configured_size")
 
 
-@pytest.mark.parametrize("kind", on("pool", "dask processes"))
+@pytest.mark.parametrize("kind", on("pool", "dask processes", "ray"))
 def test_a_worker_reads_them_itself_and_no_secret_is_pickled(
     kept: None, runners: Runners, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,9 +10,10 @@ from typing import Any, cast
 
 from dependency_injector import providers
 
+from prefect_lifespan.engine.closing import add_note
 from prefect_lifespan.graph import Graph
 from prefect_lifespan.graph.anchors import owner_of
-from prefect_lifespan.graph.edges import AnyProvider, overriding_of
+from prefect_lifespan.graph.edges import AnyProvider, is_settings_class, overriding_of
 
 
 def is_loaded(provider: AnyProvider) -> bool:
@@ -45,7 +46,21 @@ def load_copies(
         if not is_new or not isinstance(node.provider, providers.Configuration):
             continue
         if is_loaded(node.provider) if node.foreign else declared:
-            cast("Any", instances[key]).load()
+            _load(instances[key], f"{graph.container}.{node.path}")
+
+
+def _load(configuration: Any, path: str) -> None:
+    """Load a configuration; settings that it is given as a class are made now.
+
+    dependency-injector takes objects only, which are made when the module that declares them is imported.
+    """
+    given = configuration.get_pydantic_settings()
+    try:
+        configuration.set_pydantic_settings([each() if is_settings_class(each) else each for each in given])
+    except Exception as error:
+        add_note(error, f"while making the settings {path}")
+        raise
+    configuration.load()
 
 
 class OptionValues(providers.Object[Any]):

@@ -14,10 +14,11 @@ from typing import Any, NoReturn, cast
 from dependency_injector import containers, providers
 
 from prefect_lifespan.engine.configuration import OptionValues, is_loaded
+from prefect_lifespan.engine.made_once import MadeOnce
 from prefect_lifespan.engine.managed import ManagedResource
 from prefect_lifespan.engine.slot import Slot, State
 from prefect_lifespan.graph import Graph, Node
-from prefect_lifespan.graph.edges import AnyProvider, plain_arguments
+from prefect_lifespan.graph.edges import AnyProvider, is_kind, makes_settings, plain_arguments
 from prefect_lifespan.graph.reader import ContainerClass, named
 
 Instances = dict[int, AnyProvider]
@@ -49,6 +50,7 @@ def copy_providers(
     wanted = set(affected) - taken.keys()
     memo: dict[int, Any] = {}
     instances: Instances = {}
+    stand_ins: set[int] = set()
     others = _instances_of_others(sources, wanted)
     for key, node in graph.nodes.items():
         source = sources[key]
@@ -58,20 +60,28 @@ def copy_providers(
             instances[key] = memo[id(source)] = source
             if isinstance(source, providers.Container) and source is not node.provider:
                 memo[id(source.container)] = source.container  # a parent of ours, not to be copied for a child's sake
-        elif node.lifetime is not None:
-            instances[key] = memo[id(source)] = manage(node)
+        elif (stand_in := _stand_in(node, source, manage)) is not None:
+            instances[key] = memo[id(source)] = stand_in
+            stand_ins.add(key)
         if node.foreign or node.overridden or source is not node.provider:
             # Values that an override brought or put aside, or that were copied for this run already, stay as they are.
             memo.update({id(value): value for _, value in plain_arguments(source)})
     memo.update((id(other[key]), made) for key, made in instances.items() for other in others if key in other)
-    for key, node in graph.nodes.items():  # dependencies first, so that no copy recurses deeply
+    for key in graph.nodes:  # dependencies first, so that no copy recurses deeply
         if key in wanted:
             copied = instances[key] = providers.deepcopy(sources[key], memo)
             memo.update((id(other[key]), copied) for other in others if key in other)
-            if node.lifetime is not None:
+            if key in stand_ins:
                 _declare_like(copied, sources[key], memo)
     _hand_over_values_of_resources(graph, instances, wanted)
     return instances, memo
+
+
+def _stand_in(node: Node, source: Any, manage: Manage) -> AnyProvider | None:
+    """What an engine has in the place of a provider, where that is no copy of it."""
+    if node.lifetime is not None:
+        return manage(node)
+    return MadeOnce() if type(source) is providers.Singleton and makes_settings(source) else None
 
 
 def _instances_of_others(sources: Mapping[int, AnyProvider], wanted: Iterable[int]) -> Sequence[Instances]:
@@ -209,11 +219,13 @@ def _choice(selector: Callable[[], object]) -> str:
         return ""
 
 
-def _declare_like(managed: Any, source: Any, memo: dict[int, Any]) -> None:
-    """Give a managed resource the initialiser, the arguments and the overriding of the one it stands for."""
-    initialiser = source.provides
-    managed.set_provides(providers.deepcopy(initialiser, memo) if providers.is_provider(initialiser) else initialiser)
-    managed.set_args(*providers.deepcopy_args(source, source.args, memo))
-    managed.set_kwargs(**cast("dict[str, Any]", providers.deepcopy_kwargs(source, source.kwargs, memo)))
+def _declare_like(stand_in: Any, source: Any, memo: dict[int, Any]) -> None:
+    """Give a managed resource, or a singleton that is made once, all that the one is declared with that it stands for."""
+    made_by = source.provides
+    stand_in.set_provides(providers.deepcopy(made_by, memo) if providers.is_provider(made_by) else made_by)
+    stand_in.set_args(*providers.deepcopy_args(source, source.args, memo))
+    stand_in.set_kwargs(**cast("dict[str, Any]", providers.deepcopy_kwargs(source, source.kwargs, memo)))
+    if is_kind(stand_in, MadeOnce):
+        stand_in.set_attributes(**providers.deepcopy(source.attributes, memo))
     for overriding in source.overridden:
-        managed.override(providers.deepcopy(overriding, memo))
+        stand_in.override(providers.deepcopy(overriding, memo))

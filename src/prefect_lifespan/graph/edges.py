@@ -88,7 +88,11 @@ def initialiser_is_async(initialiser: object) -> bool:
 
 def makes_settings(provider: Any) -> bool:
     """Whether a provider makes an object of pydantic-settings once, told without loading that."""
-    made = provider.provides if is_kind(provider, providers.BaseSingleton) else None
+    return is_kind(provider, providers.BaseSingleton) and is_settings_class(provider.provides)
+
+
+def is_settings_class(made: Any) -> bool:
+    """Whether something is a class of pydantic-settings, told without loading that."""
     bases: tuple[type, ...] = getattr(made, "__mro__", ())
     return any(b.__name__ == "BaseSettings" and b.__module__.startswith("pydantic_settings.") for b in bases)
 
