@@ -112,6 +112,12 @@ def prefect_server(request: pytest.FixtureRequest) -> Iterator[str]:
         # Heartbeats hold up the end of each run for a second; no environment variable can say that there are none.
         stack.enter_context(temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}))
         yield address
+        if (
+            "prefect_api" not in shared
+        ):  # it ends now, and the end of this process would try to send the last logs for long
+            from prefect.logging.handlers import APILogHandler
+
+            APILogHandler().flush()
 
 
 @pytest.fixture

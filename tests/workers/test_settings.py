@@ -43,7 +43,7 @@ def test_a_worker_reads_them_itself_and_no_secret_is_pickled(
     monkeypatch.setattr(cloudpickle, "dumps", noting)
     found: Any = program.configured.with_options(task_runner=runner)("")
 
-    assert {(length, size) for _, length, size in found} == {(len(SECRET), 7)}
+    assert {(*lengths, *sizes) for _, lengths, sizes in found} == {(len(SECRET), 7)}
     assert os.getpid() not in {pid for pid, _, _ in found}
     assert pickled
     assert [each for each in pickled if SECRET.encode() in each] == []

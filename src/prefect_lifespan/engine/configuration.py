@@ -11,7 +11,7 @@ from typing import Any, cast
 from dependency_injector import providers
 
 from prefect_lifespan.engine.closing import add_note
-from prefect_lifespan.graph import Graph
+from prefect_lifespan.graph import Graph, Node
 from prefect_lifespan.graph.anchors import owner_of
 from prefect_lifespan.graph.edges import AnyProvider, is_settings_class, overriding_of
 
@@ -46,15 +46,20 @@ def load_copies(
         if not is_new or not isinstance(node.provider, providers.Configuration):
             continue
         if is_loaded(node.provider) if node.foreign else declared:
-            _load(instances[key], f"{graph.container}.{node.path}")
+            _load(instances[key], f"{graph.container}.{node.path}", is_used=_is_used(graph, node))
 
 
-def _load(configuration: Any, path: str) -> None:
-    """Load a configuration; settings that it is given as a class are made now.
+def _is_used(graph: Graph, node: Node) -> bool:
+    """Whether anything of a configuration itself is in force: single options stand over the rest of it."""
+    return not node.overridden or any(isinstance(graph.nodes[e.target].provider, OptionValues) for e in node.edges)
+
+
+def _load(configuration: Any, path: str, *, is_used: bool) -> None:
+    """Load a configuration; settings that it is given as a class are made now, where they are used.
 
     dependency-injector takes objects only, which are made when the module that declares them is imported.
     """
-    given = configuration.get_pydantic_settings()
+    given = [each for each in configuration.get_pydantic_settings() if is_used or not is_settings_class(each)]
     try:
         configuration.set_pydantic_settings([each() if is_settings_class(each) else each for each in given])
     except Exception as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any, cast
 
 from dependency_injector import containers, providers
 from prefect import flow, task
@@ -22,16 +23,24 @@ class Settings(FlowSettings):
 
 class App(containers.DeclarativeContainer):
     settings = providers.Singleton(Settings)
+    config = providers.Configuration(pydantic_settings=[cast("Any", Settings)])
     db = providers.Resource(len, settings.provided.token.get_secret_value.call())
+    other = providers.Resource(SecretStr.__len__, config.token)
 
 
 @task
 @inject
-def use(number: int, db: int = Provide[App.db], settings: Settings = Provide[App.settings]) -> tuple[int, int, int]:
-    return os.getpid(), db, settings.size
+def use(
+    number: int,
+    db: int = Provide[App.db],
+    other: int = Provide[App.other],
+    settings: Settings = Provide[App.settings],
+    size: int = Provide[App.config.size],
+) -> tuple[int, set[int], set[int]]:
+    return os.getpid(), {db, other}, {settings.size, size}
 
 
 @flow
 @lifespan(App)
-def configured(marks: str) -> list[tuple[int, int, int]]:
+def configured(marks: str) -> list[tuple[int, set[int], set[int]]]:
     return use.map(range(4)).result()
