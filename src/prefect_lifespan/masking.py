@@ -20,7 +20,7 @@ _FRAMES, _DEPTH, _ITEMS = 50, 4, 100  # how far secrets are looked for: an error
 _SHORTEST = 4  # characters of a secret that is masked wherever it stands: shorter ones are parts of ordinary words
 
 _WORDS = r"pass(?:word|wd|phrase)?|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credentials?"
-_NAME = re.compile(rf"(?i)(?:^|_)(?:{_WORDS})(?:_|$)")
+_NAME = re.compile(rf"(?:^|[_-]|(?<=[a-z0-9])(?=[A-Z]))(?i:{_WORDS})(?:[_-]|$|(?=[A-Z]))")
 _ADDRESS = re.compile(r"(://[^\s:/@]*:)\S+(@)")
 _IN_ADDRESS = re.compile(r"://[^\s:/@]*:([^\s@]+)@")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{4,}")
@@ -28,6 +28,11 @@ _GIVEN = re.compile(
     rf"""(?ix) ( \b [\w-]* (?: {_WORDS} ) (?: [_-]\w+ )? ['"]? \s* [=:] \s* )
          ( (['"]) .*? \3 | [^\s,;&)'"\]}}]+ )"""
 )
+
+
+def sounds_secret(name: str) -> bool:
+    """Whether what goes by a name is a secret, as the name says: `db_password`, `X-Api-Key`, `accessToken`."""
+    return _NAME.search(name) is not None
 
 
 def masked(text: str, secrets: Iterable[str] = ()) -> str:
@@ -92,7 +97,7 @@ def _in_frame(frame: FrameType) -> Iterator[str]:
 
 def _in_named(name: object, value: object, depth: int) -> Iterator[str]:
     if isinstance(value, str):
-        if isinstance(name, str) and _NAME.search(name):
+        if isinstance(name, str) and sounds_secret(name):
             yield value
         yield from _IN_ADDRESS.findall(value)
         return

@@ -15,10 +15,10 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import pydantic_settings
 import pytest
-from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, PostgresDsn, SecretStr, field_validator
+from pydantic_settings import BaseSettings, JsonConfigSettingsSource, SettingsConfigDict
 
-from prefect_lifespan import LifespanError
+from prefect_lifespan import LifespanError, UsageError
 from prefect_lifespan.settings import FlowSettings, SettingsError, explain
 
 SECRET = "hunter2-swordfish"
@@ -171,6 +171,7 @@ def test_another_prefix_has_a_profile_of_its_own(
         ("[default]\n[prodution]\n[names]\nx = 1", r"names in .*settings\.toml stands in no profile"),
         ("page_size = 3\n[default]", r"page_size in .*settings\.toml stands in no profile"),
         ("[default", r"settings\.toml is not valid TOML"),
+        ("page_size = 1\n\n[[default]\nx = 1", r"settings\.toml is not valid TOML: .*line 3"),
     ],
 )
 def test_a_profile_that_is_not_there_or_a_file_that_is_none_is_told(
@@ -351,6 +352,31 @@ def test_a_file_that_cannot_be_read_is_named(project: Path, prefect_server: str)
         Plain()
 
 
+def test_a_folder_and_a_file_without_its_header_are_told(project: Path, prefect_server: str) -> None:
+    (project / "settings.toml").mkdir()
+    with pytest.raises(SettingsError, match="settings.toml is a folder"):
+        Plain()
+
+    class Headed(Plain):
+        model_config = SettingsConfigDict(toml_file="other.toml", toml_table_header=("tool", "app"))
+
+    (project / "other.toml").write_text("[tool.app]\npage_size = 3")
+    assert Headed().page_size == 3
+    (project / "other.toml").write_text("page_size = 3")
+    with pytest.raises(SettingsError, match='key "tool" not found in other.toml'):
+        Headed()
+
+
+def test_explain_claims_nothing_where_a_place_could_not_be_read(
+    project: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APP_PAGE_SIZE", "7")
+    (project / "settings.toml").write_text("[")
+    explanation = explain(Plain)
+    assert explanation.fields == ()
+    assert "not valid TOML" in str(explanation)
+
+
 def test_a_file_that_is_not_ours_to_read_is_named(project: Path, prefect_server: str) -> None:
     (project / ".env").write_text("APP_PAGE_SIZE=3")
     (project / ".env").chmod(0)
@@ -382,3 +408,115 @@ def test_importing_the_library_loads_none_of_it() -> None:
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)  # noqa: S603 - our own
     assert done.stdout.strip() == "[]"
+
+
+class Wide(FlowSettings):
+    listed: list[Account] = Field(default_factory=list)
+    headers: dict[str, str] = Field(default_factory=dict)
+    hidden: Annotated[str, AfterValidator(no_hash)] = Field(default="", repr=False)
+    password: Annotated[str, AfterValidator(no_hash)] = ""
+    dsn: PostgresDsn | None = None
+    proxy: str = ""
+    wrong: int = 1
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("APP_LISTED", f'[{{"pin": "{SECRET}"'),
+        ("APP_LISTED__PIN", SECRET),
+        ("APP_HEADERS", f'{{"X-Api-Key": "{SECRET}", "accessToken": "{SECRET}", "Authorization": "Bearer {SECRET}"}}'),
+        ("APP_HIDDEN", SECRET),
+        ("APP_HIDDEN", f"{SECRET}#"),
+        ("APP_PASSWORD", f"{SECRET}#"),
+        ("APP_DSN", f"postgresql//app:{SECRET}@db/x"),
+        ("APP_PROXY", f"app:{SECRET}@proxy:3128"),
+    ],
+)
+def test_a_secret_is_shown_nowhere_also_where_it_is_not_what_it_should_be(
+    project: Path, prefect_server: str, variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    monkeypatch.setenv("APP_WRONG", "no number")
+    with pytest.raises(SettingsError, match="wrong") as raised:
+        Wide()
+    assert SECRET not in str(raised.value)
+    monkeypatch.setenv("APP_WRONG", "1")
+    for explanation in (explain(Wide), explain(Wide)):
+        assert SECRET not in f"{explanation}{explanation!r}{json.dumps(explanation.to_dict())}"
+
+
+class JsonFile(JsonConfigSettingsSource):
+    """A source of somebody's own."""
+
+
+def test_what_comes_from_a_source_of_ones_own_or_from_a_command_line_is_said_to(
+    project: Path, prefect_server: str
+) -> None:
+    class Own(Plain):
+        other: int
+
+        @classmethod
+        def settings_customise_sources(cls, settings_cls: type[BaseSettings], *args: Any, **sources: Any) -> Any:
+            inherited = super().settings_customise_sources(settings_cls, *args, **sources)
+            return (JsonFile(settings_cls, json_file="own.json"), *inherited)
+
+    (project / "own.json").write_text('{"page_size": "many"}')
+    with pytest.raises(SettingsError) as raised:
+        made(Own)
+    assert raised.value.problems[0].endswith("; from JsonFile")
+    assert raised.value.problems[1].startswith("other is missing; looked for in JsonFile, environment variable")
+    (project / "own.json").write_text('{"page_size": 3, "other": 1}')
+    assert {f.path: f.source for f in explain(Own).fields} == {
+        "page_size": "JsonFile",
+        "names": "default",
+        "other": "JsonFile",
+    }
+
+    class Called(Plain, cli_parse_args=["--page_size", "5"]): ...
+
+    assert explain(Called).fields[0].source == "command line"
+
+
+def test_two_classes_of_one_prefix_are_not_taken_for_each_other(
+    project: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Mail(BaseModel):
+        host: str = ""
+
+    class Short(FlowSettings):
+        a: int = 0
+        mail: Mail = Mail()
+
+    monkeypatch.setenv("APP_DB__HOST", "db")
+    monkeypatch.setenv("APP_EMAILS__HOST", "other")
+    assert made(Short).a == 0
+    monkeypatch.setenv("APP_MAILS__HOST", "mail")
+    with pytest.raises(SettingsError, match=r"APP_MAILS__HOST is not a setting; did you mean APP_MAIL\?"):
+        made(Short)
+
+
+def test_what_is_wrong_with_settings_inside_others_names_their_class(
+    project: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Inner(BaseSettings):
+        page_size: int
+        size: SecretStr
+
+    class Outer(Plain):
+        inner: Inner = Field(default_factory=lambda: made(Inner))
+
+    monkeypatch.setenv("PAGE_SIZE", "many")
+    with pytest.raises(SettingsError) as raised:
+        made(Outer)
+    assert raised.value.problems == (
+        "Inner: page_size: Input should be a valid integer, unable to parse string as an integer",
+        "Inner: size: Field required",
+    )
+
+
+def test_explain_refuses_what_is_no_class_of_settings(project: Path, prefect_server: str) -> None:
+    wrong: list[Any] = [int, Plain(page_size=3, names=[])]
+    for each in wrong:
+        with pytest.raises(UsageError, match=r"takes a class of pydantic-settings, not (int|an object of Plain)"):
+            explain(each)

@@ -209,6 +209,15 @@ def test_each_source_stands_alone_for_a_class_of_ones_own(variable: Any, secret:
     assert f"Variable {NAME}page_size" in str(explain(Own))
 
 
+def test_a_prefix_that_one_making_is_given_holds_for_the_api_too(
+    variable: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variable("other_page_size", 4)
+    variable("page_size", 3)
+    given: dict[str, Any] = {"_env_prefix": f"{PREFIX}OTHER_"}
+    assert made(warehouse=Warehouse(url=SecretStr("x")), **given).page_size == 4
+
+
 def test_made_in_coroutines_and_threads_at_once_each_gets_the_same(variable: Any) -> None:
     variable("page_size", 3)
     warehouse = Warehouse(url=SecretStr("x"))
@@ -281,6 +290,6 @@ def test_an_import_path_and_no_value_is_what_travels_to_worker_processes(secret:
 
     with lifespan(App) as container:
         assert container.settings().warehouse.url.get_secret_value() == SECRET
-        for what in (App, use.fn, Provide[App.settings], App.settings):
+        for what in (App, use.fn, Provide[App.settings], App.settings, container.settings):
             assert SECRET.encode() not in cloudpickle.dumps(what)
     assert SECRET.encode() in pickle.dumps(made()), "who hands on the object itself hands on its values"

@@ -12,10 +12,13 @@ from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
+from rich.text import Text
 
-from prefect_lifespan.masking import MASK, masked
+from prefect_lifespan.errors import UsageError
+from prefect_lifespan.graph.edges import is_settings_class
+from prefect_lifespan.masking import MASK, masked, sounds_secret
 from prefect_lifespan.settings.errors import SettingsError
 from prefect_lifespan.settings.fields import Leaf, leaves, secret_keys
 from prefect_lifespan.settings.origins import Trace, noted, traced
@@ -23,7 +26,7 @@ from prefect_lifespan.settings.problems import problems_of
 from prefect_lifespan.settings.sources import PrefectSecretsSettingsSource
 
 _WIDTH = 160  # characters of a printed table, where nobody says how wide the screen is
-_SECRET_NAME = re.compile(r"(?i)(?:^|_)(?:pass(?:word|wd|phrase)?|pwd|secret|token|(?:api|access|private)_?key)(?:_|$)")
+_CREDENTIALS = re.compile(r"((?:^|[/\s])[^\s:/@]+:)[^\s/@]+@")  # of an address that is none, as a wrong value may be
 
 
 @dataclass(frozen=True)
@@ -47,14 +50,14 @@ class Explanation:
         """The same as plain data: `{"fields": [{"path", "value", "source"}]}`."""
         return {"fields": [{"path": f.path, "value": f.value, "source": f.source} for f in self.fields]}
 
-    def __rich__(self) -> Table:
-        """The table that rich prints."""
-        table = Table(title=self.settings, caption="\n".join(self.problems) or None, caption_justify="left")
+    def __rich__(self) -> Group:
+        """What rich prints: the table, and the problems under it."""
+        table = Table(title=Text(self.settings), title_justify="left")
         for column in ("setting", "value", "source"):
             table.add_column(column, overflow="fold")
         for each in self.fields:
-            table.add_row(each.path, str(each.value), each.source)
-        return table
+            table.add_row(Text(each.path), Text(str(each.value)), Text(each.source))
+        return Group(table, *map(Text, self.problems))
 
     def __str__(self) -> str:
         console = Console(file=StringIO(), width=_WIDTH, color_system=None, markup=False, highlight=False)
@@ -66,14 +69,18 @@ def explain(settings: type[BaseSettings]) -> Explanation:
     """Read settings as making them would, and tell where each value came from.
 
     For any class of pydantic-settings. Settings that cannot be made are explained as well, with the problems: what is
-    missing has the source "missing". Masked are fields declared as secrets, what comes from Secret blocks or a secrets
-    directory, what has the name of a secret, and passwords in addresses.
+    missing has the source "missing". Where a place could not be read at all (`settings.toml` is no TOML) nothing is known
+    of any field, and there are only problems. Masked are fields declared as secrets or with `repr=False`, what comes from
+    Secret blocks or a secrets directory, what has the name of a secret, and passwords in addresses.
 
     Args:
         settings: the class.
 
     Returns:
         The fields, to be printed or taken as data.
+
+    Raises:
+        UsageError: it is no class of settings.
 
     Example:
         >>> from prefect_lifespan.settings import explain
@@ -83,6 +90,9 @@ def explain(settings: type[BaseSettings]) -> Explanation:
         >>> explain(Settings).to_dict()
         {'fields': [{'path': 'page_size', 'value': 100, 'source': 'default'}]}
     """
+    if not is_settings_class(settings):
+        what = getattr(settings, "__qualname__", f"an object of {type(settings).__qualname__}")
+        raise UsageError(f"explain takes a class of pydantic-settings, not {what}: explain(Settings)")
     same = _traceable(settings)
     made: BaseSettings | None = None
     problems: list[str] = []
@@ -90,10 +100,10 @@ def explain(settings: type[BaseSettings]) -> Explanation:
         try:
             made = same()
         except ValidationError as error:
-            problems = problems_of(error.errors(include_url=False, include_context=False, include_input=False), trace)
+            problems = problems_of(error, trace)
         except SettingsError as error:
             problems = [*error.problems]
-    fields = tuple(_explained(leaf, trace, made) for leaf in leaves(settings))
+    fields = tuple(_explained(leaf, trace, made) for leaf in leaves(settings)) if trace.given else ()
     return Explanation(settings.__qualname__, fields, tuple(problems))
 
 
@@ -136,20 +146,18 @@ def _shown(value: Any, leaf: Leaf, source: PydanticBaseSettingsSource | None) ->
     from_secrets = isinstance(source, (PrefectSecretsSettingsSource, SecretsSettingsSource))
     if value is None or value == "":
         return value
-    if (
-        leaf.is_secret
-        or from_secrets
-        or isinstance(value, (SecretStr, SecretBytes))
-        or _SECRET_NAME.search(leaf.path[-1])
-    ):
+    if leaf.is_secret or from_secrets or isinstance(value, (SecretStr, SecretBytes)):
         return MASK
-    return _masked(to_jsonable_python(value, fallback=str), secret_keys(leaf.field.annotation))
+    secret = secret_keys(leaf.field.annotation)
+    if secret and isinstance(value, str):  # that should have been something with secrets in it
+        return MASK
+    return _masked(to_jsonable_python(value, fallback=str), secret)
 
 
 def _masked(value: Any, secret: Collection[str]) -> Any:
     """JSON with what looks like a secret masked, in texts and under the names of secrets, of which some are known."""
     if isinstance(value, str):
-        return masked(value)
+        return _CREDENTIALS.sub(rf"\1{MASK}@", masked(value))
     if isinstance(value, dict):
         return dict(_masked_items(cast("dict[str, Any]", value), secret))
     return [_masked(each, secret) for each in cast("list[Any]", value)] if isinstance(value, list) else value
@@ -157,4 +165,4 @@ def _masked(value: Any, secret: Collection[str]) -> Any:
 
 def _masked_items(values: dict[str, Any], secret: Collection[str]) -> Iterator[tuple[str, Any]]:
     for name, value in values.items():
-        yield name, MASK if value and (name in secret or _SECRET_NAME.search(name)) else _masked(value, secret)
+        yield name, MASK if value and (name in secret or sounds_secret(name)) else _masked(value, secret)

@@ -11,6 +11,8 @@ from pydantic import AliasChoices, AliasPath, BaseModel, Secret, SecretBytes, Se
 from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource
 
+from prefect_lifespan.masking import sounds_secret
+
 Data = Mapping[str, Any]
 SECRETS = (SecretStr, SecretBytes, Secret)
 
@@ -35,8 +37,8 @@ class Leaf:
 
     @property
     def is_secret(self) -> bool:
-        """Whether its type keeps what it holds out of logs."""
-        return is_any_of(self.field.annotation, SECRETS)
+        """Whether what it holds is kept out of logs: by its type, by its declaration, or as its name says."""
+        return is_secret(self.path[-1], self.field)
 
     def within(self, data: object) -> tuple[bool, Any]:
         """Whether `data` has a value for it, and that; a whole object in the place of a table has one for all in it."""
@@ -82,6 +84,11 @@ def table_of(annotation: Any) -> type[BaseModel] | None:
     return cast("type[BaseModel]", annotation) if is_model else None
 
 
+def is_secret(name: str, field: FieldInfo) -> bool:
+    """Whether the value of a field is to be shown nowhere."""
+    return is_any_of(field.annotation, SECRETS) or not field.repr or sounds_secret(name)
+
+
 def is_any_of(annotation: Any, kinds: tuple[Any, ...]) -> bool:
     """Whether one of `kinds` stands anywhere in an annotation."""
     arguments = (annotation, get_origin(annotation), *get_args(annotation))
@@ -111,17 +118,19 @@ def _secret_keys(annotation: Any, seen: set[Any]) -> Iterator[str]:
     if not isinstance(annotation, type) or annotation in seen:
         return
     seen.add(annotation)
-    for keys, inner in _parts(annotation):
-        if is_any_of(inner, SECRETS):
+    for keys, inner, hidden in _parts(annotation):
+        if hidden or is_any_of(inner, SECRETS):
             yield from keys
         yield from _secret_keys(inner, seen)
 
 
-def _parts(kind: type) -> Iterator[tuple[tuple[str, ...], Any]]:
+def _parts(kind: type) -> Iterator[tuple[tuple[str, ...], Any, bool]]:
     if issubclass(kind, BaseModel):
-        yield from ((keys_of(name, field), field.annotation) for name, field in kind.model_fields.items())
+        for name, field in kind.model_fields.items():
+            yield keys_of(name, field), field.annotation, is_secret(name, field)
     elif is_dataclass(cast("Any", kind)):
-        yield from (((name,), inner) for name, inner in get_type_hints(cast("Any", kind)).items())
+        for name, inner in get_type_hints(cast("Any", kind)).items():
+            yield (name,), inner, sounds_secret(name)
 
 
 class _Asked(dict[str, str | None]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import pydantic_settings
 from pydantic import ValidationError
@@ -27,9 +27,6 @@ from prefect_lifespan.settings.sources import (
     PrefectVariablesSettingsSource,
     decoded_or_itself,
 )
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
 
 _PROFILE = "app_profile"
 
@@ -75,13 +72,13 @@ class FlowSettings(BaseSettings):
 
     def __init__(self, **values: Any) -> None:
         settings = type(self)
-        details: list[ErrorDetails] = []
         problems: list[str] = []
+        invalid: ValidationError | None = None
         with traced(settings) as trace:
             try:
                 super().__init__(**values)
             except ValidationError as error:
-                details = error.errors(include_url=False, include_context=False, include_input=False)
+                invalid = error
             except UnicodeDecodeError as error:
                 # settings.toml tells of itself.
                 file = values.get("_env_file", settings.model_config.get("env_file"))
@@ -98,10 +95,11 @@ class FlowSettings(BaseSettings):
                     raise
             finally:
                 trace.warn()
-            problems += problems_of(details, trace)
+            problems += [] if invalid is None else problems_of(invalid, trace)
+        del invalid  # it holds the values, and frames are shown
         if settings.model_config.get("extra") == "forbid":
             problems += unknown_variables(trace)
-        # Raised here, outside the handlers: pydantic's error holds the values, and would go along as the context.
+        # Raised here, outside the handlers: pydantic's error would go along as the context.
         if problems:
             raise SettingsError(settings.__qualname__, problems)
 
@@ -125,8 +123,8 @@ class FlowSettings(BaseSettings):
         profile, variable = next(_profiles((env, dotenv), choosing), (None, ""))
         sources = (
             *(init_settings, env_settings, own_dotenv, file_secret_settings),
-            PrefectSecretsSettingsSource(settings_cls, api=api),
-            PrefectVariablesSettingsSource(settings_cls, api=api),
+            PrefectSecretsSettingsSource(settings_cls, api=api).named_as(env),
+            PrefectVariablesSettingsSource(settings_cls, api=api).named_as(env),
             ProfilesSettingsSource(settings_cls, profile, variable),
         )
         return noted(settings_cls, sources)

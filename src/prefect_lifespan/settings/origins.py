@@ -11,12 +11,14 @@ from typing import Any, cast
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
+    CliSettingsSource,
     DotEnvSettingsSource,
     EnvSettingsSource,
     InitSettingsSource,
     PydanticBaseSettingsSource,
     SecretsSettingsSource,
 )
+from pydantic_settings.sources import DefaultSettingsSource
 
 from prefect_lifespan.settings.fields import Leaf, names_of
 from prefect_lifespan.settings.prefect_api import PrefectApi
@@ -31,7 +33,19 @@ class Trace:
 
     def __init__(self, settings: type[BaseSettings]) -> None:
         self.settings = settings
-        self.given: list[tuple[PydanticBaseSettingsSource, Mapping[str, Any]]] = []
+        self._sources: dict[str, PydanticBaseSettingsSource] = {}
+        self._given: Mapping[str, Mapping[str, Any]] = {}
+
+    def note(self, sources: Sources, given: Mapping[str, Mapping[str, Any]]) -> None:
+        """Sources about to be asked, and where pydantic-settings keeps, by their names, what each has given."""
+        self._sources = {_name_of(source): source for source in sources}
+        self._given = given
+
+    @property
+    def given(self) -> Sequence[tuple[PydanticBaseSettingsSource, Mapping[str, Any]]]:
+        """The sources, and what each gave; also those that a subclass or a command line has added."""
+        names = [name for name in self._given if name not in _NO_PLACES]
+        return [(self._sources.get(name) or _Other(self.settings, name), self._given[name]) for name in names]
 
     def won(self, leaf: Leaf) -> tuple[PydanticBaseSettingsSource | None, Any]:
         """The source whose value a leaf has, and that value; None where it has its default."""
@@ -84,26 +98,47 @@ def traced(settings: type[BaseSettings]) -> Generator[Trace]:
 
 
 def noted(settings: type[BaseSettings], sources: Sources) -> Sources:
-    """The sources, each followed by one that gives nothing and notes what the one before it gave."""
+    """The sources, and before them one that gives nothing and notes where pydantic-settings keeps what they give."""
     trace = _trace.get()
     if trace is None or trace.settings is not settings or any(isinstance(source, _Note) for source in sources):
         return sources
-    return tuple(each for source in sources for each in (source, _Note(settings, source, trace)))
+    return _Note(settings, sources, trace), *sources
+
+
+def _name_of(source: PydanticBaseSettingsSource) -> str:
+    """The name under which pydantic-settings keeps what a source gave."""
+    return getattr(source, "__name__", type(source).__name__)
 
 
 class _Note(PydanticBaseSettingsSource):
-    def __init__(self, settings_cls: type[BaseSettings], before: PydanticBaseSettingsSource, trace: Trace) -> None:
+    def __init__(self, settings_cls: type[BaseSettings], sources: Sources, trace: Trace) -> None:
         super().__init__(settings_cls)
-        self._before = before
+        self._sources = sources
         self._trace = trace
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         return None, field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        name = getattr(self._before, "__name__", type(self._before).__name__)
-        self._trace.given.append((self._before, self.settings_sources_data.get(name, {})))
+        self._trace.note(self._sources, self.settings_sources_data)
         return {}
+
+
+class _Other(PydanticBaseSettingsSource):
+    """A source that somebody else has added, known by name only."""
+
+    def __init__(self, settings_cls: type[BaseSettings], name: str) -> None:
+        super().__init__(settings_cls)
+        self.name = "command line" if name == CliSettingsSource.__name__ else name
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        return {}
+
+
+_NO_PLACES = {_Note.__name__, DefaultSettingsSource.__name__}
 
 
 class OwnDotEnvSource(PydanticBaseSettingsSource):
@@ -147,6 +182,8 @@ def _place(source: PydanticBaseSettingsSource, leaf: Leaf, *, found: bool) -> st
     if isinstance(source, SecretsSettingsSource):
         name = names_of(EnvSettingsSource(source.settings_cls, env_prefix=source.env_prefix), leaf)[0][0]
         return f"file {name} in {source.secrets_dir}"
+    if isinstance(source, _Other):
+        return source.name
     return "argument" if type(source) is InitSettingsSource else type(source).__name__
 
 

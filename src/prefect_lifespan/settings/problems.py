@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, cast
 
-from pydantic import BaseModel, SecretBytes, SecretStr
+from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError
 from pydantic_settings import EnvSettingsSource
 
 from prefect_lifespan.masking import masked
@@ -21,9 +22,13 @@ if TYPE_CHECKING:
 _SHORTEST = 3  # characters of a secret that is masked in a sentence
 
 
-def problems_of(details: Sequence[ErrorDetails], trace: Trace) -> list[str]:
+def problems_of(error: ValidationError, trace: Trace) -> list[str]:
     """Each problem that validation found, without the value of any secret."""
-    lines = dict.fromkeys(line for detail in details for line in _lines(detail, trace))
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    if error.title in {trace.settings.__name__, trace.settings.model_config.get("title")}:
+        lines = dict.fromkeys(line for detail in details for line in _lines(detail, trace))
+    else:  # settings of another class, which are made for a default
+        lines = dict.fromkeys(f"{error.title}: {'.'.join(map(str, d['loc']))}: {d['msg']}" for d in details)
     if trace.failure is not None and any(" is missing" in line for line in lines):
         lines[trace.failure] = None
     secrets = [*_secrets(trace)]
@@ -102,10 +107,12 @@ def unknown_variables(trace: Trace) -> Iterator[str]:
     if env is None or not env.env_prefix or not env.env_nested_delimiter:
         return
     tables = {name for leaf in leaves(trace.settings) for name in names_of(env, leaf)[0]}
-    shown = {table.upper() for table in tables}
+    prefix = env.env_prefix.lower()
+    own = {table.removeprefix(prefix) for table in tables}
     for variable in sorted(os.environ):
         table, delimiter, _ = variable.lower().partition(env.env_nested_delimiter.lower())
-        if not delimiter or table in tables or not table.startswith(env.env_prefix.lower()):
+        if not delimiter or table in tables or not table.startswith(prefix):
             continue
-        if meant := did_you_mean(table.upper(), shown):
-            yield f"environment variable {variable} is not a setting{meant}"
+        # Another class may have the same prefix, and names of its own: only what is nearly the same is a mistake.
+        for meant in get_close_matches(table.removeprefix(prefix), own, 1, cutoff=0.85):
+            yield f"environment variable {variable} is not a setting; did you mean {(prefix + meant).upper()}?"

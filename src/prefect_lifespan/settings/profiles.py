@@ -53,14 +53,18 @@ class ProfilesSettingsSource(TomlConfigSettingsSource):
         InitSettingsSource.__init__(self, settings_cls, merged)
 
     def _add(self, file: Path, profile: str | None) -> None:
-        if not file.is_file():
+        if not file.exists():
             self.missing.append(file)
             return
+        if file.is_dir():
+            raise SettingsError(self.settings_cls.__qualname__, [f"{file} is a folder; give a file, or none"])
         try:
             data = TomlConfigSettingsSource(self.settings_cls, toml_file=file).toml_data
         except (TOMLDecodeError, UnicodeDecodeError) as error:
             problem = f"{file} is not valid TOML: {error}; mend the file"
             raise SettingsError(self.settings_cls.__qualname__, [problem]) from None
+        except KeyError as error:  # of `toml_table_header`
+            raise SettingsError(self.settings_cls.__qualname__, [str(error.args[0])]) from None
         except OSError as error:
             problem = f"{file} cannot be read: {error.strerror}; mend the file or its permissions"
             raise SettingsError(self.settings_cls.__qualname__, [problem]) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Self, cast
 
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
@@ -38,6 +38,13 @@ class _PrefectSettingsSource(EnvSettingsSource):
         if self._warns:
             self.api.warn()
         return super().__call__()
+
+    def named_as(self, env: EnvSettingsSource) -> Self:
+        """Names made, and texts read, as for an environment, for which one making of settings may say it: `_env_prefix`."""
+        for name, value in vars(env).items():
+            if name == "maxsplit" or (name.startswith("env_") and name != "env_vars"):
+                setattr(self, name, value)
+        return self
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
         """A JSON text, decoded; what is no text is JSON already, and what is none is told by validation."""
