@@ -86,7 +86,9 @@ def test_a_class_of_settings_is_read_once_a_run_and_a_nested_secret_stays_one(
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_a_missing_one_fails_the_run_as_that_before_anything_opens(kind: str, caplog: pytest.LogCaptureFixture) -> None:
-    state: Any = blocking(return_state=True) if kind == "sync" else asyncio.run(cast("Any", asynchronous(return_state=True)))
+    state: Any = (
+        blocking(return_state=True) if kind == "sync" else asyncio.run(cast("Any", asynchronous(return_state=True)))
+    )
     assert state.is_failed()
     assert "SettingsError: Settings cannot be made: 1 problem" in str(state.message)
     assert "warehouse.url is missing; looked for in environment variable APP_WAREHOUSE__URL" in str(state.message)
