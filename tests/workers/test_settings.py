@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
 from typing import Any
 
-import cloudpickle
 import pytest
 from prefect.blocks.system import Secret
 from prefect.variables import Variable
@@ -32,15 +32,16 @@ def kept(prefect_server: str) -> Iterator[None]:
 def test_a_worker_reads_them_itself_and_no_secret_is_pickled(
     kept: None, runners: Runners, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    runner = runners.of(kind)
     pickled: list[bytes] = []
-    dumps: Any = cloudpickle.dumps
+    pickler: Any = importlib.import_module("ray.cloudpickle" if kind == "ray" else "cloudpickle")  # Ray has its own
+    dumps = pickler.dumps
 
     def noting(*args: Any, **kwargs: Any) -> bytes:
         pickled.append(dumps(*args, **kwargs))
         return pickled[-1]
 
-    runner = runners.of(kind)
-    monkeypatch.setattr(cloudpickle, "dumps", noting)
+    monkeypatch.setattr(pickler, "dumps", noting)
     found: Any = program.configured.with_options(task_runner=runner)("")
 
     assert {(*lengths, *sizes) for _, lengths, sizes in found} == {(len(SECRET), 7)}
