@@ -5,18 +5,20 @@ So a fleet of runs, on however many machines, stays within the connections that 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from collections.abc import Generator, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Any
 
 from prefect.client.schemas.objects import ConcurrencyLeaseHolder
 from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.concurrency.asyncio import concurrency as asynchronous
+from prefect.concurrency.context import ConcurrencyContext
 from prefect.concurrency.sync import concurrency as blocking
 from prefect.context import FlowRunContext, TaskRunContext
 
 from prefect_lifespan.errors import LifespanError, UsageError
+from prefect_lifespan.steps import awaited_within, within
 
 _LEASE_SECONDS = 60.0
 _SHORTEST_LEASE_SECONDS = 60.0
@@ -97,7 +99,7 @@ class ConcurrencySlots:
     def __enter__(self) -> tuple[str, ...]:
         holding = blocking(self._names, holder=_holder(), **self._how)
         try:
-            holding.__enter__()
+            within(_kept(), lambda _: holding.__enter__())
         except ConcurrencySlotAcquisitionError as error:
             raise self._told(error) from error.__cause__
         except TimeoutError as error:
@@ -113,7 +115,7 @@ class ConcurrencySlots:
     async def __aenter__(self) -> tuple[str, ...]:
         holding = asynchronous(self._names, holder=_holder(), **self._how)
         try:
-            await holding.__aenter__()
+            await awaited_within(_kept(), lambda _: holding.__aenter__())
         except ConcurrencySlotAcquisitionError as error:
             raise self._told(error) from error.__cause__
         except TimeoutError as error:
@@ -136,6 +138,18 @@ class ConcurrencySlots:
             f"{self._how['occupy']} of the slots of {', '.join(self._names)} were not to be had within {seconds:g} s: "
             "others hold them (`prefect gcl inspect` tells how many are taken)"
         )
+
+
+@contextmanager
+def _kept() -> Generator[None]:
+    """Slots that are taken in here stay taken when the task run ends in which they are.
+
+    At the end of a task or flow run Prefect gives back all slots that were taken in it and are still held. A resource of
+    the run, or of the process, may be opened by a task that ends long before it. What is interrupted here gives back.
+    """
+    with ConcurrencyContext() as own:
+        yield
+        own.cleanup_lease_ids.clear()
 
 
 def _holder() -> ConcurrencyLeaseHolder | None:

@@ -17,11 +17,12 @@ from typing import Any
 
 import pytest
 from dependency_injector import containers, providers
-from prefect import flow
+from prefect import flow, task
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+from prefect.runtime import task_run
 
-from prefect_lifespan import UsageError, lifespan
+from prefect_lifespan import Provide, TaskResource, UsageError, inject, lifespan
 from prefect_lifespan.concurrency import LimitNotFoundError, concurrency_slots
 
 LIMIT = os.environ.get("LIMIT_NAME", "")
@@ -83,6 +84,69 @@ def test_on_an_event_loop_too_and_after_a_cancellation(limit: str) -> None:
             await task
 
     asyncio.run(main())
+    assert held(limit) == 0
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_slots_of_a_run_that_a_task_is_the_first_to_ask_for_stay_held_when_that_task_ends(
+    limit: str, kind: str
+) -> None:
+    app = app_of(limit)
+
+    @task
+    @inject
+    def ask(slots: object = Provide[app.slots]) -> int:
+        return held(limit)
+
+    @task
+    @inject
+    async def aask(slots: object = Provide[app.slots]) -> int:
+        return await asyncio.to_thread(held, limit)
+
+    @flow
+    @lifespan(app, eager=False)
+    def run() -> list[int]:
+        return [ask(), held(limit), ask(), held(limit)]
+
+    @flow
+    @lifespan(app, eager=False)
+    async def arun() -> list[int]:
+        return [await aask(), await asyncio.to_thread(held, limit), await aask()]
+
+    found: Any = run() if kind == "sync" else asyncio.run(arun())
+    assert set(found) == {1}
+    assert held(limit) == 0
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_each_task_has_slots_of_its_own_given_back_with_it(limit: str, kind: str) -> None:
+    class App(containers.DeclarativeContainer):
+        slots = TaskResource(concurrency_slots, limit, occupy=3, timeout_seconds=100)
+
+    @task(retries=1)
+    @inject
+    def ask(number: int, slots: object = Provide[App.slots]) -> int:
+        if number and task_run.get_run_count() == 1:
+            raise OSError
+        return held(limit)
+
+    @task
+    @inject
+    async def aask(number: int, slots: object = Provide[App.slots]) -> int:
+        return await asyncio.to_thread(held, limit)
+
+    @flow
+    @lifespan(App)
+    def run() -> list[int]:
+        return [future.result() for future in [ask.submit(number) for number in range(3)]]
+
+    @flow
+    @lifespan(App)
+    async def arun() -> list[int]:
+        return await asyncio.gather(*(aask(number) for number in range(3)))
+
+    found: Any = run() if kind == "sync" else asyncio.run(arun())
+    assert found == [3] * 3, "one after another, as all three slots are one task's"
     assert held(limit) == 0
 
 
