@@ -9,6 +9,7 @@ import asyncio
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
+from prefect.blocks.abstract import DatabaseBlock
 from prefect.blocks.core import Block
 from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
@@ -78,9 +79,9 @@ class OpenedBlock(Generic[B]):
 
     def __enter__(self) -> B:
         block = self._load()
-        if is_blocking_manager(block):
+        if _is_blocking(block):
             return self._enter(block)
-        if is_async_manager(block):
+        if _is_async(block):
             raise UsageError(
                 f"the block {self._slug} can only be entered with `async with`: use it in an asynchronous flow or lifespan"
             )
@@ -93,13 +94,12 @@ class OpenedBlock(Generic[B]):
 
     async def __aenter__(self) -> B:
         block: Any = await asyncio.to_thread(self._load)
-        if not is_async_manager(block):
-            return self._enter(block) if is_blocking_manager(block) else block
+        if not _is_async(block):
+            return self._enter(block) if _is_blocking(block) else block
         try:
             value = await block.__aenter__()
-        except (NotImplementedError, RuntimeError):
-            # Prefect's base of databases has both kinds and implements none; a driver may refuse the other kind.
-            if not is_blocking_manager(block):
+        except (NotImplementedError, RuntimeError):  # of both kinds, whose driver refuses this one
+            if not _is_blocking(block):
                 raise
             return self._enter(block)
         self._entered, self._enters_blocking = block, False
@@ -113,10 +113,7 @@ class OpenedBlock(Generic[B]):
         return await self._entered.__aexit__(kind, error, traceback)
 
     def _enter(self, block: Any) -> B:
-        try:
-            value = block.__enter__()
-        except NotImplementedError:  # Prefect's base of databases, for one that is no context manager
-            return block
+        value = block.__enter__()
         self._entered = block
         return value
 
@@ -146,3 +143,16 @@ class OpenedBlock(Generic[B]):
                 module = self._block.__module__.split(".")[0] if is_known else "THE_MODULE_THAT_DEFINES_IT"
                 return f"Its type is not registered there: run `prefect block register -m {module}`, and {saving}."
         return f"Run `prefect block create {slug}`, which opens the page for it, or {saving}; `prefect block ls` lists them."
+
+
+def _is_blocking(block: object) -> bool:
+    return is_blocking_manager(block) and _implements(block, "__enter__")
+
+
+def _is_async(block: object) -> bool:
+    return is_async_manager(block) and _implements(block, "__aenter__")
+
+
+def _implements(block: object, method: str) -> bool:
+    """Prefect's base of databases is a context manager of both kinds by its methods, and by none of them in fact."""
+    return getattr(type(block), method) is not getattr(DatabaseBlock, method)

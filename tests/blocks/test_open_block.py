@@ -9,15 +9,18 @@ import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import pytest
 from dependency_injector import containers, providers
+from prefect import flow, task
+from prefect.blocks.abstract import DatabaseBlock
 from prefect.blocks.core import Block
 from prefect.blocks.system import Secret
+from prefect.client.schemas.objects import StateType
 from pydantic import SecretStr
 
-from prefect_lifespan import UsageError, lifespan
+from prefect_lifespan import Provide, TaskResource, UsageError, inject, lifespan
 from prefect_lifespan.blocks import BlockNotFoundError, open_block
 
 pytestmark = [
@@ -137,6 +140,123 @@ def test_a_database_of_prefect_sqlalchemy_is_disposed_of(warehouse_url: Any) -> 
         assert tuple(block.fetch_one("SELECT 1")) == (1,)
     assert block._engine is None or block._engine.pool.checkedout() == 0
     assert tuple(asyncio.run(fetched())) == (1,)
+
+
+@pytest.fixture
+def async_database(tmp_path: Path) -> Any:
+    """A block of prefect-sqlalchemy's for a SQLite that is reached by aiosqlite, saved."""
+    sqlalchemy = pytest.importorskip("prefect_sqlalchemy")
+    url = f"sqlite+aiosqlite:///{tmp_path / 'warehouse.db'}"
+    sqlalchemy.AsyncSqlAlchemyConnector(connection_info=url).save(NAME, overwrite=True)
+    return sqlalchemy.AsyncSqlAlchemyConnector
+
+
+def test_an_asynchronous_database_of_prefect_sqlalchemy_is_disposed_of_on_its_event_loop(async_database: Any) -> None:
+    app = app_of(async_database, NAME)
+
+    @task
+    @inject
+    async def count(block: Any = Provide[app.block]) -> int:
+        return (await block.fetch_one("SELECT count(*) FROM runs"))[0]
+
+    @flow
+    @lifespan(app)
+    async def run(block: Any = Provide[app.block]) -> tuple[Any, list[int]]:
+        await block.execute("CREATE TABLE runs (id INTEGER)")
+        await block.execute("INSERT INTO runs VALUES (1)")
+        return block, list(await asyncio.gather(count(), count()))
+
+    block, counted = asyncio.run(run())
+    assert counted == [1, 1]
+    assert block._engine is None, "disposed of"
+
+
+def test_one_that_a_lifespan_without_an_event_loop_cannot_enter_is_refused_rather_than_left_open(
+    async_database: Any,
+) -> None:
+    for block in (async_database, "async-sqlalchemy-connector"):
+        with (
+            pytest.raises(UsageError, match=f"{NAME} can only be entered with `async with`"),
+            lifespan(app_of(block, NAME)),
+        ):
+            pytest.fail("the body does not run")
+
+
+class Refusing(Block):
+    """An asynchronous database that cannot be reached."""
+
+    async def __aenter__(self) -> Self:
+        raise RuntimeError("no route")
+
+    async def __aexit__(self, *outcome: object) -> None: ...
+
+
+class Bare(DatabaseBlock):
+    """Of Prefect's base of databases, and no context manager of any kind."""
+
+    async def fetch_one(self, *args: Any, **kwargs: Any) -> Any: ...
+    async def fetch_many(self, *args: Any, **kwargs: Any) -> Any: ...
+    async def fetch_all(self, *args: Any, **kwargs: Any) -> Any: ...
+    async def execute(self, *args: Any, **kwargs: Any) -> Any: ...
+    async def execute_many(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
+class Unreachable(Bare):
+    async def __aenter__(self) -> Self:
+        raise RuntimeError("no route")
+
+    async def __aexit__(self, *outcome: object) -> None: ...
+
+
+@pytest.mark.parametrize("block", [Refusing, Unreachable])
+def test_what_entering_raises_goes_on(block: Any) -> None:
+    block().save(NAME, overwrite=True)
+    with pytest.raises(RuntimeError, match="no route"):
+        asyncio.run(opened(app_of(block, NAME)))
+
+
+def test_a_database_that_is_no_context_manager_is_given_as_it_is() -> None:
+    Bare().save(NAME, overwrite=True)
+    assert isinstance(asyncio.run(opened(app_of(Bare, NAME))), Bare)
+    with lifespan(app_of(Bare, NAME)) as container:
+        assert isinstance(container.block(), Bare)
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_block_of_a_task_is_entered_in_the_way_of_the_task_and_told_its_outcome(
+    kind: str, journal: list[str]
+) -> None:
+    Both(url="db").save(NAME, overwrite=True)
+
+    class App(containers.DeclarativeContainer):
+        block = TaskResource(open_block, Both, NAME)
+
+    @task
+    @inject
+    def use(number: int, block: Both = Provide[App.block]) -> str:
+        if number:
+            raise OSError
+        return block.url
+
+    @task
+    @inject
+    async def ause(number: int, block: Both = Provide[App.block]) -> str:
+        return use.fn(number, block=block)
+
+    @flow
+    @lifespan(App)
+    def run() -> list[Any]:
+        return [use(number, return_state=True).type for number in range(2)]
+
+    @flow
+    @lifespan(App)
+    async def arun() -> list[Any]:
+        return [(await cast("Any", ause(number, return_state=True))).type for number in range(2)]
+
+    found: Any = run() if kind == "sync" else asyncio.run(arun())
+    assert found == [StateType.COMPLETED, StateType.FAILED]
+    before = "async " if kind == "async" else ""
+    assert journal == [f"{before}+db", f"{before}-db None", f"{before}+db", f"{before}-db OSError"]
 
 
 @pytest.fixture
