@@ -33,10 +33,14 @@ WITHOUT = {
 
 
 @contextmanager
-def running() -> Iterator[str]:
-    """An API of Prefect; its address. What connects before it is ready waits for it."""
+def running(*, with_services: bool = False) -> Iterator[str]:
+    """An API of Prefect; its address. What connects before it is ready waits for it.
+
+    Without its services it is as Prefect embeds it; with them it is as `prefect server start` has it.
+    """
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
         command = [sys.executable, "-W", "ignore", "-m", "tests.prefect_api", str(listening.fileno())]
+        command += ["with services"] * with_services
         environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
         process = subprocess.Popen(  # noqa: S603
             command, cwd=ROOT, env=environment | WITHOUT, stdin=subprocess.PIPE, pass_fds=[listening.fileno()]
@@ -55,7 +59,7 @@ def wait(address: str, seconds: float = 240) -> None:
         assert answer.status == 200
 
 
-def serve(descriptor: int) -> None:
+def serve(descriptor: int, *, with_services: bool) -> None:
     """Serve an API on a socket that listens, with an empty database, until the standard input ends."""
     with tempfile.TemporaryDirectory(prefix="prefect-lifespan-api-") as folder:
         os.environ["PREFECT_HOME"] = folder
@@ -63,7 +67,7 @@ def serve(descriptor: int) -> None:
         import uvicorn
         from prefect.server.api.server import create_app
 
-        app = create_app(ephemeral=True, final=True)
+        app = create_app(ephemeral=not with_services, final=True)
         config = uvicorn.Config(app, log_level="error", lifespan="on", timeout_graceful_shutdown=END_SECONDS)
         server = uvicorn.Server(config)
         threading.Thread(target=_end_with_the_input, args=(server,), daemon=True).start()
@@ -78,4 +82,4 @@ def _end_with_the_input(server: Any) -> None:
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]))
+    serve(int(sys.argv[1]), with_services="with services" in sys.argv)

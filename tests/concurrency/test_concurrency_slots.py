@@ -21,6 +21,7 @@ from prefect import flow, task
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.runtime import task_run
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from prefect_lifespan import Provide, TaskResource, UsageError, inject, lifespan
 from prefect_lifespan.concurrency import LimitNotFoundError, concurrency_slots
@@ -243,6 +244,27 @@ def test_sigterm_gives_back(limit: str, prefect_server: str, tmp_path: Path) -> 
     assert program.wait(60) != 0
     program.stdout.close()
     assert held(limit) == 0
+
+
+@pytest.mark.extended
+def test_after_sigkill_a_server_frees_them_when_the_lease_ends(tmp_path: Path) -> None:
+    from tests import prefect_api  # this file is a program as well, which finds no other tests
+
+    with prefect_api.running(with_services=True) as address:
+        prefect_api.wait(address)
+        with temporary_settings({PREFECT_API_URL: address}):
+            with get_client(sync_client=True) as client:
+                client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name="killed", limit=1))
+            program = started("killed", address, "hold", tmp_path / "witness")
+            assert program.stdout is not None
+            assert program.stdout.readline() == "held\n"
+            program.kill()
+            assert program.wait(60) == -signal.SIGKILL
+            program.stdout.close()
+            assert held("killed") == 1, "nobody has given it back"
+            # The lease is 60 s, the shortest there is; Prefect looks for ended ones every 15 s.
+            with lifespan(app_of("killed", timeout_seconds=120)):
+                assert held("killed") == 1
 
 
 def main(what: str) -> None:
