@@ -252,3 +252,36 @@ def test_a_missing_setting_of_a_configuration_is_told_as_that(overridden: bool) 
     (note,) = raised.value.__notes__
     assert note.startswith("while making the settings ")
     assert note.endswith("App.config(override)" if overridden else "App.config")
+
+
+def test_a_coroutine_that_is_given_settings_alone_leaves_its_event_loop_free_meanwhile() -> None:
+    class App(containers.DeclarativeContainer):
+        settings = providers.Singleton(Counted)
+        derived = providers.Factory(dict, url=settings.provided.url)
+
+    @inject
+    async def use(settings: Counted = Provide[App.settings], derived: Any = Provide[App.derived]) -> str:
+        return settings.url + derived["url"]
+
+    async def main() -> list[str]:
+        outside = await use()
+        async with lifespan(App, eager=False):
+            return [outside, await use(), await use()]
+
+    assert run(main) == ["therethere"] * 3
+    assert len(made) == 2, "once for a call outside any lifespan, once for the lifespan"
+    assert threading.get_ident() not in made
+
+
+def test_settings_that_a_function_is_given_alone_are_told_as_such() -> None:
+    class App(containers.DeclarativeContainer):
+        settings = providers.Singleton(Missing)
+
+    @inject
+    def use(settings: Missing = Provide[App.settings]) -> None: ...
+
+    with pytest.raises(ValidationError) as raised:
+        use()
+    assert raised.value.__notes__ == [
+        "while making the settings test_settings_that_a_function_is_given_alone_are_told_as_such.App.settings"
+    ]

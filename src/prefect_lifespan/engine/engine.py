@@ -260,7 +260,7 @@ class Engine:
         asynchronous = [slot.path for slot in slots if slot.node.is_async and slot.state is State.PENDING]
         if asynchronous and not self.ledger.ended:
             raise AsyncResourceError(asynchronous, where, on_loop=running_loop() is not None)
-        self.settings.make(slots)
+        self.settings.make(slots, asked)
         with opening_for(self.graph, slots, where, asked):
             # Not at first use in the thread of an event loop, which may be what another one of these openings waits for.
             opens_lifespan = in_callers_context and self.parent is None
@@ -278,7 +278,7 @@ class Engine:
         lifespan (`in_callers_context`).
         """
         self._refuse_task_resources(slots)
-        await self.settings.amake(slots)
+        await self.settings.amake(slots, asked)
         inherited = [slot for slot in slots if slot.ledger is not self.ledger and slot.state is not State.OPEN]
         if inherited and self.parent is not None:
             await self.parent.aopen(inherited, where, asked=asked)

@@ -26,21 +26,21 @@ class SettingsFirst:
         self._engine = engine
         self._made: set[int] = set()
 
-    def make(self, slots: Iterable[Slot] | None = None) -> None:
-        """Make what the slots that are to be opened need, or with None, whatever is in force.
+    def make(self, slots: Iterable[Slot] | None = None, asked: Iterable[int] = ()) -> None:
+        """Make what the slots that are to be opened, and the providers of `asked`, need; without slots, whatever is in force.
 
         Raises:
             InvalidContainerError: options without a value that may not be without.
             Exception: what a class of settings raises, with a note of where it stands.
         """
         self._refuse_missing_options(slots)
-        for node in self._left(slots):
+        for node in self._left(slots, asked):
             self._make(node)
 
-    async def amake(self, slots: Iterable[Slot] | None = None) -> None:
+    async def amake(self, slots: Iterable[Slot] | None = None, asked: Iterable[int] = ()) -> None:
         """The same from a coroutine: settings may ask an API, for which an event loop must not stand still."""
         self._refuse_missing_options(slots)
-        for node in self._left(slots):
+        for node in self._left(slots, asked):
             await asyncio.to_thread(self._make, node)
 
     def _refuse_missing_options(self, slots: Iterable[Slot] | None) -> None:
@@ -51,11 +51,12 @@ class SettingsFirst:
         if missing := refused_options(graph, pending, self._engine.instances):
             raise InvalidContainerError(graph.container, missing)
 
-    def _left(self, slots: Iterable[Slot] | None) -> Sequence[Node]:
+    def _left(self, slots: Iterable[Slot] | None, asked: Iterable[int]) -> Sequence[Node]:
         graph = self._engine.graph
-        if not graph.settings or self._engine.ledger.ended:
+        if len(self._made) == len(graph.settings) or self._engine.ledger.ended:
             return ()
-        start = None if slots is None else [slot.node.key for slot in slots if slot.state is State.PENDING]
+        pending = () if slots is None else [slot.node.key for slot in slots if slot.state is State.PENDING]
+        start = None if slots is None else [*pending, *(key for key in asked if key in graph.nodes)]
         return [node for node in graph.settings_of(start) if node.key not in self._made]
 
     def _make(self, node: Node) -> None:
