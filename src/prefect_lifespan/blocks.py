@@ -50,7 +50,8 @@ def open_block(block: type[B] | str, name: str | None = None, *, validate: bool 
 
     Raises:
         BlockNotFoundError: when the resource opens and there is no such block; it says what to run.
-        UsageError: no name was given, or the block can only be entered on an event loop and there is none.
+        UsageError: no name was given, or a block instead of its class; or the block can only be entered on an event loop
+            and there is none.
 
     Example:
         >>> from dependency_injector import containers, providers
@@ -60,6 +61,11 @@ def open_block(block: type[B] | str, name: str | None = None, *, validate: bool 
         ...     api_key = providers.Resource(open_block, Secret, "api-key")
         ...     same = providers.Resource(open_block, "secret/api-key")
     """
+    if isinstance(block, Block):  # told without what it holds
+        raise UsageError(
+            f"open_block was given a block, of {type(block).__qualname__}: give its class and its name, or hand the block "
+            "itself over by providers.Object"
+        )
     if isinstance(block, str) and name is None:
         block, _, name = block.partition("/")
     if not name:

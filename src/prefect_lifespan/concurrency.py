@@ -63,7 +63,7 @@ def concurrency_slots(
     Raises:
         LimitNotFoundError: when the resource opens and there is no such limit.
         TimeoutError: when the slots were not to be had in time.
-        UsageError: fewer than one slot, or a shorter lease.
+        UsageError: no name, fewer than one slot, or a shorter lease.
 
     Example:
         >>> from dependency_injector import containers, providers
@@ -72,12 +72,15 @@ def concurrency_slots(
         ...     slots = providers.Resource(concurrency_slots, "warehouse", timeout_seconds=600)
         ...     warehouse = providers.Resource(dict, slots=slots)  # opens after them, closes before them
     """
+    listed = [names] if isinstance(names, str) else [*names]
+    if not listed or not all(listed):
+        raise UsageError(f"concurrency_slots({names!r}) names no limit, and would hold nothing back")
     if occupy < 1 or lease_seconds < _SHORTEST_LEASE_SECONDS:
         raise UsageError(
             f"concurrency_slots({names!r}, occupy={occupy}, lease_seconds={lease_seconds:g}): one slot at least, for "
             f"{_SHORTEST_LEASE_SECONDS:g} s at least"
         )
-    return ConcurrencySlots([names] if isinstance(names, str) else [*names], occupy, timeout_seconds, lease_seconds)
+    return ConcurrencySlots(listed, occupy, timeout_seconds, lease_seconds)
 
 
 class ConcurrencySlots:

@@ -114,6 +114,9 @@ def test_a_block_that_is_not_there_is_told_with_what_to_run() -> None:
 def test_mistakes_are_told_by_name() -> None:
     with pytest.raises(UsageError, match="has no name"):
         open_block("secret")
+    with pytest.raises(UsageError, match=r"was given a block, of Both") as raised:
+        open_block(cast("Any", Both(url="hunter2")), NAME)
+    assert "hunter2" not in str(raised.value)
     OnLoopOnly().save(NAME, overwrite=True)
     with (
         pytest.raises(UsageError, match=f"onlooponly/{NAME} can only be entered with `async with`"),

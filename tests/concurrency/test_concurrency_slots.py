@@ -20,6 +20,7 @@ from dependency_injector import containers, providers
 from prefect import flow, task
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.runtime import task_run
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -173,10 +174,18 @@ def test_a_limit_that_is_not_there_is_told_with_what_creates_it(prefect_server: 
         asyncio.run(main())
 
 
-@pytest.mark.parametrize("wrong", [{"occupy": 0}, {"lease_seconds": 5}])
-def test_what_the_api_would_refuse_is_told_at_once(wrong: Any) -> None:
+@pytest.mark.parametrize("wrong", [{"occupy": 0}, {"lease_seconds": 5}, {"names": ""}, {"names": []}, {"names": [""]}])
+def test_what_the_api_would_refuse_or_pass_over_is_told_at_once(wrong: Any) -> None:
     with pytest.raises(UsageError, match="concurrency_slots"):
-        concurrency_slots("warehouse", **wrong)
+        concurrency_slots(**{"names": "warehouse"} | wrong)
+
+
+def test_more_slots_than_the_limit_has_are_no_reason_to_wait_for_ever(limit: str) -> None:
+    with (
+        pytest.raises(ConcurrencySlotAcquisitionError, match="4"),
+        lifespan(app_of(limit, occupy=4, timeout_seconds=100)),
+    ):
+        pytest.fail("the body does not run")
 
 
 def note(change: int) -> None:
@@ -210,6 +219,13 @@ def held_until_terminated() -> None:
     time.sleep(100)
 
 
+@flow
+@lifespan(Fleet)
+async def aheld_until_terminated() -> None:
+    print("held", flush=True)
+    await asyncio.sleep(100)
+
+
 def started(limit: str, api: str, what: str, witness: Path) -> subprocess.Popen[str]:
     environment = {**os.environ, "PREFECT_API_URL": api, "LIMIT_NAME": limit, "WITNESS": str(witness)}
     command = [sys.executable, __file__, what]
@@ -235,8 +251,9 @@ def test_eight_runs_in_four_processes_never_hold_more_than_three(
     assert held(limit) == 0
 
 
-def test_sigterm_gives_back(limit: str, prefect_server: str, tmp_path: Path) -> None:
-    program = started(limit, prefect_server, "hold", tmp_path / "witness")
+@pytest.mark.parametrize("what", ["hold", "ahold"])
+def test_sigterm_gives_back(limit: str, prefect_server: str, tmp_path: Path, what: str) -> None:
+    program = started(limit, prefect_server, what, tmp_path / "witness")
     assert program.stdout is not None
     assert program.stdout.readline() == "held\n"
     assert held(limit) == 1
@@ -270,6 +287,8 @@ def test_after_sigkill_a_server_frees_them_when_the_lease_ends(tmp_path: Path) -
 def main(what: str) -> None:
     if what == "hold":
         held_until_terminated()
+    if what == "ahold":
+        asyncio.run(aheld_until_terminated())
     with ThreadPoolExecutor(2) as pool:
         for run in [pool.submit(one_of_many) for _ in range(2)]:
             run.result()
