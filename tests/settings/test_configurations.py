@@ -135,6 +135,20 @@ def test_a_resource_of_the_process_and_a_call_outside_any_lifespan_are_told_the_
     assert raised.value.__notes__ == [f"while making the settings {qualified_name(Wide)}.config"]
 
 
-def test_check_reads_nothing() -> None:
+def test_check_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APP_WAREHOUSE__URL", SECRET)
     assert check(App) == ()
     assert made == []
+
+
+def test_that_of_a_sub_container_is_read_for_each_run_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APP_WAREHOUSE__URL", "when it is declared")
+
+    class Outer(containers.DeclarativeContainer):
+        inner = providers.Container(App)
+        engine = providers.Resource(tuple, inner.engine)
+
+    for number in range(2):
+        monkeypatch.setenv("APP_WAREHOUSE__URL", f"run {number}")
+        with lifespan(Outer) as container:
+            assert container.engine() == (f"run {number}", 5)

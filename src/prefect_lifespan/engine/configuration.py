@@ -11,7 +11,7 @@ from typing import Any, cast
 from dependency_injector import providers
 
 from prefect_lifespan.engine.closing import add_note
-from prefect_lifespan.graph import Graph, Node
+from prefect_lifespan.graph import Graph
 from prefect_lifespan.graph.anchors import owner_of
 from prefect_lifespan.graph.edges import AnyProvider, is_settings_class, overriding_of
 
@@ -35,30 +35,29 @@ def is_loaded(provider: AnyProvider) -> bool:
 
 
 def load_copies(
-    graph: Graph, instances: Mapping[int, AnyProvider], already: Mapping[int, AnyProvider], *, declared: bool
+    graph: Graph,
+    instances: Mapping[int, AnyProvider],
+    already: Mapping[int, AnyProvider],
+    overrides: Mapping[int, AnyProvider],
+    *,
+    declared: bool,
 ) -> None:
     """Load the configurations that were copied for the first time, from what their declarations name.
 
-    `declared` says whether that is done for those of the container itself; for others what brought them says it.
+    `declared` says whether that is done for those of the container itself; for others what brought them says it. Of one
+    that something else stands in for, no settings are made; single options stand over the rest of it.
     """
     for key, node in graph.nodes.items():
         is_new = key not in already and instances[key] is not node.provider
         if not is_new or not isinstance(node.provider, providers.Configuration):
             continue
         if is_loaded(node.provider) if node.foreign else declared:
-            _load(instances[key], f"{graph.container}.{node.path}", is_used=_is_used(graph, node))
-
-
-def _is_used(graph: Graph, node: Node) -> bool:
-    """Whether anything of a configuration itself is in force: single options stand over the rest of it."""
-    return not node.overridden or any(isinstance(graph.nodes[e.target].provider, OptionValues) for e in node.edges)
+            is_used = key not in overrides or isinstance(overrides[key], OptionValues)
+            _load(instances[key], f"{graph.container}.{node.path}", is_used=is_used)
 
 
 def _load(configuration: Any, path: str, *, is_used: bool) -> None:
-    """Load a configuration; settings that it is given as a class are made now, where they are used.
-
-    dependency-injector takes objects only, which are made when the module that declares them is imported.
-    """
+    """Load a configuration; what is wrong with settings that it is given as a class is told as theirs."""
     given = [each for each in configuration.get_pydantic_settings() if is_used or not is_settings_class(each)]
     try:
         configuration.set_pydantic_settings([each() if is_settings_class(each) else each for each in given])

@@ -138,7 +138,8 @@ class Engine:
         shared = self._of_the_process() if of_a_run else {}
         try:
             self.instances, memo = copy_providers(graph, sources, own_keys(graph), self._manage, shared)
-            load_copies(graph, self.instances, {}, declared=cast("Any", self.container_class).auto_load_config)
+            declared = cast("Any", self.container_class).auto_load_config
+            load_copies(graph, self.instances, {}, self.overrides, declared=declared)
             instance = self._instance = instantiate(self.container_class, memo)
         except (errors.Error, TypeError) as error:
             # A lock or a client among the arguments; dependency-injector names some of these places, and not others.
@@ -181,7 +182,7 @@ class Engine:
             graph, sources, {key for key in copied if key in self.instances or key in bound}, child._manage
         )
         if new:
-            load_copies(graph, child.instances, self.instances, declared=False)
+            load_copies(graph, child.instances, self.instances, new, declared=False)
             override_all(child.instances, new)
         child.graph = with_choices(graph, child.instances)
         child.serves_tasks = self.serves_tasks

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias, Union, get_args, get_origin
 from dependency_injector import errors, providers
 
 from prefect_lifespan.graph.arguments import signature_of
-from prefect_lifespan.graph.edges import AnyProvider, is_kind, overriding_of, root_of
+from prefect_lifespan.graph.edges import AnyProvider, is_kind, is_settings_class, overriding_of, root_of
 from prefect_lifespan.graph.model import Edge, Graph, Node
 
 # What asking for an option says: it is refused, it is None, it has a value, or that cannot be told.
@@ -111,7 +111,10 @@ def _ask(option: Node, graph: Graph, loaded: dict[int, Any]) -> Answer:
 
 
 def _loaded(configuration: Any) -> Any:
-    """A configuration as an instance of its container has it; None where its files cannot be read here."""
+    """A configuration as an instance of its container has it; None where its files cannot be read here.
+
+    Nor where it is given a class of settings, which may ask an API when it is made.
+    """
     sources: tuple[Callable[[], list[object]], ...] = (
         configuration.get_ini_files,
         configuration.get_yaml_files,
@@ -120,6 +123,8 @@ def _loaded(configuration: Any) -> Any:
     )
     if not any(source() for source in sources):
         return configuration
+    if any(is_settings_class(each) for each in configuration.get_pydantic_settings()):
+        return None
     try:
         copied = providers.deepcopy(configuration)
         copied.load()
