@@ -19,6 +19,7 @@ from typing import Any, cast
 
 import pytest
 from dependency_injector import containers, providers
+from pydantic_settings import BaseSettings
 from sqlalchemy import URL, Connection, create_engine, text
 
 from prefect_lifespan import ProcessResource, Provide, TaskResource, current_container, inject, lifespan, override
@@ -215,6 +216,27 @@ def test_no_lock_that_a_thread_of_the_parent_holds_hangs_a_child() -> None:
         for enter in (open_it, make_it, with_locks):
             busy.enter_context(held_by_another_thread(enter))
         assert in_child(child) in ("{'own', 'made'}", "{'made', 'own'}")
+
+
+def test_settings_that_a_thread_of_the_parent_is_making_are_made_anew_in_a_child() -> None:
+    parent, waits = os.getpid(), list[tuple[threading.Event, threading.Event]]()
+
+    class Slow(BaseSettings):
+        def model_post_init(self, context: object) -> None:
+            if os.getpid() == parent:
+                inside, go_on = waits[0]
+                inside.set()
+                assert go_on.wait(PATIENCE_SECONDS)
+
+    class Set(containers.DeclarativeContainer):
+        settings = providers.Singleton(Slow)
+
+    def make(inside: threading.Event, go_on: threading.Event) -> None:
+        waits.append((inside, go_on))
+        container.settings()
+
+    with lifespan(Set, eager=False) as container, held_by_another_thread(make):
+        assert in_child(container.settings) == "Slow()"
 
 
 def test_a_thread_that_outlives_the_process_is_told_that_its_resources_have_closed() -> None:

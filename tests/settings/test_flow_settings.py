@@ -341,6 +341,29 @@ def test_explain_takes_a_default_that_is_made_from_other_fields(project: Path, p
     assert found == {"size": (None, "missing"), "double": (None, "default")}
 
 
+def test_explain_shows_any_value_as_json_has_it(project: Path, prefect_server: str) -> None:
+    class Odd:
+        def __repr__(self) -> str:
+            return f"Odd(password={SECRET!r})"
+
+    class Anything(FlowSettings):
+        model_config = SettingsConfigDict(arbitrary_types_allowed=True)
+        blob: bytes = b"\xff"
+        most: float = float("inf")
+        some: set[int] = Field(default_factory=lambda: {1})
+        path: Path = Path("/x")
+        odd: Odd = Field(default_factory=Odd)
+        names: list[str] = Field(default_factory=lambda: ["[red]a[/red]"])
+
+    explanation = explain(Anything)
+    assert "[red]a[/red]" in str(explanation)
+    data = json.loads(json.dumps(explanation.to_dict(), allow_nan=False))
+    assert [field["value"] for field in data["fields"]] == [
+        *("ff", "inf", [1], "/x", "Odd(password=***)"),
+        ["[red]a[/red]"],
+    ]
+
+
 def test_a_file_that_cannot_be_read_is_named(project: Path, prefect_server: str) -> None:
     class Unreadable(Plain):
         model_config = SettingsConfigDict(toml_file="/proc/self/mem")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
@@ -151,13 +152,23 @@ def _shown(value: Any, leaf: Leaf, source: PydanticBaseSettingsSource | None) ->
     secret = secret_keys(leaf.field.annotation)
     if secret and isinstance(value, str):  # that should have been something with secrets in it
         return MASK
-    return _masked(to_jsonable_python(value, fallback=str), secret)
+    return _masked(_as_json(value), secret)
+
+
+def _as_json(value: Any) -> Any:
+    """A value as plain data; bytes that are no text are told by their digits."""
+    try:
+        return to_jsonable_python(value, fallback=str)
+    except UnicodeDecodeError:
+        return to_jsonable_python(value, fallback=str, bytes_mode="hex")
 
 
 def _masked(value: Any, secret: Collection[str]) -> Any:
     """JSON with what looks like a secret masked, in texts and under the names of secrets, of which some are known."""
     if isinstance(value, str):
         return _CREDENTIALS.sub(rf"\1{MASK}@", masked(value))
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # JSON has no such number
     if isinstance(value, dict):
         return dict(_masked_items(cast("dict[str, Any]", value), secret))
     return [_masked(each, secret) for each in cast("list[Any]", value)] if isinstance(value, list) else value
