@@ -229,3 +229,14 @@ def test_reachable_finds_tasks_in_globals_closures_modules_classes_and_collectio
     names = [work.name for work in reachable(function)]
     later = None
     assert sorted(names) == ["by name", "forgotten", "listed", "of class", "of module"]
+
+
+def test_a_task_that_is_delayed_is_refused_where_it_is_delayed():
+    def mapped() -> Any:
+        return forgotten.map([Provide[App.tenant]], deferred=True)
+
+    for delayed in (forgotten.delay, forgotten.apply_async, mapped):
+        with pytest.raises(UsageError, match=BELOW):
+            delayed()
+    assert forgotten.delay(tenant="mine").task_run_id
+    assert forgotten.apply_async(("mine",)).task_run_id

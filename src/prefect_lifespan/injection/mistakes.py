@@ -45,9 +45,7 @@ def unprovided(function: object) -> tuple[Unprovided, ...]:
     A function with `inject` or `lifespan` shows no such parameters, and one that dependency-injector has wired gets them
     from there.
     """
-    while isinstance(function, functools.partial):
-        function = cast("functools.partial[object]", function).func
-    function = getattr(function, "__func__", function)  # of a method
+    function = _called(function)
     if not inspect.isfunction(function):
         return ()
     found = _KNOWN.get(function)
@@ -57,6 +55,15 @@ def unprovided(function: object) -> tuple[Unprovided, ...]:
 
 
 _KNOWN: WeakKeyDictionary[Function, tuple[Unprovided, ...]] = WeakKeyDictionary()
+
+
+def _called(function: Any) -> Any:
+    """The function behind a partial, a method, or an object that can be called."""
+    while isinstance(function, functools.partial):
+        function = cast("functools.partial[Any]", function).func
+    kind: Any = cast("Any", type(function))
+    call = None if isinstance(function, type) else getattr(kind, "__call__", None)  # noqa: B004 - the function itself
+    return call if inspect.isfunction(call) else getattr(function, "__func__", function)
 
 
 def _carried(function: Function) -> list[Unprovided]:
@@ -127,8 +134,7 @@ def told_marker(marker: Any) -> str:
 
 def place_of(function: Any) -> str:
     """A function's qualified name, with the file and the line that it is in."""
-    while isinstance(function, functools.partial):
-        function = cast("Any", function).func
+    function = _called(function)
     name = f"{getattr(function, '__module__', '?')}.{getattr(function, '__qualname__', repr(function))}"
     code = getattr(inspect.unwrap(function), "__code__", None)
     return name if code is None else f"{name} ({code.co_filename}:{code.co_firstlineno})"

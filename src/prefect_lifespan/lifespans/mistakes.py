@@ -58,10 +58,10 @@ def mistakes_of(work: Work, parameters: Mapping[str, object] | None = None) -> I
     if parameters is not None:
         left = tuple(each for each in left if each.is_left(parameters))
     if left:
-        yield mistake(_kind(work), work.fn, left)
+        yield mistake(kind_of(work), work.fn, left)
     for _, hook in hooks_of(work):
         if missing := unprovided(hook):
-            yield mistake("hook", hook, missing, f" of the {_kind(work)} {work.name!r}")
+            yield mistake("hook", hook, missing, f" of the {kind_of(work)} {work.name!r}")
 
 
 def mistakes_under(function: Callable[..., Any], container: ContainerClass) -> Iterator[Finding]:
@@ -116,10 +116,11 @@ def _markers(work: Work) -> Iterable[Marker]:
 
 def _marked(work: Work, code: Any, problem: str, cure: str) -> Finding:
     where = place_of(work.fn)
-    return Finding(code=code, path=where, message=f"the {_kind(work)} {where}: {problem}", cure=cure)
+    return Finding(code=code, path=where, message=f"the {kind_of(work)} {where}: {problem}", cure=cure)
 
 
-def _kind(work: Work) -> Kind:
+def kind_of(work: Work) -> Kind:
+    """Which of the two it is, as messages name it."""
     return "task" if isinstance(work, Task) else "flow"
 
 
