@@ -1,5 +1,6 @@
 """Mistakes speak at decoration: what, where, and what to do; a marker object never reaches a user's function."""
 
+import asyncio
 import re
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -212,3 +213,36 @@ def test_a_function_for_overrides_that_does_not_take_the_flows_parameters_is_ref
     assert "missing a required argument: 'region'" in message
     lifespan(App, overrides=lambda tenant, **_: {})(flow_function)
     lifespan(App, overrides=lambda tenant, day: {})(flow_function)
+
+
+def test_a_function_for_overrides_that_is_none_is_refused():
+    async def coroutine() -> dict[str, object]:
+        return {}
+
+    def flow_function() -> None: ...
+
+    given: Any = coroutine
+    assert "write a plain function" in refusal(lambda: lifespan(App, overrides=given)(flow_function))
+    assert "write a plain function" in refusal(lifespan(App, overrides=given).__enter__)
+
+
+def test_a_block_has_no_parameters_to_give_to_a_function_for_overrides():
+    block = lifespan(App, overrides=lambda tenant: {"warehouse": tenant})
+
+    async def entered() -> None:
+        async with block:
+            pass
+
+    for enter in (block.__enter__, lambda: asyncio.run(entered())):
+        message = refusal(enter)
+        assert "missing a required argument: 'tenant'" in message
+        assert "a block has none" in message
+        assert "give a mapping" in message
+        assert __file__ in message
+    with lifespan(App, overrides=lambda tenant="acme", **_: {"warehouse": tenant}) as container:
+        assert container.warehouse() == "acme"
+
+
+def test_inject_with_parentheses_says_to_write_it_without():
+    called: Any = inject
+    assert refusal(called) == "@inject takes no arguments; write it without parentheses"

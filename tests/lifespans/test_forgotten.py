@@ -209,6 +209,44 @@ def test_a_task_that_is_given_its_value_where_no_lifespan_is_in_force_runs():
     assert main() == "mine"
 
 
+def stored(row: int, tenant: Any = Provide[App.tenant]) -> Any:
+    RAN.append(tenant)
+    return row, tenant
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda given: given(1, "mine"),
+        lambda given: given(1, tenant="mine"),
+        lambda given: given(*(1, "mine")),
+        lambda given: given(row=1, tenant="mine"),
+        lambda given: given.with_options(name="copy").submit(1, tenant="mine").result(),
+        lambda given: given.map([1], "mine").result()[0],
+    ],
+)
+def test_a_task_that_is_given_its_value_in_a_lifespan_runs_and_is_refused_only_where_it_is_not(call: Any):
+    given = task(stored)
+
+    @flow
+    @lifespan(App)
+    def main() -> Any:
+        return call(given)
+
+    @flow
+    @lifespan(App)
+    def written() -> Any:
+        first = given(1, tenant="mine")
+        second = given.submit(2, "mine").result()
+        return first, second, given(3, return_state=True)
+
+    assert tuple(main()) == (1, "mine")
+    first, second, third = written(return_state=True).result(raise_on_failure=False)
+    assert (first, second) == ((1, "mine"), (2, "mine"))
+    assert third.is_failed()
+    assert BELOW in str(third.message)
+
+
 def test_reachable_finds_tasks_in_globals_closures_modules_classes_and_collections_each_once():
     module = types.ModuleType("tasks_of_a_module")
     cast("Any", module).of_module = task(lambda: None, name="of module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
@@ -19,6 +20,19 @@ F = TypeVar("F", bound=Callable[..., Any])
 __all__ = ["Closing", "Provide", "Provider", "inject", "injected", "provided"]
 
 
+def _without_parentheses(decorator: F) -> F:
+    """A decorator that says so where it is called empty, as those with arguments are."""
+
+    @functools.wraps(decorator)
+    def decorate(*functions: Any, **named: Any) -> Any:
+        if not functions and not named:
+            raise UsageError(f"@{decorator.__name__} takes no arguments; write it without parentheses")
+        return decorator(*functions, **named)
+
+    return cast("F", decorate)
+
+
+@_without_parentheses
 def inject(function: F) -> F:
     """Provide a function's marked parameters from the container in force where it is called.
 

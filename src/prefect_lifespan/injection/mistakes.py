@@ -61,7 +61,7 @@ def _called(function: Any) -> Any:
     """The function behind a partial, a method, or an object that can be called."""
     while isinstance(function, functools.partial):
         function = cast("functools.partial[Any]", function).func
-    kind: Any = cast("Any", type(function))
+    kind = cast("Any", type(function))
     call = None if isinstance(function, type) else getattr(kind, "__call__", None)  # noqa: B004 - the function itself
     return call if inspect.isfunction(call) else getattr(function, "__func__", function)
 

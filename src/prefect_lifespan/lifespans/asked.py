@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, cast
@@ -12,8 +13,10 @@ from prefect_lifespan.engine import Listener
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.graph.reader import ContainerClass
+from prefect_lifespan.injection.mistakes import place_of
 from prefect_lifespan.lifetimes import Policy
 
+_NONE = inspect.Signature()
 Overrides = Mapping[str, object] | Callable[..., Mapping[str, object]] | None
 
 
@@ -65,3 +68,37 @@ class LeftBehind:
             f"this flow's lifespan overrides {', '.join(self.paths)} with what cannot be pickled, so it cannot run in "
             f"another process ({self.why}); give providers that make it there, or a function that returns them"
         )
+
+
+def refuse_what_does_not_take(
+    overrides: Callable[..., Any], parameters: inspect.Signature = _NONE, flow: str | None = None
+) -> None:
+    """Refuse a function for overrides that cannot be called with a flow's parameters, before a run is the first to find out.
+
+    A block has none to give.
+
+    Raises:
+        UsageError: what it does not take or lacks, and what to write; or it is not a plain function.
+    """
+    where = f"overrides={place_of(overrides)}"
+    if inspect.iscoroutinefunction(overrides) or inspect.isgeneratorfunction(overrides):
+        raise UsageError(
+            f"{where} does not return a mapping when it is called; write a plain function, `def`, that does"
+        )
+    try:
+        signature = inspect.signature(overrides)
+    except (TypeError, ValueError):  # of another language
+        return
+    rest = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    names = [name for name, parameter in parameters.parameters.items() if parameter.kind not in rest]
+    try:
+        signature.bind(**dict.fromkeys(names))
+    except TypeError as error:
+        given = f"the parameters of {flow} by keyword ({', '.join(names)})"
+        cure = "take those that it needs, and `**_` for the others"
+        if flow is None:
+            given, cure = (
+                "no parameters, as a block has none",
+                "give a mapping, or a function that is called without any",
+            )
+        raise UsageError(f"{where} is given {given}, and its signature is {signature}: {error}; {cure}") from None

@@ -17,10 +17,9 @@ from prefect.utilities.callables import parameter_schema
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph import graph_of
 from prefect_lifespan.injection.markers import check_string_ids, markers_of, without
-from prefect_lifespan.injection.mistakes import place_of
 from prefect_lifespan.injection.plan import Plan, planned
 from prefect_lifespan.injection.wrappers import Binding, Steps, asynchronous_generator, dress
-from prefect_lifespan.lifespans.asked import Settings
+from prefect_lifespan.lifespans.asked import Settings, refuse_what_does_not_take
 from prefect_lifespan.lifespans.drawing import DrawnSession, session_of
 from prefect_lifespan.lifespans.forgotten import refuse_reachable
 from prefect_lifespan.lifespans.session import Session
@@ -69,7 +68,7 @@ class FlowLifespan:
         self._binding = Binding(function, markers)
         self._visible = without(function, markers)
         if callable(settings.overrides):
-            _refuse_what_does_not_take(settings.overrides, self._visible, self.plan.where)
+            refuse_what_does_not_take(settings.overrides, self._visible, self.plan.where)
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call the function with a lifespan of its own, or one that it joins, open around it."""
@@ -124,23 +123,6 @@ class FlowLifespan:
         rest = next((p.name for p in self._visible.parameters.values() if p.kind is p.VAR_KEYWORD), None)
         parameters = dict(bound.arguments)
         return {**parameters, **parameters.pop(rest)} if rest is not None else parameters
-
-
-def _refuse_what_does_not_take(overrides: Function, visible: inspect.Signature, flow: str) -> None:
-    """Refuse a function of the flow's parameters that does not take them, before a run is the first to find out."""
-    try:
-        signature = inspect.signature(overrides)
-    except (TypeError, ValueError):  # of another language
-        return
-    rest = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    names = [name for name, parameter in visible.parameters.items() if parameter.kind not in rest]
-    try:
-        signature.bind(**dict.fromkeys(names))
-    except TypeError as error:
-        raise UsageError(
-            f"overrides={place_of(overrides)} is given the parameters of {flow} by keyword ({', '.join(names)}), and its "
-            f"signature is {signature}: {error}; take those that it needs, and `**_` for the others"
-        ) from None
 
 
 # The bodies of wrappers name nothing but their closure: Prefect pickles them by value, with the globals they name.

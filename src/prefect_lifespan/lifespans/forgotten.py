@@ -11,8 +11,7 @@ from typing import Any
 
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph.reader import ContainerClass
-from prefect_lifespan.lifespans.mistakes import Work, mistakes_of, mistakes_under, told
-from prefect_lifespan.lifespans.reachable import reachable
+from prefect_lifespan.lifespans.mistakes import Work, mistakes_named_in, mistakes_of, mistakes_under, told
 from prefect_lifespan.scope import current_scope
 
 
@@ -24,7 +23,7 @@ def refuse_reachable(function: Any, container: ContainerClass) -> None:
     Raises:
         UsageError: all that were found, each with its file and line, and the cure.
     """
-    found = [finding for work in reachable(function) for finding in mistakes_of(work)]
+    found = list(mistakes_named_in(function))
     if not current_scope().lifespans:  # inside another lifespan a marker may be of that one's container
         found += mistakes_under(function, container)
     if found:

@@ -16,7 +16,7 @@ from prefect_lifespan.graph.edges import AnyProvider, is_kind
 from prefect_lifespan.graph.findings import require_container
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.layers import did_you_mean, providers_for
-from prefect_lifespan.lifespans.asked import Overrides, Settings
+from prefect_lifespan.lifespans.asked import Overrides, Settings, refuse_what_does_not_take
 from prefect_lifespan.lifespans.drawing import DrawnSession, session_of
 from prefect_lifespan.lifespans.flows import wrap_flow
 from prefect_lifespan.lifespans.pairing import Enterings, Exit, looked_up
@@ -199,6 +199,8 @@ class lifespan(Generic[C]):  # noqa: N801 - used as a decorator and a context ma
     __aexit__ = looked_up(_aleave)
 
     def _session(self, statement: str, loop: asyncio.AbstractEventLoop | None) -> Session | DrawnSession:
+        if callable(self._settings.overrides):
+            refuse_what_does_not_take(self._settings.overrides)
         name = f"`{statement} lifespan({self._settings.container.__qualname__})`"
         return session_of(self._settings, None, name=name, loop=loop)
 

@@ -15,7 +15,8 @@ from prefect_lifespan.injection.call import of_an_inner_container
 from prefect_lifespan.injection.markers import Marker, unknown_names
 from prefect_lifespan.injection.mistakes import Kind, mistake, place_of, unprovided
 from prefect_lifespan.injection.plan import plan_of
-from prefect_lifespan.lifespans.reachable import reachable, stays_in_its_lifespan
+from prefect_lifespan.lifespans.given_in_code import given_in
+from prefect_lifespan.lifespans.reachable import reachable, stays_in_its_lifespan, walked
 from prefect_lifespan.scope import current_scope
 
 Work: TypeAlias = "Task[..., Any] | Flow[..., Any]"
@@ -43,8 +44,7 @@ def findings_of(target: Work | Callable[..., Any]) -> tuple[Finding, ...]:
         left = unprovided(target)
         return (mistake("function", target, left),) if left else ()
     own = cast("Work", target)
-    works = [own, *reachable(own.fn)] if isinstance(own, Flow) else [own]
-    found = [finding for work in dict.fromkeys(works) for finding in mistakes_of(work)]
+    found = [*mistakes_of(own), *(mistakes_named_in(own.fn, but=own) if isinstance(own, Flow) else ())]
     plan = plan_of(own.fn)
     if isinstance(own, Flow) and plan is not None and plan.container is not None:
         found += mistakes_under(own.fn, plan.container)
@@ -62,6 +62,22 @@ def mistakes_of(work: Work, parameters: Mapping[str, object] | None = None) -> I
     for _, hook in hooks_of(work):
         if missing := unprovided(hook):
             yield mistake("hook", hook, missing, f" of the {kind_of(work)} {work.name!r}")
+
+
+def mistakes_named_in(function: Callable[..., Any], *, but: Work | None = None) -> Iterator[Finding]:
+    """What of the tasks and flows that a function names, at any depth, would be given a marker.
+
+    A parameter that some call there gives is left to the call of that task or flow.
+    """
+    named = [each for each in walked(function) if each is not but]
+    functions = [each for each in named if not isinstance(each, (Task, Flow))]
+    for each in named:
+        work = cast("Work", each)
+        if isinstance(each, (Task, Flow)) and any(mistakes_of(work)):
+            yield from mistakes_of(work, dict.fromkeys(given_in(functions, work), _GIVEN))
+
+
+_GIVEN = object()
 
 
 def mistakes_under(function: Callable[..., Any], container: ContainerClass) -> Iterator[Finding]:

@@ -28,32 +28,11 @@ def reachable(function: Callable[..., Any], *, into: Callable[[Work], bool] = la
 
     Only those `into` which one is told to look count with what they name.
     """
-    return [value for value in _walked(function, into) if isinstance(value, (Task, Flow))]
+    return [value for value in walked(function, into=into) if isinstance(value, (Task, Flow))]
 
 
-def stays_in_its_lifespan(function: Callable[..., Any], *, into: Callable[[Work], bool]) -> bool:
-    """Whether what a flow function names certainly runs in the lifespan that the flow opens, and in no other one.
-
-    Not where a function names what opens one in a block, or sends tasks to a process that serves them.
-    """
-    for each in _walked(function, into):
-        if inspect.isfunction(each) and plan_of(each) is None:
-            if any(_is_of_lifespans(value) or _is_of_lifespans(cast("object", type(value))) for value in _values(each)):
-                return False
-            if not _SENDING.isdisjoint(_names(each.__code__)):
-                return False
-    return True
-
-
-_SENDING = frozenset({"delay", "apply_async", "serve"})
-
-
-def _is_of_lifespans(value: object) -> bool:
-    return str(getattr(value, "__module__", "")).startswith("prefect_lifespan.lifespans")
-
-
-def _walked(function: Callable[..., Any], into: Callable[[Work], bool]) -> Iterator[Any]:
-    """Each task, flow and function once, the function itself among them."""
+def walked(function: Callable[..., Any], *, into: Callable[[Work], bool] = lambda _: True) -> Iterator[Any]:
+    """Each task, flow and function that is named, once, the function itself among them; see `reachable`."""
     package = _package_of(function)
     seen: set[int] = set()
     waiting: list[Any] = [function]
@@ -71,6 +50,27 @@ def _walked(function: Callable[..., Any], into: Callable[[Work], bool]) -> Itera
             waiting.append(getattr(value, "__wrapped__", None))
             if _package_of(value) == package:
                 waiting.extend(_named_in(value))
+
+
+def stays_in_its_lifespan(function: Callable[..., Any], *, into: Callable[[Work], bool]) -> bool:
+    """Whether what a flow function names certainly runs in the lifespan that the flow opens, and in no other one.
+
+    Not where a function names what opens one in a block, or sends tasks to a process that serves them.
+    """
+    for each in walked(function, into=into):
+        if inspect.isfunction(each) and plan_of(each) is None:
+            if any(_is_of_lifespans(value) or _is_of_lifespans(cast("object", type(value))) for value in _values(each)):
+                return False
+            if not _SENDING.isdisjoint(_names(each.__code__)):
+                return False
+    return True
+
+
+_SENDING = frozenset({"delay", "apply_async", "serve"})
+
+
+def _is_of_lifespans(value: object) -> bool:
+    return str(getattr(value, "__module__", "")).startswith("prefect_lifespan.lifespans")
 
 
 def _package_of(function: Any) -> str:
