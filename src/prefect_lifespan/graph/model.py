@@ -91,6 +91,11 @@ class Graph:
         return tuple(node for node in self.settings if node.key in seen)
 
     @cached_property
+    def asynchronous(self) -> tuple[Node, ...]:
+        """The resources that open on an event loop, as far as that is known."""
+        return tuple(node for node in self.resources if node.is_async)
+
+    @cached_property
     def options(self) -> tuple[Node, ...]:
         """The single options of configurations that anything asks for."""
         return tuple(node for node in self.nodes.values() if isinstance(node.provider, providers.ConfigurationOption))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import inspect
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any, cast
@@ -21,7 +21,8 @@ from prefect_lifespan.injection.plan import Plan, planned
 from prefect_lifespan.injection.wrappers import Binding, Steps, asynchronous_generator, dress
 from prefect_lifespan.lifespans.asked import Settings, refuse_what_does_not_take
 from prefect_lifespan.lifespans.drawing import DrawnSession, session_of
-from prefect_lifespan.lifespans.forgotten import refuse_reachable
+from prefect_lifespan.lifespans.forgotten import refuse_reachable, tell_of_asynchronous
+from prefect_lifespan.lifespans.mistakes import blocking_in_force
 from prefect_lifespan.lifespans.session import Session
 from prefect_lifespan.managers import async_manager
 
@@ -62,6 +63,7 @@ class FlowLifespan:
         markers = markers_of(function)
         self._function = function
         self._looked_through = False
+        self._blocking: Sequence[Function] = ()
         self.plan = Plan(function, markers, settings.container)
         check_string_ids(markers, graph_of(settings.container), self.plan.where)
         self._settings = settings
@@ -72,7 +74,13 @@ class FlowLifespan:
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call the function with a lifespan of its own, or one that it joins, open around it."""
-        return self._session(args, kwargs).around(partial(self._binding.call, self.plan, args, kwargs))
+        session = self._session(args, kwargs)
+
+        def body() -> Any:
+            self._tell_of_asynchronous(session)
+            return self._binding.call(self.plan, args, kwargs)
+
+        return session.around(body)
 
     async def acall(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The same for a coroutine function."""
@@ -87,6 +95,7 @@ class FlowLifespan:
     def _steps(
         self, session: Session | DrawnSession, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Generator[Any, Any, Any]:
+        self._tell_of_asynchronous(session)
         steps = session.scope.stepping(self._binding.steps(self.plan, args, kwargs))
         return session.returns((yield from steps))
 
@@ -111,7 +120,14 @@ class FlowLifespan:
         """Once: what it names does not change from run to run, and where it does, the engine looks at each call."""
         if not self._looked_through:
             refuse_reachable(self._function, self._settings.container)
+            self._blocking = blocking_in_force(self._function)
             self._looked_through = True
+
+    def _tell_of_asynchronous(self, session: Session | DrawnSession) -> None:
+        """Say at the start of a run without an event loop what would have to be opened on one."""
+        in_force = session.scope.innermost(self._settings.container)
+        if in_force is not None and isinstance(session, Session):
+            tell_of_asynchronous(self._blocking, in_force)
 
     def _parameters(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """The flow's parameters by name, where overrides depend on them."""

@@ -6,13 +6,21 @@ submitted; what cannot be seen from there, `guard` refuses where Prefect's engin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from prefect_lifespan.engine import State
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph.reader import ContainerClass
-from prefect_lifespan.lifespans.mistakes import Work, mistakes_named_in, mistakes_of, mistakes_under, told
-from prefect_lifespan.scope import current_scope
+from prefect_lifespan.lifespans.mistakes import (
+    Work,
+    asynchronous_in,
+    mistakes_named_in,
+    mistakes_of,
+    mistakes_under,
+    told,
+)
+from prefect_lifespan.scope import InForce, current_scope
 
 
 def refuse_reachable(function: Any, container: ContainerClass) -> None:
@@ -28,6 +36,18 @@ def refuse_reachable(function: Any, container: ContainerClass) -> None:
         found += mistakes_under(function, container)
     if found:
         raise UsageError(told(found))
+
+
+def tell_of_asynchronous(functions: Iterable[Callable[..., Any]], lifespan: InForce) -> None:
+    """Warn of blocking functions that ask for what an open lifespan without an event loop cannot open for them.
+
+    They are not refused: whether one of them is called is up to the flow.
+    """
+    engine = lifespan.engine
+    if engine.ledger.loop is None and engine.graph.asynchronous:
+        under = lifespan.under(current_scope().layers)
+        for finding in asynchronous_in(functions, under.graph, lambda node: under.slots[node.key].state is State.OPEN):
+            lifespan.logger.warning("%s", finding.told)
 
 
 def refuse(work: Work, parameters: Mapping[str, object]) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
 from prefect.flows import Flow
 from prefect.tasks import Task
 
-from prefect_lifespan.graph import Finding, Graph, graph_of
+from prefect_lifespan.graph import Finding, Graph, Node, graph_of
 from prefect_lifespan.graph.anchors import anchor_of, key_of_path
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.injection.call import of_an_inner_container
@@ -48,7 +49,7 @@ def findings_of(target: Work | Callable[..., Any]) -> tuple[Finding, ...]:
     plan = plan_of(own.fn)
     if isinstance(own, Flow) and plan is not None and plan.container is not None:
         found += mistakes_under(own.fn, plan.container)
-        found += () if own.isasync else _asynchronous([own, *_in_force(own.fn)], plan.container)
+        found += () if own.isasync else asynchronous_in([own.fn, *blocking_in_force(own.fn)], graph_of(plan.container))
     return tuple(found)
 
 
@@ -84,10 +85,10 @@ def mistakes_under(function: Callable[..., Any], container: ContainerClass) -> I
     """What is marked for something that the container of a flow function does not give, where no other one is in force."""
     graph = graph_of(container)
     for work in _in_force(function):
-        for marker in _markers(work):
+        for marker in _markers(work.fn):
             if problem := of_an_inner_container(marker, container, current_scope()):
                 yield _marked(work, "inner-container-marker", *problem)
-        for problem, meant in unknown_names({m.name: m for m in _markers(work)}, graph):
+        for problem, meant in unknown_names({m.name: m for m in _markers(work.fn)}, graph):
             yield _marked(work, "unknown-name", problem, meant.removeprefix("; ") or "name a provider of it")
 
 
@@ -103,19 +104,39 @@ def _opens_none(work: Work) -> bool:
     return plan is None or plan.container is None
 
 
-def _asynchronous(works: Iterable[Work], container: ContainerClass) -> Iterator[Finding]:
-    graph = graph_of(container)
-    for work in works:
-        for marker in () if work.isasync else _markers(work):
+def blocking_in_force(function: Callable[..., Any]) -> Sequence[Callable[..., Any]]:
+    """The injected functions without an event loop that a flow function names and that run in its own lifespan: of
+    tasks, of subflows and by themselves, as far as that is certain.
+    """
+    if not stays_in_its_lifespan(function, into=_opens_none):
+        return ()
+    named = walked(function, into=_opens_none)
+    functions: list[Any] = [each.fn if isinstance(each, (Task, Flow)) else each for each in named]
+    injected = dict.fromkeys(
+        each for each in functions if (plan := plan_of(each)) is not None and plan.container is None
+    )
+    return [each for each in injected if not (inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each))]
+
+
+def asynchronous_in(
+    functions: Iterable[Callable[..., Any]], graph: Graph, is_open: Callable[[Node], bool] = lambda _: False
+) -> Iterator[Finding]:
+    """What blocking functions ask for that opens on an event loop, where there is none, and is not open already."""
+    for function in functions:
+        for marker in _markers(function):
             key = _key_of(marker, graph)
-            needed = [] if key is None or marker.as_provider else [n.path for n in graph.needed([key]) if n.is_async]
-            if needed:
-                yield _marked(
-                    work,
-                    "asynchronous-in-blocking-flow",
-                    f"{marker.name} needs {graph.container}.{needed[0]}, which is asynchronous and opens on an event loop, "
-                    "and the flow is blocking",
-                    "make the flow `async def`, or call it inside an asynchronous lifespan that has it open",
+            needed: Sequence[Node] = () if key is None or marker.as_provider else graph.needed([key])
+            waiting = next((node for node in needed if node.is_async and not is_open(node)), None)
+            if waiting is not None:
+                where = place_of(function)
+                yield Finding(
+                    code="asynchronous-in-blocking-flow",
+                    path=where,
+                    message=(
+                        f"{where}: {marker.name} needs {graph.container}.{waiting.path}, which is asynchronous and opens on "
+                        "an event loop, and the flow is blocking"
+                    ),
+                    cure="make the flow `async def`, or call it inside an asynchronous lifespan that has it open",
                 )
 
 
@@ -125,8 +146,8 @@ def _key_of(marker: Marker, graph: Graph) -> int | None:
     return key if key in graph.nodes else None
 
 
-def _markers(work: Work) -> Iterable[Marker]:
-    plan = plan_of(work.fn)
+def _markers(function: Callable[..., Any]) -> Iterable[Marker]:
+    plan = plan_of(function)
     return () if plan is None else plan.markers.values()
 
 
