@@ -6,7 +6,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from logging.config import fileConfig
-from typing import Any
+from typing import Any, NamedTuple
 from unittest.mock import MagicMock
 
 import pytest
@@ -14,8 +14,10 @@ from dependency_injector import containers, providers, resources
 from pydantic import BaseModel
 from pydantic_settings import BaseSettings
 
-from prefect_lifespan import InvalidContainerError, ProcessResource, TaskResource, check, lifespan
+from prefect_lifespan import InvalidContainerError, ProcessResource, TaskResource, check, lifespan, resource
 from prefect_lifespan.graph import SEVERITIES, Finding
+
+partial: Any = functools.partial  # what is tried here is what its types refuse
 
 
 def declare(**declared: Any) -> Any:
@@ -35,6 +37,44 @@ def open_db(url: str, *, timeout: float = 5) -> Iterator[str]:
 
 class Client:
     def __init__(self, url: str, timeout: float = 5) -> None: ...
+
+
+class Pool:
+    def __init__(self, password: str) -> None:
+        self.password = password
+
+    def __repr__(self) -> str:
+        return f"Pool({self.password})"
+
+    def __call__(self, database: str = "") -> str:
+        return database
+
+    def connect(self, database: str = "") -> str:
+        return database
+
+    @classmethod
+    def of(cls, url: str) -> "Pool":
+        return cls(url)
+
+
+class Address(NamedTuple):
+    host: str
+    port: int
+
+
+class Point:
+    def __new__(cls, x: str, y: str) -> Any:
+        return super().__new__(cls)
+
+
+class Anything:
+    def __init__(*args: Any, **named: Any) -> None: ...
+
+
+class Bare: ...
+
+
+class Error(Exception): ...
 
 
 class OldStyle(resources.Resource[str]):
@@ -69,12 +109,30 @@ db = providers.Resource(open_db, "url")
         (providers.Resource(open_db, "x", timeuot=1), "unexpected keyword argument 'timeuot'; did you mean 'timeout'?"),
         (providers.Resource(open_db, "x", 1, 2), "open_db too many positional arguments"),
         (TaskResource(contextmanager(open_db)), "missing a required argument: 'url'"),
-        (providers.Resource(functools.partial(open_db, "x"), "y"), "too many positional arguments"),
+        (providers.Resource(partial(open_db, "x"), "y"), "too many positional arguments"),
         (providers.Resource(Client), "Client missing a required argument: 'url'"),
         (providers.Resource(OldStyle), "OldStyle missing a required argument: 'url'"),
         (providers.Factory(Client, ulr="x"), "did you mean 'url'?"),
         (providers.Singleton(Client, "x", 1, 2), "too many positional arguments"),
         (providers.Callable(Client, "x", nothing=1), "unexpected keyword argument 'nothing'"),
+        (
+            providers.Resource(partial(open_db, ulr="x")),
+            "open_db missing a required argument: 'url', and got an unexpected",
+        ),
+        (providers.Singleton(partial(open_db, ulr="x")), "unexpected keyword argument 'ulr'; did you mean 'url'?"),
+        (providers.Resource(resource(retries=1)(partial(partial(open_db, timeuot=1), "x"))), "mean 'timeout'?"),
+        (providers.Resource(partial(contextmanager(open_db), "x", 1)), "open_db too many positional arguments"),
+        (providers.Resource(functools.lru_cache(open_db), ulr="x"), "did you mean 'url'?"),
+        (providers.Resource(partial(Client, ulr="x")), "Client missing a required argument: 'url'"),
+        (
+            providers.Resource(Pool("x").connect, databse="x"),
+            "Pool.connect got an unexpected keyword argument 'databse'",
+        ),
+        (providers.Factory(partial(Pool("x"), databse="x")), "Pool got an unexpected keyword argument 'databse'"),
+        (providers.Resource(Pool.of, ulr="x"), "Pool.of missing a required argument: 'url'"),
+        (providers.Resource(Address, "x"), "Address missing a required argument: 'port'"),
+        (providers.Factory(Point, "x", "y", "z"), "Point too many positional arguments"),
+        (providers.Singleton(Bare, 1), "Bare too many positional arguments"),
     ],
 )
 def test_arguments_that_do_not_fit_are_told_with_the_signature_and_refused(provider: Any, problem: str):
@@ -100,7 +158,15 @@ def test_arguments_that_do_not_fit_are_told_with_the_signature_and_refused(provi
         providers.Resource(dict, a=1),
         providers.Resource(int, "7"),
         providers.Resource(print, "x"),
-        providers.Resource(functools.partial(open_db, "x"), timeout=1),
+        providers.Resource(partial(open_db, "x"), timeout=1),
+        providers.Resource(partial(open_db, "x", timeout=1), timeout=2),
+        providers.Resource(partial(Settings)),
+        providers.Singleton(partial(Model, other=1)),
+        providers.Resource(Pool("x").connect, database="x"),
+        providers.Resource(Pool("x")),
+        providers.Resource(Bare),
+        providers.Factory(Error, 1, 2),
+        providers.Factory(Anything, 1, a=2),
         providers.Resource(functools.lru_cache(open_db), "x"),
         providers.Resource(db.provided.connect.call(), "s3"),
         providers.Factory("builtins.dict", a=1),
@@ -108,6 +174,11 @@ def test_arguments_that_do_not_fit_are_told_with_the_signature_and_refused(provi
 )
 def test_what_fits_or_cannot_be_told_is_no_finding(provider: Any):
     assert found(db=db, good=provider) == []
+
+
+def test_what_partials_and_objects_hold_is_not_told():
+    (finding,) = found(bad=providers.Resource(partial(Pool("hunter2"), "hunter2", databse="hunter2")))
+    assert "hunter2" not in str(finding)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
@@ -27,15 +28,31 @@ def unbindable(graph: Graph) -> Iterator[tuple[Node, str, str]]:
         provider: Any = node.provider
         if node.overridden or not (node.lifetime is not None or is_kind(provider, _CALLED_BY_USERS)):
             continue
-        signature = signature_of(provider.provides)
+        called, args, kwargs = _with_those_of_partials(provider)
+        signature = signature_of(called)
         if signature is None:
             continue
         bind = signature.bind if node.lifetime is not None else signature.bind_partial
         try:
-            bind(*provider.args, **provider.kwargs)
+            bind(*args, **kwargs)
         except TypeError as error:
-            name = getattr(provider.provides, "__qualname__", repr(provider.provides)).replace("<locals>.", "")
-            yield node, f"{name} {_told(error, signature, provider.kwargs)}", f"it takes {name}{signature}"
+            # By its name: how an object shows itself, or a partial its arguments, may hold what is secret.
+            name = getattr(called, "__qualname__", type(called).__qualname__).replace("<locals>.", "")
+            yield node, f"{name} {_told(error, signature, kwargs)}", f"it takes {name}{signature}"
+
+
+def _with_those_of_partials(provider: Any) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+    """What a provider calls in the end, and with which arguments: those in partials with its own."""
+    called: Any = provider.provides
+    args, kwargs = tuple(provider.args), dict(provider.kwargs)
+    while True:
+        if isinstance(called, functools.partial):
+            args, kwargs = (*called.args, *args), {**called.keywords, **kwargs}
+            called = called.func
+        elif _passes_on(called):  # dependency-injector makes a context manager of a generator, a partial of one too
+            called = called.__wrapped__
+        else:
+            return called, args, kwargs
 
 
 def providers_in_collections(graph: Graph) -> Iterator[tuple[Node, str, str]]:
@@ -96,31 +113,39 @@ def _read(called: Any) -> inspect.Signature | None:
     if called is None or is_kind(called, providers.Provider):
         return None
     try:
-        if not isinstance(called, type):
-            return inspect.signature(called, follow_wrapped=_is_of_contextlib(called))
-        cls: Any = called
-        if _is_resource_class(cls):
-            return inspect.Signature(list(inspect.signature(cls.init).parameters.values())[1:])
-        return inspect.signature(cls, follow_wrapped=False) if _is_plain(cls) else None
+        if isinstance(called, functools.partial):
+            partial = cast("functools.partial[Any]", called)
+            return inspect.signature(partial) if signature_of(partial.func) is not None else None
+        if isinstance(called, type):
+            return _of_a_class(called)
+        return inspect.signature(called, follow_wrapped=_passes_on(called))
     except (TypeError, ValueError):
         return None
 
 
-def _is_resource_class(cls: type) -> bool:
-    return issubclass(cls, (resources.Resource, resources.AsyncResource))
+def _of_a_class(cls: Any) -> inspect.Signature | None:
+    """What making an instance takes, where the class itself says it.
+
+    Not pydantic's models, whose values may come from elsewhere, nor what is made by a metaclass or in C.
+    """
+    if issubclass(cls, (resources.Resource, resources.AsyncResource)):
+        return _without_first(cast("Any", cls).init)
+    if type(cls).__call__ is not type.__call__ or any("__signature__" in vars(base) for base in cls.__mro__):
+        return None
+    if cls.__new__ is object.__new__:
+        return inspect.Signature() if cls.__init__ is object.__init__ else _without_first(cls.__init__)
+    return _without_first(cls.__new__) if cls.__init__ is object.__init__ and inspect.isfunction(cls.__new__) else None
 
 
-def _is_plain(cls: type[Any]) -> bool:
-    """Whether its own `__init__` says what a class takes: not pydantic's models, whose values may come from elsewhere."""
-    return (
-        type(cls).__call__ is type.__call__
-        and cls.__new__ is object.__new__
-        and cls.__init__ is not object.__init__
-        and not any("__signature__" in vars(base) for base in cls.__mro__)
-    )
+def _without_first(method: Any) -> inspect.Signature:
+    parameters = list(inspect.signature(method, follow_wrapped=False).parameters.values())
+    return inspect.Signature(parameters if parameters[0].kind is inspect.Parameter.VAR_POSITIONAL else parameters[1:])
 
 
-def _is_of_contextlib(function: Any) -> bool:
-    """Whether `contextmanager` or `asynccontextmanager` has wrapped it, which pass on what they are given."""
+def _passes_on(function: Any) -> bool:
+    """Whether it is wrapped by the standard library, which passes on what it is given: a context manager, a cache."""
     code = getattr(function, "__code__", None)
-    return code is not None and code.co_filename == contextlib.__file__
+    return isinstance(function, _CACHE) or (code is not None and code.co_filename == contextlib.__file__)
+
+
+_CACHE = type(functools.lru_cache(lambda: None))
