@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
 from prefect_lifespan.errors import UsageError
+from prefect_lifespan.graph import graph_of
+from prefect_lifespan.graph.anchors import copy_inside
 from prefect_lifespan.graph.findings import require_container
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.injection.wrappers import dress
 from prefect_lifespan.layers import Layer, Overrides, overrides_of
-from prefect_lifespan.scope import Scope, push_layer, remove_layer, with_layer
+from prefect_lifespan.scope import InForce, Scope, current_scope, push_layer, remove_layer, with_layer
 from prefect_lifespan.scoped import in_scope
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -57,7 +59,10 @@ class override:  # noqa: N801 - a context manager, named as the field names it
         self._overrides = overrides_of(self._container, overrides, by_name)  # a wrong name speaks here
 
     def __enter__(self) -> None:
-        push_layer(self._layer())
+        layer = self._layer()
+        push_layer(layer)
+        for lifespan in current_scope().lifespans:
+            tell_of_copies(lifespan, [layer])
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -87,3 +92,32 @@ class override:  # noqa: N801 - a context manager, named as the field names it
     def _layer(self) -> Layer:
         # A layer for each use: the same override may be entered in several contexts at once, and again inside.
         return Layer(self._container, self._overrides, owner=self)
+
+
+def tell_of_copies(lifespan: InForce, layers: Iterable[Layer]) -> None:
+    """Warn of overrides of a container class of which an open lifespan holds a copy: they mean the class, not the copy.
+
+    They are no mistake by themselves: the class may be opened elsewhere, or be what markers name.
+    """
+    container, overridden = lifespan.container, lifespan.under(current_scope().layers).overrides
+    graph = graph_of(container)
+    for layer in layers:
+        declared = graph_of(layer.container)
+        missed = {
+            path: copy
+            for path in layer.by_path
+            if not issubclass(container, layer.container)
+            and (copy := copy_inside(declared.nodes[declared.by_path[path]].provider, layer.container, container))
+            and graph.by_path[copy] not in overridden
+        }
+        if missed:
+            lifespan.logger.warning(
+                "override(%s, ...) of %s does not reach the copy of %s that %s holds and that is open here: write "
+                "override(%s, {%s})",
+                layer.container.__qualname__,
+                ", ".join(missed),
+                layer.container.__qualname__,
+                container.__qualname__,
+                container.__qualname__,
+                ", ".join(f"{copy!r}: ..." for copy in missed.values()),
+            )

@@ -7,7 +7,9 @@ from types import TracebackType
 from prefect_lifespan.graph.findings import require_container
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.layers import Layer, Overrides, overrides_of
+from prefect_lifespan.overriding import tell_of_copies
 from prefect_lifespan.process_wide import process_wide
+from prefect_lifespan.scope import current_scope
 
 
 class override_everywhere:  # noqa: N801 - a context manager, named as the field names it
@@ -52,6 +54,8 @@ class override_everywhere:  # noqa: N801 - a context manager, named as the field
         layer = Layer(self._container, self._overrides, owner=self, everywhere=True)
         self._entered.append(layer)
         process_wide.add_layer(layer)
+        for lifespan in current_scope().lifespans:
+            tell_of_copies(lifespan, [layer])
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
