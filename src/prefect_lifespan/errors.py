@@ -108,7 +108,7 @@ class AsyncResourceError(LifespanError):
         return (
             f"{head}. "
             "Make the function `async def`, or open it beforehand in an asynchronous lifespan "
-            "(`async with lifespan(...)`, or an `async def` flow), where it is open then; do not name it in eager=[...] here."
+            "(`async with lifespan(...)`, or an `async def` flow), where it is open then."
         )
 
 

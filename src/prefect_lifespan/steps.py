@@ -12,6 +12,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, ParamSpec, TypeVar
 
+from prefect_lifespan.managers import async_manager, manager
+
 InForce = Callable[[], AbstractContextManager[None]]
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -36,6 +38,68 @@ async def awaited_within(manager: AbstractContextManager[E], body: Callable[[E],
 def under(lock: AbstractContextManager[object], function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """What `function` returns that runs under a lock, which is released whatever happens."""
     with lock: return function(*args, **kwargs)  # noqa: E701 # fmt: skip
+
+
+def closed_after(body: Callable[[], T], close: Callable[[BaseException | None], None]) -> T:
+    """What `body` returns; then `close` is called with its outcome, and again where that is interrupted: it is to go on."""
+    try:
+        try:
+            value = body()
+        except BaseException as error:
+            close(error)
+            raise
+        close(None)
+        return value
+    except BaseException as error:  # perhaps a signal that has interrupted closing, or has come before it
+        close(error)
+        raise
+
+
+async def aclosed_after(
+    body: Callable[[], Awaitable[T]], aclose: Callable[[BaseException | None], Awaitable[None]]
+) -> T:
+    """The same for a coroutine function."""
+    try:
+        try:
+            value = await body()
+        except BaseException as error:
+            await aclose(error)
+            raise
+        await aclose(None)
+        return value
+    except BaseException as error:  # perhaps a signal that has interrupted closing, or has come before it
+        await aclose(error)
+        raise
+
+
+@manager
+def closing(close: Callable[[BaseException | None], None]) -> Generator[None]:
+    """The same around the steps of a generator, which no function can be called with."""
+    try:
+        try:
+            yield
+        except BaseException as error:
+            close(error)
+            raise
+        close(None)
+    except BaseException as error:  # perhaps a signal that has interrupted closing, or has come before it
+        close(error)
+        raise
+
+
+@async_manager
+async def aclosing(aclose: Callable[[BaseException | None], Awaitable[None]]) -> AsyncGenerator[None]:
+    """The same on an event loop."""
+    try:
+        try:
+            yield
+        except BaseException as error:
+            await aclose(error)
+            raise
+        await aclose(None)
+    except BaseException as error:  # perhaps a signal that has interrupted closing, or has come before it
+        await aclose(error)
+        raise
 
 
 def stepping(generator: Generator[Any, Any, Any], in_force: InForce) -> Generator[Any, Any, Any]:

@@ -55,8 +55,9 @@ def test_without_an_event_loop_what_is_asynchronous_and_what_needs_it_are_left_a
     caplog.set_level(logging.DEBUG, logger="prefect_lifespan")
     with lifespan(App, max_workers=max_workers) as container:
         assert sorted(RECORD) == OPENED_WITHOUT_A_LOOP
-        with pytest.raises(AsyncResourceError, match=r"App\.api"):
+        with pytest.raises(AsyncResourceError, match=r"App\.api") as raised:
             container.user()
+        assert "eager" not in str(raised.value)
     (line,) = (record for record in caplog.records if "event loop" in record.getMessage())
     assert line.levelno == logging.DEBUG
     assert line.getMessage().endswith(": App.api, App.user")
@@ -106,9 +107,10 @@ def test_with_an_event_loop_everything_opens():
 
 @pytest.mark.parametrize("eager", [[App.api], ["user"], [App.db, App.service]])
 def test_naming_what_needs_an_event_loop_where_there_is_none_is_refused(eager: list[Any]):
-    with pytest.raises(AsyncResourceError, match=r"App\.api"), lifespan(App, eager=eager):
+    with pytest.raises(AsyncResourceError, match=r"App\.api") as raised, lifespan(App, eager=eager):
         pass
     assert RECORD == []
+    assert raised.value.__notes__ == ["eager=[...] names it: what is left out there opens at its first use"]
 
 
 def test_a_process_resource_that_is_named_opens_with_what_it_needs():

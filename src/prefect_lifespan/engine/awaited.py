@@ -98,8 +98,7 @@ def offer_awaited_calls(instance: containers.DynamicContainer, engine: Engine) -
     """Let the providers of an instance that need resources be asked with `await`, on the lifespan's event loop."""
     if engine.ledger.loop is None:
         return
-    needing = engine.graph.reaching(lambda node: node.is_resource)
-    keys = {id(provider): key for key, provider in engine.instances.items() if key in needing}
+    keys = {id(engine.instances[key]): key for key in engine.graph.needing_resources if key in engine.instances}
     pending: list[Any] = [instance]
     while pending:
         container = pending.pop()

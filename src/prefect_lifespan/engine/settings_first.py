@@ -55,9 +55,12 @@ class SettingsFirst:
         graph = self._engine.graph
         if len(self._made) == len(graph.settings) or self._engine.ledger.ended:
             return ()
-        pending = () if slots is None else [slot.node.key for slot in slots if slot.state is State.PENDING]
-        start = None if slots is None else [*pending, *(key for key in asked if key in graph.nodes)]
-        return [node for node in graph.settings_of(start) if node.key not in self._made]
+        if slots is None:
+            wanted = graph.settings_in_force
+        else:
+            pending = [slot.node.key for slot in slots if slot.state is State.PENDING]
+            wanted = graph.settings_of([*pending, *(key for key in asked if key in graph.nodes)])
+        return [node for node in wanted if node.key not in self._made]
 
     def _make(self, node: Node) -> None:
         # dependency-injector's singletons are made twice by two threads that are the first to ask.

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from dependency_injector import providers
 
 from prefect_lifespan.graph.arguments import providers_in_collections, unbindable
 from prefect_lifespan.graph.cleanup import second_yield, unguarded
 from prefect_lifespan.graph.edges import AnyProvider, plain_arguments
-from prefect_lifespan.graph.finding import Finding
+from prefect_lifespan.graph.finding import Code, Finding
 from prefect_lifespan.graph.logging_setup import sets_up_logging
 from prefect_lifespan.graph.model import Graph, Node
 from prefect_lifespan.graph.options import Missing, as_declared, refused
@@ -66,26 +65,24 @@ def findings(graph: Graph, *, copying: bool = False) -> tuple[Finding, ...]:
     Whether arguments can be copied is tried with `copying` only: it costs a copy of each, and making an instance of
     the container tells as well that one cannot.
     """
-    found = _OF_STRUCTURE.get(graph)
-    if found is None:
-        found = _OF_STRUCTURE[graph] = (
-            *_undefined(graph),
-            *_without_initialiser(graph),
-            *_cycles(graph),
-            *_captives(graph),
-            *_unbindable(graph),
-            *_in_collections(graph),
-        )
-    return (*found, *_uncopyable(graph), *_as_written(graph), *_logging(graph)) if copying else found
+    found = graph.once(_of_structure)
+    return (*found, *_uncopyable(graph), *_as_written(graph)) if copying else found
+
+
+def _of_structure(graph: Graph) -> tuple[Finding, ...]:
+    return (
+        *_undefined(graph),
+        *_without_initialiser(graph),
+        *_cycles(graph),
+        *_captives(graph),
+        *_unbindable(graph),
+        *_in_collections(graph),
+    )
 
 
 def refusals(graph: Graph) -> tuple[Finding, ...]:
     """The findings that keep a container from being opened, with those that show when it is copied."""
     return tuple(finding for finding in findings(graph, copying=True) if finding.severity == "error")
-
-
-# Findings hold text alone, so a graph dies with its container class, and its entry with it.
-_OF_STRUCTURE: WeakKeyDictionary[Graph, tuple[Finding, ...]] = WeakKeyDictionary()
 
 
 def refused_options(graph: Graph, keys: Iterable[int], instances: Mapping[int, AnyProvider]) -> tuple[Finding, ...]:
@@ -141,13 +138,9 @@ def _missing(graph: Graph, missing: Missing) -> Finding:
 def _without_initialiser(graph: Graph) -> Iterator[Finding]:
     for node in graph.resources:
         if getattr(node.provider, "provides", None) is None:
-            yield Finding(
-                code="no-initialiser",
-                path=node.path,
-                way=_drawn(graph, [node.key]),
-                message=f"{graph.container}.{node.path} is a resource without an initialiser",
-                cure=f"give it one, providers.Resource(open_{node.path.rpartition('.')[2]}), or override it",
-            )
+            message = f"{graph.container}.{node.path} is a resource without an initialiser"
+            cure = f"give it one, providers.Resource(open_{node.path.rpartition('.')[2]}), or override it"
+            yield _about(graph, node, "no-initialiser", message, cure)
 
 
 def _way_to(graph: Graph, node: Node) -> Sequence[int]:
@@ -232,71 +225,49 @@ def _is_of_a_loop(node: Node) -> bool:
     return node.lifetime is Lifetime.PROCESS and node.is_async
 
 
+def _about(graph: Graph, node: Node, code: Code, message: str, cure: str) -> Finding:
+    """A finding that is about one provider by itself."""
+    return Finding(code=code, path=node.path, way=_drawn(graph, [node.key]), message=message, cure=cure)
+
+
 def _unbindable(graph: Graph) -> Iterator[Finding]:
     for node, problem, cure in unbindable(graph):
-        yield Finding(
-            code="unbindable-arguments",
-            path=node.path,
-            way=_drawn(graph, [node.key]),
-            message=f"{graph.container}.{node.path} is declared with arguments that do not fit: {problem}",
-            cure=cure,
-        )
+        message = f"{graph.container}.{node.path} is declared with arguments that do not fit: {problem}"
+        yield _about(graph, node, "unbindable-arguments", message, cure)
 
 
 def _in_collections(graph: Graph) -> Iterator[Finding]:
     for node, label, kind in providers_in_collections(graph):
-        yield Finding(
-            code="providers-in-collection",
-            path=node.path,
-            way=_drawn(graph, [node.key]),
-            message=(
-                f"{label} of {graph.container}.{node.path} is a plain collection of providers, which "
-                "dependency-injector hands through as they are, uncalled"
-            ),
-            cure=f"write providers.{kind}(...); or name each by its `.provider`, if providers are what it is to be given",
+        message = (
+            f"{label} of {graph.container}.{node.path} is a plain collection of providers, which dependency-injector hands "
+            "through as they are, uncalled"
         )
+        cure = f"write providers.{kind}(...); or name each by its `.provider`, if providers are what it is to be given"
+        yield _about(graph, node, "providers-in-collection", message, cure)
 
 
 def _as_written(graph: Graph) -> Iterator[Finding]:
-    """What the source of generators tells; it may not be what runs, so it refuses nothing."""
-    for node in graph.resources:
-        initialiser, resource = getattr(node.provider, "provides", None), f"{graph.container}.{node.path}"
-        way = _drawn(graph, [node.key])
-        if (line := unguarded(initialiser)) is not None:
-            yield Finding(
-                code="unguarded-cleanup",
-                path=node.path,
-                way=way,
-                message=(
-                    f"the initialiser of {resource} goes on after its `yield` in line {line}, and does not where the body "
-                    "fails: that is raised there"
-                ),
-                cure="put the `yield` into `try:` and what follows into `finally:`, or use a `with` block",
-            )
-        if (line := second_yield(initialiser)) is not None:
-            yield Finding(
-                code="second-yield",
-                path=node.path,
-                way=way,
-                message=f"the initialiser of {resource} yields again in line {line}, where it is to clean up and end",
-                cure="write one `yield`, outside any loop: one generator opens one resource",
-            )
-
-
-def _logging(graph: Graph) -> Iterator[Finding]:
+    """What the code of initialisers tells; it may not be what runs, so it refuses nothing."""
     for node in graph.resources:
         declared: Any = node.provider
-        if (name := sets_up_logging(getattr(declared, "provides", None), declared.args, declared.kwargs)) is not None:
-            yield Finding(
-                code="logging-reconfigured",
-                path=node.path,
-                way=_drawn(graph, [node.key]),
-                message=(
-                    f"{graph.container}.{node.path} calls {name}, which ends Prefect's log handlers while it holds "
-                    "logging's lock: in a run it may wait for them for seconds, or for ever"
-                ),
-                cure=LOGGING_CURE,
+        initialiser, resource = getattr(declared, "provides", None), f"{graph.container}.{node.path}"
+        if (line := unguarded(initialiser)) is not None:
+            message = (
+                f"the initialiser of {resource} goes on after its `yield` in line {line}, and does not where the body "
+                "fails: that is raised there"
             )
+            cure = "put the `yield` into `try:` and what follows into `finally:`, or use a `with` block"
+            yield _about(graph, node, "unguarded-cleanup", message, cure)
+        if (line := second_yield(initialiser)) is not None:
+            message = f"the initialiser of {resource} yields again in line {line}, where it is to clean up and end"
+            cure = "write one `yield`, outside any loop: one generator opens one resource"
+            yield _about(graph, node, "second-yield", message, cure)
+        if (name := sets_up_logging(initialiser, declared.args, declared.kwargs)) is not None:
+            message = (
+                f"{resource} calls {name}, which ends Prefect's log handlers while it holds logging's lock: in a run it may "
+                "wait for them for seconds, or for ever"
+            )
+            yield _about(graph, node, "logging-reconfigured", message, LOGGING_CURE)
 
 
 def _uncopyable(graph: Graph) -> Iterator[Finding]:
@@ -307,13 +278,9 @@ def _uncopyable(graph: Graph) -> Iterator[Finding]:
             try:
                 providers.deepcopy(value)  # dependency-injector's own, which leaves the standard streams as they are
             except Exception as error:
-                yield Finding(
-                    code="uncopyable-argument",
-                    path=node.path,
-                    way=_drawn(graph, [node.key]),
-                    message=(
-                        f"{label} of {graph.container}.{node.path} is a {type(value).__qualname__} that cannot be "
-                        f"copied ({type(error).__name__}), and each run gets a copy of its container"
-                    ),
-                    cure="wrap it, providers.Object(value), to be shared as it is, or let a provider make it",
+                message = (
+                    f"{label} of {graph.container}.{node.path} is a {type(value).__qualname__} that cannot be copied "
+                    f"({type(error).__name__}), and each run gets a copy of its container"
                 )
+                cure = "wrap it, providers.Object(value), to be shared as it is, or let a provider make it"
+                yield _about(graph, node, "uncopyable-argument", message, cure)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any, TypeVar, cast
 
 from dependency_injector import providers
 
 from prefect_lifespan.graph.edges import gives_coroutines, makes_settings
 from prefect_lifespan.lifetimes import Lifetime
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,15 @@ class Graph:
     by_path: Mapping[str, int]
     # For each declared provider the declared ones it would need were nothing overridden.
     declared_targets: Mapping[int, tuple[int, ...]]
+    # What was asked of it, and found: it dies with the graph, and so with the container class.
+    _known: dict[object, Any] = field(default_factory=dict[object, Any], init=False, repr=False)
+
+    def once(self, ask: Callable[..., T], *arguments: object) -> T:
+        """What `ask` finds out of this graph, which is the same each time: found once."""
+        key = (ask, *arguments)
+        if key not in self._known:
+            self._known[key] = ask(self, *arguments)
+        return cast("T", self._known[key])
 
     @cached_property
     def resources(self) -> tuple[Node, ...]:
@@ -85,10 +97,20 @@ class Graph:
         found = [node for node in self.nodes.values() if not node.overridden and makes_settings(node.provider)]
         return tuple(node for node in found if not self.needed([node.key]))
 
-    def settings_of(self, start: Iterable[int] | None) -> tuple[Node, ...]:
-        """The settings that `start` reaches, or with None, those that anything in force can reach."""
-        seen = self.reachable(self._roots if start is None else start)
+    @cached_property
+    def settings_in_force(self) -> tuple[Node, ...]:
+        """The settings that anything in force can reach."""
+        return self.settings_of(self._roots)
+
+    def settings_of(self, start: Iterable[int]) -> tuple[Node, ...]:
+        """The settings that `start` reaches."""
+        seen = self.reachable(start)
         return tuple(node for node in self.settings if node.key in seen)
+
+    @cached_property
+    def needing_resources(self) -> frozenset[int]:
+        """The keys of every provider that needs, or is, a resource."""
+        return frozenset(self.reaching(lambda node: node.is_resource))
 
     @cached_property
     def asynchronous(self) -> tuple[Node, ...]:

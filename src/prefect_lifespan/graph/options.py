@@ -42,13 +42,17 @@ def as_declared(graph: Graph) -> Iterator[Missing]:
 
 def refused(graph: Graph, keys: Iterable[int], instances: Mapping[int, AnyProvider]) -> Iterator[Missing]:
     """Options that these resources need at once, and that a container instance refuses to give."""
-    if not graph.options or _are_filled_while_opening(graph):
+    if not graph.options or graph.once(_are_filled_while_opening):
         return
-    for option in _needed(graph, keys):
+    for option in dict.fromkeys(option for key in keys for option in graph.once(_needed_by, key)):
         try:
             instances[option.key]()
         except errors.Error:
             yield Missing(_path(graph, option), option, refused=True)
+
+
+def _needed_by(graph: Graph, key: int) -> tuple[Node, ...]:
+    return tuple(_needed(graph, [key]))
 
 
 def _needed(

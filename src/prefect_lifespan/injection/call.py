@@ -94,16 +94,25 @@ class Call:
         """What lives no longer than this call, in the order of closing."""
         return [*reversed(self._for_call), *(self._new_unit.end() if self._new_unit is not None else [])]
 
-    def open(self) -> None:
-        """Open what the values need; whatever comes of it, `close` is due."""
+    def opened(self) -> dict[str, Any]:
+        """The values, with what they need open, for a synchronous function; whatever comes of it, `close` is due."""
+        self._open()
+        return self._values()
+
+    async def aopened(self) -> dict[str, Any]:
+        """The same for an asynchronous function: values of asynchronous providers awaited."""
+        await self._aopen()
+        return await self._avalues()
+
+    def _open(self) -> None:
         self._decide()
         for given in self._given:
             if not given.as_provider:
                 closes = self._closes(given.engine)
                 given.engine.open(given.slots, self._plan.where, asked=given.keys, in_callers_context=closes)
 
-    async def aopen(self) -> None:
-        """Open what the values need; a provider that is handed out needs it too: its value may not be awaitable."""
+    async def _aopen(self) -> None:
+        # A provider that is handed out needs it open too: its value may not be awaitable.
         self._decide()
         for index, given in enumerate(self._given):
             while True:
@@ -160,8 +169,7 @@ class Call:
         self._report.interrupted(outcome)
         return self._report
 
-    def values(self) -> dict[str, Any]:
-        """The values, for a synchronous function."""
+    def _values(self) -> dict[str, Any]:
         if self._at_hand is not None:
             return self._at_hand
         self._refuse_asynchronous_calls()
@@ -190,8 +198,7 @@ class Call:
             if paths:
                 raise AsyncResourceError(paths, self._plan.where)
 
-    async def avalues(self) -> dict[str, Any]:
-        """The values, for an asynchronous function: those of asynchronous providers awaited."""
+    async def _avalues(self) -> dict[str, Any]:
         if self._at_hand is not None:
             return self._at_hand
         values = self._made()

@@ -20,6 +20,7 @@ from prefect_lifespan.injection.given import Prepared
 from prefect_lifespan.injection.markers import Function, Marker
 from prefect_lifespan.managers import async_manager, manager
 from prefect_lifespan.scope import Scope, current_scope
+from prefect_lifespan.steps import aclosed_after, aclosing, closed_after, closing
 from prefect_lifespan.surroundings import surroundings
 
 R = TypeVar("R")
@@ -71,18 +72,7 @@ class Plan:
         if stand_in is not None:
             return body(dict.fromkeys(self.markers, stand_in), current_scope())
         call = Call(self, explicit, loop=None)
-        try:
-            try:
-                call.open()
-                result = body(call.values(), call.scope)
-            except BaseException as error:
-                call.close(error)
-                raise
-            call.close(None)
-            return result
-        except BaseException as error:  # perhaps a signal that has interrupted closing, or has come before it
-            call.close(error)
-            raise
+        return closed_after(lambda: body(call.opened(), call.scope), call.close)
 
     async def acall(self, explicit: Mapping[str, Any], body: Callable[[dict[str, Any], Scope], Awaitable[R]]) -> R:
         """The same for a coroutine function."""
@@ -90,18 +80,11 @@ class Plan:
         if stand_in is not None:
             return await body(dict.fromkeys(self.markers, stand_in), current_scope())
         call = Call(self, explicit, loop=asyncio.get_running_loop())
-        try:
-            try:
-                await call.aopen()
-                result = await body(await call.avalues(), call.scope)
-            except BaseException as error:
-                await call.aclose(error)
-                raise
-            await call.aclose(None)
-            return result
-        except BaseException as error:  # perhaps a signal that has interrupted closing, or has come before it
-            await call.aclose(error)
-            raise
+
+        async def called() -> R:
+            return await body(await call.aopened(), call.scope)
+
+        return await aclosed_after(called, call.aclose)
 
     @manager
     def injected(self, explicit: Mapping[str, Any]) -> Generator[tuple[dict[str, Any], Scope]]:
@@ -114,17 +97,7 @@ class Plan:
             yield dict.fromkeys(self.markers, stand_in), current_scope()
             return
         call = Call(self, explicit, loop=None)
-        try:
-            try:
-                call.open()
-                yield call.values(), call.scope
-            except BaseException as error:
-                call.close(error)
-                raise
-            call.close(None)
-        except BaseException as error:  # perhaps a signal that has interrupted closing, or has come before it
-            call.close(error)
-            raise
+        with closing(call.close): yield call.opened(), call.scope  # noqa: E701 # fmt: skip
 
     @async_manager
     async def ainjected(self, explicit: Mapping[str, Any]) -> AsyncGenerator[tuple[dict[str, Any], Scope]]:
@@ -134,17 +107,7 @@ class Plan:
             yield dict.fromkeys(self.markers, stand_in), current_scope()
             return
         call = Call(self, explicit, loop=asyncio.get_running_loop())
-        try:
-            try:
-                await call.aopen()
-                yield await call.avalues(), call.scope
-            except BaseException as error:
-                await call.aclose(error)
-                raise
-            await call.aclose(None)
-        except BaseException as error:  # perhaps a signal that has interrupted closing, or has come before it
-            await call.aclose(error)
-            raise
+        async with aclosing(call.aclose): yield await call.aopened(), call.scope  # noqa: E701 # fmt: skip
 
 
 _PLAN = "__prefect_lifespan_plan__"

@@ -33,7 +33,10 @@ Replacement = tuple[Any, str, Any]
 
 
 def install() -> None:
-    """Guard Prefect's modules, and count the runs of its engines, from now on, the imported and the coming; doing it twice does nothing."""
+    """Guard Prefect's modules, and count the runs of its engines, from now on, the imported and the coming.
+
+    Doing it twice does nothing.
+    """
     for name in _GUARDS:
         when_imported(name, _guard)
     for name in ("prefect.task_engine", "prefect.flow_engine"):

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from time import monotonic
 from typing import Any, TypeVar
 
 from anyio import CancelScope
@@ -15,7 +13,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from prefect.context import FlowRunContext
 
 from prefect_lifespan.engine import CloseReport, Engine, Options, logging_to, process_engines
-from prefect_lifespan.engine.closing import apersist, persist
+from prefect_lifespan.engine.closing import add_note, apersist, persist
 from prefect_lifespan.engine.hosting import uninterrupted
 from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.engine.opening import without_loop
@@ -27,15 +25,14 @@ from prefect_lifespan.injection.runs_without import runs_without
 from prefect_lifespan.layers import providers_for, stacked
 from prefect_lifespan.lifespans.asked import Settings
 from prefect_lifespan.lifespans.futures import Future, PendingFutures, futures_in, watch_submissions
-from prefect_lifespan.lifespans.prefect_run import flow_logger, is_suspension, is_termination, run_name, send_log
+from prefect_lifespan.lifespans.grace import Grace
+from prefect_lifespan.lifespans.prefect_run import flow_logger, is_termination, run_name, send_log
 from prefect_lifespan.managers import async_manager, manager
+from prefect_lifespan.overriding import tell_of_copies
 from prefect_lifespan.process_wide import process_wide
 from prefect_lifespan.scope import InForce, Reached, Scope, current_scope, enter, leave
-from prefect_lifespan.steps import awaited_within
+from prefect_lifespan.steps import aclosed_after, aclosing, awaited_within, closed_after, closing
 from prefect_lifespan.surroundings import surroundings
-
-# How long tasks that run when their run is terminated may go on using its resources.
-TERMINATION_GRACE_SECONDS = 10.0
 
 T = TypeVar("T")
 
@@ -43,19 +40,6 @@ T = TypeVar("T")
 def _told(report: CloseReport) -> BaseException | None:
     """What the run's resources are told that close now."""
     return surroundings.told(report.told) or report.interruption
-
-
-@dataclass(frozen=True, slots=True)
-class Grace:
-    """The seconds that running tasks have from now on, wherever they are waited for; None for no limit."""
-
-    seconds: float | None
-    since: float = field(default_factory=monotonic)
-
-    @property
-    def left(self) -> float | None:
-        """What is left of it."""
-        return None if self.seconds is None else max(0.0, self.seconds - (monotonic() - self.since))
 
 
 class Session:
@@ -151,7 +135,11 @@ class Session:
             engine.settings.make()
             self._open_what_needs_no_loop(engine)
         else:
-            engine.open(self._wanted(engine), engine.ledger.name, in_callers_context=not self._joined)
+            try:
+                engine.open(self._wanted(engine), engine.ledger.name, in_callers_context=not self._joined)
+            except AsyncResourceError as error:
+                add_note(error, "eager=[...] names it: what is left out there opens at its first use")
+                raise
         self._is_open()
 
     async def aopen(self) -> None:
@@ -169,65 +157,33 @@ class Session:
 
     def around(self, body: Callable[[], T]) -> T:
         """Open, let `body` run in force here, and close with its outcome; gives what it returns."""
-        try:
-            try:
-                self.open()
-                self.enter()
-                value = self.returns(body())
-            except BaseException as error:
-                self.close(error)
-                raise
-            self.close(None)
-            return value
-        except BaseException as error:  # perhaps a signal that has interrupted closing, or has come before it
-            self.close(error)
-            raise
+
+        def run() -> T:
+            self.open()
+            self.enter()
+            return self.returns(body())
+
+        return closed_after(run, self.close)
 
     async def aaround(self, body: Callable[[], Awaitable[T]]) -> T:
         """The same on the running event loop."""
-        try:
-            try:
-                await self.aopen()
-                self.enter()
-                value = self.returns(await body())
-            except BaseException as error:
-                await self.aclose(error)
-                raise
-            await self.aclose(None)
-            return value
-        except BaseException as error:  # perhaps a signal that has interrupted closing, or has come before it
-            await self.aclose(error)
-            raise
+
+        async def run() -> T:
+            await self.aopen()
+            self.enter()
+            return self.returns(await body())
+
+        return await aclosed_after(run, self.aclose)
 
     @manager
     def running(self) -> Generator[Session]:
         """Open for the body, and close with its outcome."""
-        try:
-            try:
-                self.open()
-                yield self
-            except BaseException as error:
-                self.close(error)
-                raise
-            self.close(None)
-        except BaseException as error:  # perhaps a signal that has interrupted closing, or has come before it
-            self.close(error)
-            raise
+        with closing(self.close): self.open(); yield self  # noqa: E701, E702 # fmt: skip
 
     @async_manager
     async def arunning(self) -> AsyncGenerator[Session]:
         """The same on the running event loop."""
-        try:
-            try:
-                await self.aopen()
-                yield self
-            except BaseException as error:
-                await self.aclose(error)
-                raise
-            await self.aclose(None)
-        except BaseException as error:  # perhaps a signal that has interrupted closing, or has come before it
-            await self.aclose(error)
-            raise
+        async with aclosing(self.aclose): await self.aopen(); yield self  # noqa: E701, E702 # fmt: skip
 
     def returns(self, value: T) -> T:
         """The value of the body: futures in it are the run's result, and are resolved even where others are dropped."""
@@ -262,7 +218,7 @@ class Session:
         if self.is_closed or in_force is None or self._process != os.getpid():
             return
         report = self._reported(outcome)
-        if self._grace_after(report.interruption or report.outcome).seconds is None:
+        if Grace.after(report.interruption or report.outcome).seconds is None:
             # Signals are not held back yet: nothing else ends a waiting that has no limit.
             try:
                 await self.pending.wait_async(only=self._returned)
@@ -286,6 +242,8 @@ class Session:
         """What was to be open at once is."""
         assert self._in_force is not None, "it has begun"
         process_wide.note_open(self._in_force)
+        if not self._joined:
+            tell_of_copies(self._in_force, self._in_force.layers)
         if self._settings.everywhere:
             process_wide.add(self._in_force)
 
@@ -325,7 +283,7 @@ class Session:
             await apersist(report, close_of_the_process)
 
     async def _wait_on_loop(self, report: CloseReport) -> None:
-        grace = self._grace = self._grace or self._grace_after(report.interruption or report.outcome)
+        grace = self._grace = self._grace or Grace.after(report.interruption or report.outcome)
         if grace.seconds is not None:
             self.pending.cancel_queued()
             waiting = self.pending.wait_async(grace.left)
@@ -354,14 +312,14 @@ class Session:
         assert report is not None, "it closes"
         ending = report.interruption or report.outcome
         if self._grace is None:
-            self._grace = self._grace_after(ending)
+            self._grace = Grace.after(ending)
         else:
-            self._grace = Grace(TERMINATION_GRACE_SECONDS if self._grace.seconds is None else 0.0)
+            self._grace = self._grace.after_another_signal()
         if report.interruption is None:
             self.pending.wait(self._grace.left, self._returned)
         self._cancel_queued(ending)
         if not self.pending.wait(self._grace.left):
-            self._tell_left_behind(self._grace.seconds)
+            self._tell_left_behind()
 
     def _close_elsewhere(self, report: CloseReport) -> None:
         reached_so_far = self._still_reached()
@@ -421,17 +379,12 @@ class Session:
         if outcome is not None or self._settings.pending == "cancel":
             self.pending.cancel_queued()
 
-    @staticmethod
-    def _grace_after(outcome: BaseException | None) -> Grace:
-        """How long running tasks are waited for."""
-        interrupted = outcome is not None and not isinstance(outcome, (Exception, GeneratorExit))
-        return Grace(TERMINATION_GRACE_SECONDS if interrupted and not is_suspension(outcome) else None)
-
     def _tell_unless(self, done: bool) -> None:
         if not done:
-            self._tell_left_behind(TERMINATION_GRACE_SECONDS)
+            self._tell_left_behind()
 
-    def _tell_left_behind(self, grace: float | None) -> None:
+    def _tell_left_behind(self) -> None:
+        grace = None if self._grace is None else self._grace.seconds
         if not self.pending.names():
             return
         flow_logger().warning(

@@ -12,7 +12,7 @@ from prefect.context import FlowRunContext
 from prefect.flow_runs import apause_flow_run, asuspend_flow_run
 
 from prefect_lifespan import Provide, TaskResource, inject, lifespan
-from prefect_lifespan.lifespans import session
+from prefect_lifespan.lifespans import grace
 from tests.processes.programs.marks import (
     Handle,
     asynchronous,
@@ -26,7 +26,7 @@ from tests.processes.programs.marks import (
     wait_for_order,
 )
 
-session.TERMINATION_GRACE_SECONDS = 2.0
+grace.TERMINATION_GRACE_SECONDS = 2.0
 
 
 class Blocking(containers.DeclarativeContainer):

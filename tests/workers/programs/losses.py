@@ -14,11 +14,11 @@ from prefect import flow, task
 from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
 
 from prefect_lifespan import Provide, inject, lifespan, resource
-from prefect_lifespan.lifespans import session
+from prefect_lifespan.lifespans import grace
 from prefect_lifespan.workers import channel
 from tests.processes.programs.marks import Handle, mark, wait_for_order
 
-session.TERMINATION_GRACE_SECONDS = float(os.environ.get("GRACE", "2"))
+grace.TERMINATION_GRACE_SECONDS = float(os.environ.get("GRACE", "2"))
 channel.ANSWER_SECONDS = float(os.environ.get("ANSWER", "30"))
 
 
