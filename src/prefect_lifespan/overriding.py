@@ -99,17 +99,19 @@ def tell_of_copies(lifespan: InForce, layers: Iterable[Layer]) -> None:
 
     They are no mistake by themselves: the class may be opened elsewhere, or be what markers name.
     """
-    container, overridden = lifespan.container, lifespan.under(current_scope().layers).overrides
-    graph = graph_of(container)
+    container, copies = lifespan.container, graph_of(lifespan.container).by_path
     for layer in layers:
+        if issubclass(container, layer.container):
+            continue
         declared = graph_of(layer.container)
-        missed = {
-            path: copy
+        found = {
+            path: copy_inside(declared.nodes[declared.by_path[path]].provider, layer.container, container)
             for path in layer.by_path
-            if not issubclass(container, layer.container)
-            and (copy := copy_inside(declared.nodes[declared.by_path[path]].provider, layer.container, container))
-            and graph.by_path[copy] not in overridden
         }
+        if not any(found.values()):
+            continue
+        overridden = lifespan.under(current_scope().layers).overrides
+        missed = {path: copy for path, copy in found.items() if copy is not None and copies[copy] not in overridden}
         if missed:
             lifespan.logger.warning(
                 "override(%s, ...) of %s does not reach the copy of %s that %s holds and that is open here: write "

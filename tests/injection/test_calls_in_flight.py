@@ -15,7 +15,7 @@ import pytest
 from dependency_injector import containers, providers
 
 from prefect_lifespan import LifespanClosedError, Provide, TaskResource, carried, inject, lifespan
-from prefect_lifespan.lifespans import session
+from prefect_lifespan.lifespans import grace
 
 SECONDS = 20.0
 record: list[str] = []
@@ -317,7 +317,7 @@ def test_calls_on_the_event_loop_that_a_closing_holds_up_are_told_and_not_waited
 def test_after_a_signal_calls_have_a_grace_and_are_told_by_name(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(session, "TERMINATION_GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(grace, "TERMINATION_GRACE_SECONDS", 0.1)
     begun, released = threading.Event(), threading.Event()
     thread = None
     with caplog.at_level(logging.WARNING), pytest.raises(KeyboardInterrupt), lifespan(App):

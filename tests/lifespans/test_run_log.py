@@ -183,7 +183,7 @@ def test_the_lines_can_be_turned_down_by_the_name_of_their_logger(witness: Witne
 
 def test_the_environment_sets_their_levels_as_it_does_for_prefects_own(monkeypatch: pytest.MonkeyPatch) -> None:
     program = (
-        "import logging, prefect_lifespan\n"
+        "import logging, prefect_lifespan, prefect.main\n"
         "for runs in ('flow', 'task'):\n"
         "    print(logging.getLogger(f'prefect.{runs}_runs.lifespan').getEffectiveLevel())"
     )

@@ -296,3 +296,23 @@ def test_an_override_inside_an_open_lifespan_is_seen_through_the_containers_it_i
             assert view.app.plain is container.app.plain, "what it does not reach is shared"
         assert container.app.gateways.api() == "api"
     assert RECORD == ["open api", "close api"]
+
+
+@pytest.mark.parametrize(
+    "outer",
+    [
+        lambda: providers.Resource(numbered, "outer"),
+        lambda: providers.Factory(lambda inside: inside, providers.Resource(numbered, "outer")),
+    ],
+    ids=["resource", "factory of one"],
+)
+def test_an_override_inside_a_lifespan_stands_over_the_one_that_this_was_opened_with(outer: Any):
+    class Twice(containers.DeclarativeContainer):
+        api = providers.Resource(numbered, "api")
+
+    with override(Twice, api=outer()), lifespan(Twice) as container:
+        assert container.api() == "outer"
+        with override(Twice, api=providers.Resource(numbered, "inner")):
+            assert current_container(Twice).api() == "inner"
+        assert current_container(Twice).api() == "outer"
+    assert RECORD == ["open outer", "open inner", "close inner", "close outer"]

@@ -69,6 +69,8 @@ def copy_providers(
     memo.update((id(other[key]), made) for key, made in instances.items() for other in others if key in other)
     for key in graph.nodes:  # dependencies first, so that no copy recurses deeply
         if key in wanted:
+            # What overrode it before another one did is no part of the graph any more: it stays what it is.
+            memo.update({id(each): each for each in cast("Any", sources[key]).overridden if id(each) not in memo})
             copied = instances[key] = providers.deepcopy(sources[key], memo)
             memo.update((id(other[key]), copied) for other in others if key in other)
             if key in stand_ins:
