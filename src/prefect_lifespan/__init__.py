@@ -13,6 +13,7 @@ from importlib import import_module as _import_module
 from prefect_lifespan.importing import when_imported as _when_imported
 
 if _typing.TYPE_CHECKING:
+    from prefect_lifespan.current import current_container
     from prefect_lifespan.describing import describe
     from prefect_lifespan.errors import (
         AsyncResourceError,
@@ -29,7 +30,6 @@ if _typing.TYPE_CHECKING:
     from prefect_lifespan.lifetimes import ProcessResource, TaskResource, resource
     from prefect_lifespan.overriding import override
     from prefect_lifespan.probing import aprobe, probe
-    from prefect_lifespan.scope import current_container
     from prefect_lifespan.scoped import carried
     from prefect_lifespan.wiring import wire
 
@@ -72,7 +72,7 @@ _MODULES = {
     "lifetimes": ["ProcessResource", "TaskResource", "resource"],
     "overriding": ["override"],
     "probing": ["aprobe", "probe"],
-    "scope": ["current_container"],
+    "current": ["current_container"],
     "scoped": ["carried"],
     "wiring": ["wire"],
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import itertools
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -146,7 +147,20 @@ def _overriding(graph: Graph, path: str, value: object) -> Iterator[tuple[str, A
             "such a one; override the providers that it chooses among, by the names that the container declares"
         )
     else:
+        if key is not None and graph.nodes[key].lifetime is not None:
+            _refuse_an_initialiser(graph, path, value)
         yield path, cast("AnyProvider", value) if providers.is_provider(value) else providers.Object(value)
+
+
+def _refuse_an_initialiser(graph: Graph, path: str, value: Any) -> None:
+    """Refuse a function that opens something in the place of what it opens: it would be given as it is."""
+    opens = (inspect.isgeneratorfunction, inspect.isasyncgenfunction, inspect.iscoroutinefunction)
+    if any(is_such(inspect.unwrap(value) if inspect.isfunction(value) else value) for is_such in opens):
+        name = value.__qualname__.rpartition("<locals>.")[2]
+        raise UsageError(
+            f"{graph.container}.{path} is a resource, and what is to stand in for it is the function {name}, which would be "
+            f"given as it is: write providers.Resource({name}), or providers.Object({name}) where that is meant"
+        )
 
 
 def _option(graph: Graph, path: str, value: object) -> tuple[str, AnyProvider]:

@@ -97,12 +97,13 @@ class Policy:
     def __post_init__(self) -> None:
         for name in ("open_timeout_seconds", "close_timeout_seconds"):
             seconds = getattr(self, name)
-            if seconds is not None and not seconds > 0:
+            if seconds is not None and not (_is_number(seconds) and seconds > 0):
                 raise ValueError(f"{name} is {seconds!r}; it must be a number of seconds greater than zero, or None")
-        if self.retries is not None and self.retries < 0:
+        if self.retries is not None and not (_is_number(self.retries, int) and self.retries >= 0):
             raise ValueError(f"retries is {self.retries!r}; it must be zero or more")
-        if self.retry_jitter_factor is not None and not self.retry_jitter_factor >= 0:
-            raise ValueError(f"retry_jitter_factor is {self.retry_jitter_factor!r}; it must be zero or more")
+        jitter = self.retry_jitter_factor
+        if jitter is not None and not (_is_number(jitter) and jitter >= 0):
+            raise ValueError(f"retry_jitter_factor is {jitter!r}; it must be zero or more")
         self._check_delay()
         self._check_functions()
         if self.on_close_error not in (None, "raise", "warn"):
@@ -112,8 +113,8 @@ class Policy:
         given = self.retry_delay_seconds
         if given is None or callable(given):
             return
-        delays = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
-        if not delays or not all(isinstance(delay, (int, float)) and delay >= 0 for delay in delays):
+        delays: list[Any] = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+        if not delays or not all(_is_number(delay) and delay >= 0 for delay in delays):
             raise ValueError(
                 f"retry_delay_seconds is {given!r}; it must be zero or more seconds, a list of such, or a function of the "
                 "number of retries"
@@ -154,6 +155,10 @@ class Policy:
         """This policy, with what it leaves open taken from `defaults`."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return Policy(**{name: getattr(defaults, name) if value is None else value for name, value in values.items()})
+
+
+def _is_number(value: object, kinds: type | tuple[type, ...] = (int, float)) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool)
 
 
 def _is_exception_type(value: object) -> bool:

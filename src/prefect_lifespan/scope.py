@@ -14,15 +14,12 @@ import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Hashable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from contextvars import ContextVar, Token
-from typing import Any, Protocol, TypeVar, overload
-
-from dependency_injector import containers
+from typing import Any, Protocol, TypeVar
 
 from prefect_lifespan.engine import CloseReport, Engine, library_logger
 from prefect_lifespan.engine.events import Logger
 from prefect_lifespan.engine.initialiser import Outcome
-from prefect_lifespan.errors import LifespanError
-from prefect_lifespan.graph.reader import ContainerClass, qualified_name
+from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.in_flight import Calls, Flight, RunningCall
 from prefect_lifespan.layers import Layer, stacked
 from prefect_lifespan.managers import manager
@@ -31,7 +28,6 @@ from prefect_lifespan.steps import astepping, stepping, under
 from prefect_lifespan.surroundings import surroundings
 from prefect_lifespan.unit import Unit
 
-C = TypeVar("C", bound=containers.DeclarativeContainer)
 R = TypeVar("R")
 
 
@@ -363,40 +359,3 @@ def remove_layer(owner: object) -> None:
             layers = tuple(other for other in scope.layers if other is not layer)
             _scope.set(Scope(scope.entered, layers, scope.unit))
             return
-
-
-@overload
-def current_container(container: type[C]) -> C: ...
-@overload
-def current_container(container: None = None) -> containers.DynamicContainer: ...
-def current_container(container: ContainerClass | None = None) -> Any:
-    """The container instance of the enclosing lifespan.
-
-    Args:
-        container: the container class, where lifespans of several are in force; the innermost one without.
-
-    Raises:
-        LifespanError: no such lifespan is open here.
-
-    Example:
-        >>> from dependency_injector import containers, providers
-        >>> from prefect_lifespan import current_container, lifespan
-        >>> class App(containers.DeclarativeContainer):
-        ...     greeting = providers.Object("hello")
-        >>> with lifespan(App):
-        ...     current_container(App).greeting()
-        'hello'
-    """
-    stand_in = surroundings.stand_in()
-    if stand_in is not None:
-        return stand_in
-    scope = current_scope()
-    found = scope.innermost(container)
-    if found is None:
-        wanted = "No lifespan" if container is None else f"No lifespan of {qualified_name(container)}"
-        open_here = ", ".join(lifespan.engine.graph.container for lifespan in scope.lifespans) or "none"
-        raise LifespanError(
-            f"{wanted} is open here (open: {open_here}). Call this inside a flow decorated with @lifespan, in a task "
-            "it calls, or inside `with lifespan(...)`."
-        )
-    return scope.view(found.under(scope.layers), "current_container()").instance

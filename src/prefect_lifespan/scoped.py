@@ -29,7 +29,7 @@ def carried(function: F) -> F:
             generator or an asynchronous generator. It keeps its kind, name and signature.
 
     Raises:
-        UsageError: `function` cannot be called.
+        UsageError: `function` cannot be called; when called, no lifespan was in force here, and one is there.
         LifespanClosedError: when called, a lifespan that was in force here has ended.
 
     Example:
@@ -67,7 +67,14 @@ class _Bound:
 
         Raises:
             LifespanClosedError: one of its lifespans has ended.
+            UsageError: there was nothing to bind the function to, and there is where it is called.
         """
+        if not self._scope.lifespans and current_scope().lifespans:
+            raise UsageError(
+                f"carried({self._name}) was called where no lifespan was in force, so it is bound to none, and the function "
+                "is called where one is; call carried() in the lifespan, where the function is handed to the thread or "
+                "executor: pool.submit(carried(function))"
+            )
         for lifespan in reversed(self._scope.lifespans):
             if lifespan.has_ended:
                 raise LifespanClosedError(f"{self._name} (carried)", lifespan.engine.ledger.name)

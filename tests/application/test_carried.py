@@ -154,6 +154,15 @@ def test_what_cannot_be_called_is_refused() -> None:
         carried(3)  # pyright: ignore[reportArgumentType]
 
 
+def test_what_was_bound_before_there_was_a_lifespan_says_so(seen: Seen) -> None:
+    bound = carried(seen.ask)
+    assert bound(1)[0] == 1
+    with lifespan(seen.App), ThreadPoolExecutor() as pool:
+        assert pool.submit(bound).result()[0] == 0, "nor is there one where it is called"
+        with pytest.raises(UsageError, match="call carried\\(\\) in the lifespan"):
+            bound()
+
+
 @pytest.mark.parametrize("everywhere", [False, True])
 def test_a_call_after_the_lifespan_has_ended_says_so(seen: Seen, witness: Witness, everywhere: bool) -> None:
     with lifespan(seen.App, everywhere=everywhere):

@@ -18,7 +18,16 @@ from dependency_injector import containers, providers
 from fastapi import Depends, FastAPI
 from prefect import flow, task
 
-from prefect_lifespan import LifespanError, ProcessResource, Provide, TaskResource, current_container, inject, lifespan
+from prefect_lifespan import (
+    LifespanError,
+    ProcessResource,
+    Provide,
+    TaskResource,
+    UsageError,
+    current_container,
+    inject,
+    lifespan,
+)
 from tests.lifespans.witness import SECONDS, Handle, Witness, until
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "fastapi.md"
@@ -236,3 +245,12 @@ def test_flows_that_endpoints_call_join_the_application(witness: Witness, prefec
         assert client.get("/own").json() == [2, 2]
         assert client.get("/decorated").json() == [1, 1]
     assert witness.record == ["open db", "open db", "close db", "close db"]
+
+
+def test_a_lifespan_is_no_applications_lifespan_by_itself() -> None:
+    class Empty(containers.DeclarativeContainer):
+        pass
+
+    given: Any = lifespan(Empty)
+    with pytest.raises(UsageError, match=r"not a FastAPI; in an application's own lifespan write `async with lifespan"):
+        given(FastAPI())

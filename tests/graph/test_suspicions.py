@@ -119,7 +119,7 @@ db = providers.Resource(open_db, "url")
             providers.Resource(partial(open_db, ulr="x")),
             "open_db missing a required argument: 'url', and got an unexpected",
         ),
-        (providers.Singleton(partial(open_db, ulr="x")), "unexpected keyword argument 'ulr'; did you mean 'url'?"),
+        (providers.Factory(partial(open_db, ulr="x")), "unexpected keyword argument 'ulr'; did you mean 'url'?"),
         (providers.Resource(resource(retries=1)(partial(partial(open_db, timeuot=1), "x"))), "mean 'timeout'?"),
         (providers.Resource(partial(contextmanager(open_db), "x", 1)), "open_db too many positional arguments"),
         (providers.Resource(functools.lru_cache(open_db), ulr="x"), "did you mean 'url'?"),
@@ -190,6 +190,40 @@ def test_a_plain_collection_of_providers_is_told(collection: Any, cure: str):
     assert (finding.code, finding.severity) == ("providers-in-collection", "error")
     assert finding.message.startswith("argument 0 of App.pool is a plain collection of providers")
     assert cure in finding.cure
+
+
+@pytest.mark.parametrize(
+    "declared", [providers.Resource(partial(open_db, url=db)), providers.Singleton(partial(Client, db.provided.url))]
+)
+def test_providers_in_a_partial_are_told(declared: Any):
+    (finding,) = found(db=db, pool=declared)
+    assert (finding.code, finding.severity) == ("providers-in-collection", "error")
+    assert "App.pool calls a functools.partial that holds providers" in finding.message
+    assert f"providers.{type(declared).__name__}(function, ...), without a partial" in finding.cure
+    assert found(db=db, pool=providers.Resource(partial(open_db, url=db.provider))) == []
+
+
+def test_what_was_opened_on_the_class_is_told():
+    app = declare(db=providers.Resource(lambda: "db"), other=providers.Resource(lambda: "other"))
+    app.db()
+    try:
+        (finding,) = check(app)
+        assert (finding.code, finding.severity, finding.path) == ("opened-on-class", "warning", "db")
+        assert "`App.db` and not `App.db()`" in finding.cure
+        with lifespan(app) as container:
+            assert container.db() == "db"
+    finally:
+        app.db.shutdown()
+    assert check(app) == ()
+
+
+@pytest.mark.parametrize("kind", [providers.Singleton, providers.ThreadSafeSingleton])
+@pytest.mark.parametrize("generator", [open_db, contextmanager(open_db), partial(open_db, timeout=1)])
+def test_a_singleton_of_a_generator_is_told(kind: Any, generator: Any):
+    (finding,) = found(db=kind(generator, "x"))
+    assert (finding.code, finding.severity) == ("unopened-generator", "warning")
+    assert f"App.db is a {kind.__name__} of a generator" in finding.message
+    assert found(make=providers.Factory(contextmanager(open_db), "x")) == []
 
 
 def test_collections_that_are_meant_so_are_no_finding():

@@ -52,9 +52,33 @@ def test_inject_above_flow_says_where_it_belongs():
     assert "below it" in message
 
 
-@pytest.mark.parametrize("what", [int, print, "text", staticmethod(len), object()])
-def test_what_is_no_function_is_named(what: Any):
-    assert type(what).__name__ in refusal(lambda: inject(what))
+@pytest.mark.parametrize(
+    ("what", "told"),
+    [
+        (print, "not a builtin_function_or_method"),
+        ("text", "not a str"),
+        (staticmethod(len), "not a staticmethod; put @inject below it, next to the function"),
+        (Gateways, "not the container Gateways; write it without parentheses, and name providers in markers"),
+        (int, "not the class int; put it on the method that is to be injected, such as `__init__`"),
+    ],
+)
+def test_what_is_no_function_is_named(what: Any, told: str):
+    assert told in refusal(lambda: inject(what))
+
+
+def test_a_marker_as_an_annotation_says_where_it_belongs():
+    namespace: dict[str, Any] = {"Provide": Provide, "App": App}
+    exec("def annotated(db: Provide[App.warehouse]): ...", namespace)  # noqa: S102 - no type, as checkers say too
+    assert "write it as the default value, db=Provide[Container.name]" in refusal(
+        lambda: inject(namespace["annotated"])
+    )
+
+
+def test_lifespan_without_its_container_says_how_it_is_written():
+    def flow_function() -> None: ...
+
+    bare: Any = lifespan
+    assert refusal(lambda: bare(flow_function)) == "@lifespan is written with its container: @lifespan(Container)"
 
 
 def test_a_function_without_markers_is_told_how_to_mark():

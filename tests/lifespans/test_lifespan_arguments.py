@@ -223,6 +223,13 @@ def test_a_broken_container_fails_the_run_before_anything_opens(witness: Witness
     ("options", "error", "message"),
     [
         ({"max_workers": 0}, ValueError, "max_workers is 0"),
+        ({"max_workers": "3"}, ValueError, "max_workers is '3'"),
+        ({"retries": "3"}, ValueError, "retries is '3'"),
+        ({"retries": True}, ValueError, "retries is True"),
+        ({"retries": 1.5}, ValueError, "retries is 1.5"),
+        ({"open_timeout_seconds": "5"}, ValueError, "open_timeout_seconds is '5'"),
+        ({"close_timeout_seconds": True}, ValueError, "close_timeout_seconds is True"),
+        ({"retry_delay_seconds": [1, True]}, ValueError, r"retry_delay_seconds is \[1, True\]"),
         ({"pending": "drop"}, ValueError, "'wait' or 'cancel'"),
         ({"on_close_error": "ignore"}, ValueError, "'raise' or 'warn'"),
         ({"retries": -1}, ValueError, "retries is -1"),

@@ -1,6 +1,7 @@
 """What cannot be overridden is refused where the override is written, in words."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -37,6 +38,34 @@ def test_what_is_no_name(overriding: Callable[..., Any], key: Any):
 def test_an_aggregate(overriding: Callable[..., Any], path: str, value: Any):
     with pytest.raises(UsageError, match=rf"App\.{path} is a \w*Aggregate: .* the providers that it chooses among"):
         overriding(App, {path: value})
+
+
+class Opened(containers.DeclarativeContainer):
+    db = providers.Resource(object)
+    made = providers.Factory(object)
+
+
+def generator() -> Iterator[str]:
+    yield "fake"
+
+
+async def coroutine() -> str:
+    return "fake"
+
+
+async def asynchronous_generator() -> AsyncIterator[str]:
+    yield "fake"
+
+
+@WAYS
+@pytest.mark.parametrize("function", [generator, coroutine, asynchronous_generator, contextmanager(generator)])
+def test_a_function_that_opens_something_in_the_place_of_what_it_opens(overriding: Callable[..., Any], function: Any):
+    with pytest.raises(
+        UsageError, match=rf"Opened\.db is a resource, .* write providers\.Resource\({function.__name__}\)"
+    ):
+        overriding(Opened, {"db": function})
+    with override(Opened, db=providers.Object(function), made=function), lifespan(Opened) as container:
+        assert container.db() is container.made() is function
 
 
 def test_what_an_aggregate_chooses_among_is_overridden_by_its_name():

@@ -122,7 +122,7 @@ def test_the_current_container_is_the_innermost_one_or_the_innermost_of_a_class(
 
 
 def test_a_missing_current_container_is_named_with_what_is_open():
-    with lifespan(Base), pytest.raises(LifespanError, match=r"No lifespan of Other is open here \(open: Base\)"):
+    with lifespan(Base), pytest.raises(LifespanError, match=r"No lifespan of Other is open here \(open: Base\). Call"):
         current_container(Other)
 
 
@@ -150,3 +150,14 @@ def test_a_dependency_that_a_run_provides_is_nothing_that_resources_of_the_proce
             "model",
             f"cache of {tenant}",
         )
+
+
+def test_a_copy_that_the_lifespan_in_force_holds_is_named():
+    class Outer(containers.DeclarativeContainer):
+        inner = providers.Container(Other)
+
+    with (
+        lifespan(Outer),
+        pytest.raises(LifespanError, match=r"Its copy there is `current_container\(.*Outer\)\.inner`"),
+    ):
+        current_container(Other)

@@ -91,16 +91,17 @@ def copy_inside(provider: AnyProvider, owner: ContainerClass, container: Contain
     declared = graph_of(owner).nodes.get(id(anchor_of(provider)))
     if declared is None or not declared.declared:
         return None
+    paths = (f"{path}.{declared.path}" for path in copies_inside(owner, container))
+    return next((path for path in paths if path in graph_of(container).by_path), None)
+
+
+def copies_inside(owner: ContainerClass, container: ContainerClass) -> Iterator[str]:
+    """The paths of sub-containers of `container` that are made of `owner`."""
     graph = graph_of(container)
     for path, key in graph.by_path.items():
         sub: Any = graph.nodes[key].provider
-        if (
-            isinstance(sub, providers.Container)
-            and _is_made_of(sub, owner)
-            and f"{path}.{declared.path}" in graph.by_path
-        ):
-            return f"{path}.{declared.path}"
-    return None
+        if isinstance(sub, providers.Container) and _is_made_of(sub, owner):
+            yield path
 
 
 def _is_made_of(sub_container: Any, owner: ContainerClass) -> bool:

@@ -56,7 +56,7 @@ def _with_those_of_partials(provider: Any) -> tuple[Any, tuple[Any, ...], dict[s
 
 
 def providers_in_collections(graph: Graph) -> Iterator[tuple[Node, str, str]]:
-    """Providers with a plain collection of providers among their arguments, each with its label and kind.
+    """Providers with a plain collection of providers among their arguments, or a partial that has some: what, and the cure.
 
     dependency-injector hands such providers through, uncalled. Those that are written as providers of providers
     (`.provider`) are meant so.
@@ -64,9 +64,22 @@ def providers_in_collections(graph: Graph) -> Iterator[tuple[Node, str, str]]:
     for node in graph.nodes.values():
         if node.foreign or node.overridden:
             continue
+        path = f"{graph.container}.{node.path}"
         for label, value in plain_arguments(node.provider):
             if _holds_providers(value):
-                yield node, label, "Dict" if isinstance(value, dict) else "List"
+                kind = "Dict" if isinstance(value, dict) else "List"
+                yield node, f"{label} of {path} is a plain collection of providers", f"write providers.{kind}(...)"
+        partial = _partial_of(getattr(node.provider, "provides", None))
+        if partial is not None and _holds_providers((*partial.args, *partial.keywords.values())):
+            cure = f"give them to the provider itself, providers.{type(node.provider).__name__}(function, ...), without a partial"
+            yield node, f"{path} calls a functools.partial that holds providers", cure
+
+
+def _partial_of(called: Any) -> Any:
+    """The partial that is called, perhaps as a context manager that dependency-injector has made of it; None without."""
+    while not isinstance(called, functools.partial) and called is not None and _passes_on(called):
+        called = called.__wrapped__
+    return cast("Any", called) if isinstance(called, functools.partial) else None
 
 
 def _holds_providers(value: object) -> bool:

@@ -36,6 +36,12 @@ def second_yield(initialiser: Any) -> int | None:
     return None if found is None else before + found.lineno
 
 
+def is_generator(initialiser: Any) -> bool:
+    """Whether it is a generator function, of either kind, or contextlib has made a context manager of one."""
+    function = innermost(initialiser)
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+
+
 def _again(statements: list[ast.stmt]) -> ast.Yield | None:
     yielded = False
     for statement in statements:
@@ -71,7 +77,7 @@ def _within(node: ast.AST) -> Iterator[ast.AST]:
 def _read(initialiser: Any) -> tuple[ast.FunctionDef | ast.AsyncFunctionDef | None, int]:
     """The source of a generator function, read, and how many lines of its file come before it."""
     generator = innermost(initialiser)
-    if not (inspect.isgeneratorfunction(generator) or inspect.isasyncgenfunction(generator)):
+    if not is_generator(generator):
         return None, 0
     try:
         lines, first = inspect.getsourcelines(generator)

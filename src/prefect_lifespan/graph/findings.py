@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from dependency_injector import providers
 
 from prefect_lifespan.graph.arguments import providers_in_collections, unbindable
-from prefect_lifespan.graph.cleanup import second_yield, unguarded
-from prefect_lifespan.graph.edges import AnyProvider, plain_arguments
+from prefect_lifespan.graph.cleanup import is_generator, second_yield, unguarded
+from prefect_lifespan.graph.edges import AnyProvider, is_kind, plain_arguments
 from prefect_lifespan.graph.finding import Code, Finding
 from prefect_lifespan.graph.logging_setup import sets_up_logging
 from prefect_lifespan.graph.model import Graph, Node
@@ -66,7 +66,7 @@ def findings(graph: Graph, *, copying: bool = False) -> tuple[Finding, ...]:
     the container tells as well that one cannot.
     """
     found = graph.once(_of_structure)
-    return (*found, *_uncopyable(graph), *_as_written(graph)) if copying else found
+    return (*found, *_uncopyable(graph), *_as_written(graph), *_on_the_class(graph)) if copying else found
 
 
 def _of_structure(graph: Graph) -> tuple[Finding, ...]:
@@ -237,13 +237,10 @@ def _unbindable(graph: Graph) -> Iterator[Finding]:
 
 
 def _in_collections(graph: Graph) -> Iterator[Finding]:
-    for node, label, kind in providers_in_collections(graph):
-        message = (
-            f"{label} of {graph.container}.{node.path} is a plain collection of providers, which dependency-injector hands "
-            "through as they are, uncalled"
-        )
-        cure = f"write providers.{kind}(...); or name each by its `.provider`, if providers are what it is to be given"
-        yield _about(graph, node, "providers-in-collection", message, cure)
+    for node, what, cure in providers_in_collections(graph):
+        message = f"{what}, which dependency-injector hands through as they are, uncalled"
+        meant = "or name each by its `.provider`, if providers are what it is to be given"
+        yield _about(graph, node, "providers-in-collection", message, f"{cure}; {meant}")
 
 
 def _as_written(graph: Graph) -> Iterator[Finding]:
@@ -268,6 +265,23 @@ def _as_written(graph: Graph) -> Iterator[Finding]:
                 "wait for them for seconds, or for ever"
             )
             yield _about(graph, node, "logging-reconfigured", message, LOGGING_CURE)
+
+
+def _on_the_class(graph: Graph) -> Iterator[Finding]:
+    """What a call of a provider at import has left, and a generator that nobody will ever open."""
+    for node in graph.nodes.values():
+        declared, path = cast("Any", node.provider), f"{graph.container}.{node.path}"
+        if node.is_resource and declared.initialized:
+            message = f"{path} is open already, on the class itself, where nobody closes it: something has called it"
+            cure = (
+                "give the provider and not its value, `App.db` and not `App.db()`, as an argument and in a marker, and ask the "
+                "container of a lifespan for values"
+            )
+            yield _about(graph, node, "opened-on-class", message, cure)
+        if is_kind(declared, providers.BaseSingleton) and is_generator(declared.provides):
+            message = f"{path} is a {type(declared).__name__} of a generator, which is its value and which nobody opens"
+            name = getattr(declared.provides, "__name__", "open_it")
+            yield _about(graph, node, "unopened-generator", message, f"write providers.Resource({name}, ...)")
 
 
 def _uncopyable(graph: Graph) -> Iterator[Finding]:

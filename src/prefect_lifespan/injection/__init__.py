@@ -32,6 +32,19 @@ def _without_parentheses(decorator: F) -> F:
     return cast("F", decorate)
 
 
+def _told(decorated: Any) -> str:
+    """What is no function, and what to write instead."""
+    if isinstance(decorated, type):
+        if getattr(decorated, "__IS_CONTAINER__", False) is True:
+            return (
+                f"the container {decorated.__qualname__}; write it without parentheses, and name providers in markers"
+            )
+        return f"the class {decorated.__qualname__}; put it on the method that is to be injected, such as `__init__`"
+    kind = type(decorated).__qualname__
+    below = kind in ("Flow", "Task", "staticmethod", "classmethod")
+    return f"a {kind}{'; put @inject below it, next to the function' if below else ''}"
+
+
 @_without_parentheses
 def inject(function: F) -> F:
     """Provide a function's marked parameters from the container in force where it is called.
@@ -63,9 +76,7 @@ def inject(function: F) -> F:
         'hello world'
     """
     if not inspect.isfunction(function):
-        kind = type(function).__qualname__
-        order = "; put @inject below it, next to the function" if kind in ("Flow", "Task") else ""
-        raise UsageError(f"@inject decorates functions, not a {kind}{order}")
+        raise UsageError(f"@inject decorates functions, not {_told(function)}")
     plan = Plan(function, markers_of(function))
     if not plan.markers:
         below = plan_of(function)

@@ -79,6 +79,11 @@ def markers_of(function: Function) -> dict[str, Marker]:
             )
         marked = marker_on(parameter, function, where)
         if marked is None:
+            if is_marker(parameter.annotation):
+                raise UsageError(
+                    f"{where}: the annotation of {parameter.name!r} is a marker; write it as the default value, "
+                    f"{parameter.name}=Provide[Container.name], or beside the type, Annotated[..., Provide[Container.name]]"
+                )
             if isinstance(parameter.default, Injected):
                 raise UsageError(
                     f"{where}: {parameter.name!r} is `injected`, and its annotation does not say what; write "

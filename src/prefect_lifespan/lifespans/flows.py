@@ -43,7 +43,12 @@ def wrap_flow(function: Any, settings: Settings) -> Any:
     if isinstance(function, Task):
         raise UsageError("@lifespan is for flows; a task gets the resources of the flow that calls it through @inject")
     if not inspect.isfunction(function):
-        raise UsageError(f"@lifespan decorates flow functions, not a {type(function).__qualname__}")
+        own = (
+            ""
+            if not hasattr(function, "router")
+            else ("; in an application's own lifespan write `async with lifespan(Container, everywhere=True): yield`")
+        )
+        raise UsageError(f"@lifespan decorates flow functions, not a {type(function).__qualname__}{own}")
     around = FlowLifespan(function, settings)
     if inspect.isasyncgenfunction(function):
         wrapper = asynchronous_generator(around.asteps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Generic, Literal, TypeVar, cast
@@ -105,8 +106,10 @@ class lifespan(Generic[C]):  # noqa: N801 - used as a decorator and a context ma
         on_close_error: OnCloseError = "raise",
         pending: Literal["wait", "cancel"] = "wait",
     ) -> None:
+        if inspect.isfunction(container):
+            raise UsageError("@lifespan is written with its container: @lifespan(Container)")
         require_container(container)
-        if max_workers < 1:
+        if not isinstance(cast("object", max_workers), int) or max_workers < 1:
             raise ValueError(f"max_workers is {max_workers!r}; it must be one or more")
         if pending not in ("wait", "cancel"):
             raise ValueError(f"pending is {pending!r}; it must be 'wait' or 'cancel'")
