@@ -12,7 +12,7 @@ import pkgutil
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from types import ModuleType, TracebackType
-from typing import Any, Self
+from typing import Annotated, Any, Self, get_args, get_origin
 
 from dependency_injector import containers, providers, wiring
 from dependency_injector.wiring import ProvidersMap
@@ -42,14 +42,16 @@ def wire(
     Args:
         container: the container class that the functions' markers name.
         modules: modules, or their names, also relative to the caller's package (".services"), whose functions are connected.
-        packages: packages, or their names, with all their modules.
+        packages: packages, or their names, with all their modules. Without either, those of the container's `wiring_config`,
+            which lifespans themselves leave alone.
 
     Returns:
         What undoes it: `unwire()`, or its use as a context manager.
 
     Raises:
         TypeError: `container` is not a container class.
-        UsageError: a marker on an attribute of a module or class, which would be given one value for good.
+        UsageError: a marker on an attribute of a module or class, which would be given one value for good; nothing to
+            connect.
         LifespanError: when such a function is called and no lifespan of the container is in force there; or when it
             asks for a `TaskResource` and is not called by a task or function with this library's `inject`.
 
@@ -66,6 +68,14 @@ def wire(
     outer = None if frame is None else frame.f_back
     caller = None if outer is None else outer.f_globals.get("__package__")
     connected = Wiring(require_container(container))
+    if modules is None and packages is None:
+        declared: containers.WiringConfiguration = container.wiring_config
+        modules, packages, caller = declared.modules, declared.packages, declared.from_package or caller
+        if not modules and not packages:
+            raise UsageError(
+                f"wire({container.__qualname__}) says nothing to connect, and {qualified_name(container)} has no wiring_config "
+                "that does; name it, modules=[...] or packages=[...]"
+            )
     connected.connect(_imported(modules, caller), _imported(packages, caller))
     return connected
 
@@ -103,9 +113,9 @@ class Wiring:
             if isinstance(place, ModuleType)
             else f"{place.__module__}.{place.__qualname__}.{name}"
             for module in modules
-            for place in (module, *(value for value in vars(module).values() if isinstance(value, type)))
-            for name, value in list(vars(place).items())
-            if isinstance(value, _PROVIDE) and known.resolve_provider(value.provider, value.modifier) is not None
+            for place in _places_in(module)
+            for name, marker in _provided_in(place)
+            if known.resolve_provider(marker.provider, marker.modifier) is not None
         ]
         if found:
             raise UsageError(
@@ -125,6 +135,23 @@ class Wiring:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.unwire()
+
+
+def _places_in(module: ModuleType) -> Iterator[ModuleType | type]:
+    """A module, its classes, and what these inherit from: dependency-injector sets an inherited attribute anew."""
+    yield module
+    for value in list(vars(module).values()):
+        yield from value.__mro__ if isinstance(value, type) else ()
+
+
+def _provided_in(place: ModuleType | type) -> Iterator[tuple[str, Any]]:
+    """The attributes of a module or class that `Provide` marks, as their values or in their annotations, with the markers."""
+    for name, value in list(vars(place).items()):
+        if type(value) is _PROVIDE:
+            yield name, value
+    for name, annotation in inspect.get_annotations(place).items():
+        if get_origin(annotation) is Annotated:
+            yield from ((name, extra) for extra in get_args(annotation)[1:] if type(extra) is _PROVIDE)
 
 
 def _names_in(package: ModuleType) -> Iterator[str]:

@@ -197,6 +197,25 @@ def test_without_a_server_a_transport_of_httpx_finds_it_in_force(witness: Witnes
 # Flows
 
 
+def test_endpoints_as_dependency_injectors_documentation_has_them_work_as_they_are(witness: Witness) -> None:
+    """`Depends(Provide[...])` was no marker to the library, and none of the endpoints could be defined."""
+    application = Application(witness)
+
+    @application.api.get("/theirs/{item}")
+    @inject
+    async def theirs(
+        item: str,
+        session: Annotated[Handle, Depends(Provide[application.App.session])],
+        client: Handle = Depends(Provide[application.App.client]),
+    ) -> list[Any]:
+        return [item, client.use(), session.use()]
+
+    with served(application.api) as client:
+        assert [client.get("/theirs/tea").json() for _ in range(2)] == [["tea", 1, 3], ["tea", 1, 4]]
+        parameters = client.get("/openapi.json").json()["paths"]["/theirs/{item}"]["get"]["parameters"]
+    assert [parameter["name"] for parameter in parameters] == ["item"]
+
+
 def test_flows_that_endpoints_call_join_the_application(witness: Witness, prefect_api: str) -> None:
     class App(containers.DeclarativeContainer):
         db = providers.Resource(witness.blocking, "db")

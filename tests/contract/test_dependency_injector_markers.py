@@ -7,6 +7,7 @@ from typing import Annotated, Any, cast, get_args
 import pytest
 from dependency_injector import containers, providers, wiring
 from dependency_injector.wiring import Closing, Provide, Provider, ProvidersMap
+from fastapi import Depends
 
 
 class Gateways(containers.DeclarativeContainer):
@@ -176,6 +177,16 @@ def test_a_marker_is_found_in_a_default_and_anywhere_in_annotated() -> None:
     assert parameters["by_default"].default is marker
     assert list(found) == ["by_default", "annotated"]
     assert found["annotated"] is get_args(parameters["annotated"].annotation)[2]
+
+
+def test_a_list_says_how_to_get_at_what_depends_of_a_web_framework_holds() -> None:
+    """`injection.markers` asks all of them: FastAPI's, and FastDepends' where that is installed."""
+    marker = Provide[App.engine]
+
+    held = [extract(Depends(marker)) for extract in wiring.MARKER_EXTRACTORS]
+
+    assert [each for each in held if each is not None] == [marker]
+    assert all(extract(marker) is None for extract in wiring.MARKER_EXTRACTORS)
 
 
 def test_markers_in_annotations_that_are_strings_are_not_found() -> None:

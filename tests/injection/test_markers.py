@@ -1,11 +1,13 @@
 """Markers in all their forms: by provider, by path, with modifiers, as providers, for whole containers and chains."""
 
+import inspect
 from typing import Annotated, Any
 
 import pytest
 from dependency_injector import containers, providers
 from dependency_injector.errors import Error
 from dependency_injector.wiring import as_, as_float, as_int, invariant, provided, required
+from fastapi import Depends
 
 from prefect_lifespan import Provide, Provider, TaskResource, inject, lifespan
 
@@ -153,6 +155,41 @@ def test_a_provider_marker_gives_the_provider_to_call(container: Any):
     assert rows == [1, 2]
     assert api is container.api()
     assert total == 6
+
+
+def test_a_provider_marker_on_a_delegate_gives_the_provider_that_it_stands_for(container: Any):
+    """As dependency-injector has it; the delegate itself was given, whose call gives a provider."""
+
+    @inject
+    def make(rows: Any = Provider[App.rows.provider], api: Any = Provider[App.api.provider]) -> tuple[Any, Any]:
+        return rows(), api()
+
+    for _ in range(2):
+        assert make() == ([1, 2], container.api())
+
+
+def test_a_marker_in_depends_is_one_as_fastapi_users_of_dependency_injector_write_it(container: Any):
+    class Odd:
+        """A default value that nothing can be asked of."""
+
+        def __getattribute__(self, name: str) -> Any:
+            raise RuntimeError("outside of a request")
+
+    @inject
+    def read(
+        n: int,
+        api: Api = Depends(Provide[App.api]),
+        *,
+        rows: Annotated[Any, Depends(Provide[App.rows])],
+        make: Annotated[Any, "a note", Depends(Provider["api"])],
+        own: Any = Depends(Api),
+        odd: Any = Odd(),
+    ) -> tuple[Any, ...]:
+        return n, api, rows, make(), type(own), type(odd)
+
+    reading: Any = read
+    assert list(inspect.signature(reading).parameters) == ["n", "own", "odd"]
+    assert reading(1) == (1, container.api(), [1, 2], container.api(), type(Depends(Api)), Odd)
 
 
 def test_markers_may_be_nested():

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
+from dependency_injector import providers
+
 from prefect_lifespan.engine import Engine, Slot
 from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.in_flight import Flight
@@ -40,8 +42,12 @@ class Given:
 
     @property
     def value(self) -> Callable[[], Any]:
-        """What gives the value, when the resources it needs are open."""
-        return (lambda: self.provider) if self.as_provider else cast("Callable[[], Any]", self.provider)
+        """What gives the value, when the resources it needs are open.
+
+        `Provider[App.db.provider]` is `Provider[App.db]`, as dependency-injector has it: a delegate gives the other one.
+        """
+        itself = self.as_provider and not isinstance(self.provider, providers.Delegate)
+        return (lambda: self.provider) if itself else cast("Callable[[], Any]", self.provider)
 
 
 @dataclass(slots=True)

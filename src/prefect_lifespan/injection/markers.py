@@ -16,7 +16,7 @@ from dependency_injector import providers, wiring
 
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph.anchors import as_written, copy_inside, owner_of, told_provider
-from prefect_lifespan.graph.edges import AnyProvider, is_kind
+from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.injection.typed import Injected
 from prefect_lifespan.layers import did_you_mean
@@ -59,7 +59,13 @@ class Marker:
 def is_marker(value: object) -> bool:
     """Whether a value is one of dependency-injector's markers, or a marker class without what it marks."""
     # Asked of the class: a default value may answer to any attribute, or raise for one.
-    return getattr(value if isinstance(value, type) else type(value), "__IS_MARKER__", False) is True
+    kind = type(value)
+    return getattr(cast("type", value) if issubclass(kind, type) else kind, "__IS_MARKER__", False) is True
+
+
+def is_default(parameter: inspect.Parameter, kind: Any) -> bool:
+    """Whether a parameter's default value is of a kind: one that stands in for something else may raise when asked."""
+    return issubclass(type(parameter.default), kind)
 
 
 def markers_of(function: Function) -> dict[str, Marker]:
@@ -71,8 +77,8 @@ def markers_of(function: Function) -> dict[str, Marker]:
     where = f"{function.__module__}.{function.__qualname__}"
     found: dict[str, Marker] = {}
     for parameter in inspect.signature(function).parameters.values():
-        if is_kind(parameter.default, providers.Provider):
-            told = told_provider(cast("AnyProvider", parameter.default))
+        if is_default(parameter, providers.Provider):
+            told = told_provider(parameter.default)
             raise UsageError(
                 f"{where}: the default value of {parameter.name!r} is a provider; mark it, "
                 f"{parameter.name}=Provide[{told}], or Provider[{told}] to be given the provider itself"
@@ -84,7 +90,7 @@ def markers_of(function: Function) -> dict[str, Marker]:
                     f"{where}: the annotation of {parameter.name!r} is a marker; write it as the default value, "
                     f"{parameter.name}=Provide[Container.name], or beside the type, Annotated[..., Provide[Container.name]]"
                 )
-            if isinstance(parameter.default, Injected):
+            if is_default(parameter, Injected):
                 raise UsageError(
                     f"{where}: {parameter.name!r} is `injected`, and its annotation does not say what; write "
                     f"{parameter.name}: Annotated[..., Provide[Container.name]] = injected"
@@ -107,15 +113,29 @@ def marker_on(parameter: inspect.Parameter, function: Function, where: str) -> A
     Raises:
         UsageError: a postponed annotation that names a marker and cannot be evaluated.
     """
-    if is_marker(parameter.default):
-        return parameter.default
+    marker = _marker_in(parameter.default)
+    if marker is not None:
+        return marker
     annotation = parameter.annotation
     if isinstance(annotation, str):
         annotation = _evaluated(annotation, function, where)
     while type(annotation).__name__ == "TypeAliasType":  # `type Db = Annotated[...]`; Python 3.11 has no name for it
         annotation = cast("Any", annotation).__value__
     if get_origin(annotation) is Annotated:
-        return next((extra for extra in get_args(annotation)[1:] if is_marker(extra)), None)
+        found = map(_marker_in, get_args(annotation)[1:])
+        return next((marker for marker in found if marker is not None), None)
+    return None
+
+
+def _marker_in(value: object) -> object:
+    """A marker, or the one that FastAPI's or FastDepends' `Depends` holds, as dependency-injector's users write it there."""
+    if is_marker(value):
+        return value
+    for extract in wiring.MARKER_EXTRACTORS:
+        with contextlib.suppress(Exception):  # a default value may raise for whatever it is asked
+            held = extract(value)
+            if is_marker(held):
+                return held
     return None
 
 

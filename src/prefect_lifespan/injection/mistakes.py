@@ -19,7 +19,7 @@ from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph.anchors import told_provider
 from prefect_lifespan.graph.edges import is_kind
 from prefect_lifespan.graph.finding import Finding
-from prefect_lifespan.injection.markers import Function, is_marker, marker_on
+from prefect_lifespan.injection.markers import Function, is_default, is_marker, marker_on
 from prefect_lifespan.injection.typed import Injected
 
 Kind = Literal["task", "flow", "hook", "function"]
@@ -69,7 +69,7 @@ def _called(function: Any) -> Any:
 def _carried(function: Function) -> list[Unprovided]:
     found: list[Unprovided] = []
     for name, parameter in inspect.signature(function).parameters.items():
-        if is_kind(parameter.default, providers.Provider):
+        if is_default(parameter, providers.Provider):
             found.append(Unprovided(name, parameter.default, f"{name} = {told_provider(parameter.default)}"))
             continue
         try:
@@ -78,7 +78,7 @@ def _carried(function: Function) -> list[Unprovided]:
             continue
         if marker is not None:
             found.append(Unprovided(name, parameter.default, f"{name}: {told_marker(marker)}"))
-        elif isinstance(parameter.default, Injected):
+        elif is_default(parameter, Injected):
             found.append(Unprovided(name, parameter.default, f"{name} = injected"))
     return found
 
