@@ -70,7 +70,9 @@ def wire(
     connected = Wiring(require_container(container))
     if modules is None and packages is None:
         declared: containers.WiringConfiguration = container.wiring_config
-        modules, packages, caller = declared.modules, declared.packages, declared.from_package or caller
+        modules, packages = declared.modules, declared.packages
+        # Relative to the container's package, not to the caller's, as dependency-injector has it.
+        caller = declared.from_package or import_module(container.__module__).__package__
         if not modules and not packages:
             raise UsageError(
                 f"wire({container.__qualname__}) says nothing to connect, and {qualified_name(container)} has no wiring_config "
@@ -99,7 +101,8 @@ class Wiring:
         """
         inside = (import_module(name) for package in packages for name in _names_in(package))
         self._refuse_attributes(dict.fromkeys((*modules, *packages, *inside)))
-        self._instance.wire(modules=modules, packages=packages)
+        warns = self._instance.wiring_config.warn_unresolved
+        self._instance.wire(modules=modules, packages=packages, warn_unresolved=warns)
 
     def _refuse_attributes(self, modules: Iterable[ModuleType]) -> None:
         """Refuse markers on attributes of modules and classes, by name: what they name differs from lifespan to lifespan.
@@ -249,6 +252,7 @@ async def _opened(engine: Engine, slots: list[Slot], provider: Any, where: str) 
 def _relaying_instance(container: ContainerClass) -> containers.DynamicContainer:
     instance = _relaying(container, container.providers, "")
     instance.declarative_parent = container
+    instance.wiring_config = container.wiring_config  # for what it says besides modules and packages
     instance.__self__.override(Relay(container))
     return instance
 

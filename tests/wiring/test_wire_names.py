@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import pytest
 from dependency_injector import containers, providers
-from dependency_injector.wiring import Provide
+from dependency_injector.wiring import Provide, UnresolvedMarkerWarning
 
 from prefect_lifespan import current_container, lifespan, wire
 from prefect_lifespan.errors import UsageError
@@ -100,7 +100,7 @@ def test_a_relative_name_is_relative_to_the_package_that_calls_wire() -> None:
         containers.WiringConfiguration(modules=[".wired_services"]),
         containers.WiringConfiguration(modules=[".wiring.wired_services"], from_package="tests"),
     ],
-    ids=["a module", "a package", "relative to the caller", "relative to a package"],
+    ids=["a module", "a package", "relative to the container", "relative to a package"],
 )
 def test_without_names_what_the_containers_own_configuration_names_is_connected(
     configuration: containers.WiringConfiguration,
@@ -112,10 +112,24 @@ def test_without_names_what_the_containers_own_configuration_names_is_connected(
 
     with lifespan(Configured, eager=False):
         assert "Provide" in wired_services.query("orders")
-        with wire(Configured):
+        # By whatever package: names are relative to the container's.
+        with eval("wire(Configured)", {"wire": wire, "Configured": Configured, "__package__": "prefect_lifespan"}):  # noqa: S307
             assert wired_services.query("orders") == "orders in db at main"
         with wire(Configured, modules=[]):
             assert "Provide" in wired_services.query("orders")
+
+
+def test_what_else_the_containers_own_configuration_says_holds_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    configuration: Any = containers.WiringConfiguration  # whose stub lacks the latest of them
+    module = module_of(monkeypatch, "@inject\ndef other(db=Provide['bd']): return db")
+
+    class Warns(App):
+        wiring_config = configuration(modules=[module], warn_unresolved=True)
+
+    with pytest.warns(UnresolvedMarkerWarning, match="Unresolved marker db in other"), wire(Warns):
+        pass
+    with wire(App, modules=[module]):
+        pass
 
 
 def test_without_names_and_without_a_configuration_there_is_nothing_to_connect() -> None:
