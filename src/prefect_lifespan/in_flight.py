@@ -16,6 +16,7 @@ from typing import Protocol
 from weakref import WeakSet
 
 from prefect_lifespan.steps import under
+from prefect_lifespan.waiters import waiting_for_this_task
 
 
 class Counts(Protocol):
@@ -98,6 +99,12 @@ def _enclosing() -> Iterator[RunningCall]:
     yield from _chain(_within.get())
 
 
+def _waiting() -> Iterator[RunningCall]:
+    """The calls that wait for the asyncio task that this runs in."""
+    for context in waiting_for_this_task():
+        yield from _chain(context.get(_within))
+
+
 def _chain(call: RunningCall | None) -> Iterator[RunningCall]:
     while call is not None:
         if call.flight is not None:
@@ -158,11 +165,11 @@ class Calls:
         return _names({call for call in self._others() if not self._is_forgotten(call)})
 
     def _others(self) -> set[RunningCall]:
-        """All but those that this caller is in, which may wait for it, and those that closing ends."""
+        """All but those that this caller is in, or that wait for it, and those that closing ends."""
         flights = under(self._lock, list[Flight], self._flights)
         others = {call for flight in flights for call in tuple(flight.running)}
         if others:
-            others.difference_update(_enclosing())
+            others.difference_update(_enclosing(), _waiting())
         return {call for call in others if all(each.flight is not _OF_RESOURCES for each in _chain(call))}
 
     def _goes_on(self, call: RunningCall, held_up: AbstractEventLoop | None) -> bool:

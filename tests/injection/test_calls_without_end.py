@@ -8,7 +8,7 @@ import contextvars
 import gc
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -171,7 +171,7 @@ async def two_steps(db: str = Provide[App.db]) -> None:
 
 
 class Step:
-    def __await__(self) -> Iterator[None]:
+    def __await__(self) -> Generator[None]:
         yield
 
 
@@ -203,6 +203,28 @@ def test_what_a_resource_keeps_running_until_it_closes_is_not_waited_for(eager: 
 
     run(main())
     assert record[-4:] == ["used", "stopping", "ended", "closed"]
+
+
+@pytest.mark.parametrize("wait", [asyncio.shield, lambda task: asyncio.wait([task])])
+def test_a_call_that_waits_for_the_task_which_leaves_the_lifespan_is_not_waited_for(
+    wait: Callable[[asyncio.Task[Any]], Awaitable[Any]],
+) -> None:
+    @inject
+    async def watch(task: asyncio.Task[Any], db: str = Provide[App.db]) -> None:
+        await wait(task)
+        record.append("told")
+
+    async def leaving() -> asyncio.Task[None]:
+        task = asyncio.current_task()
+        assert task is not None
+        async with lifespan(App):
+            return asyncio.create_task(watch(task))
+
+    async def main() -> None:
+        await (await asyncio.create_task(leaving()))
+
+    run(main())
+    assert record == ["closed", "told"]
 
 
 def test_an_inner_lifespan_of_a_call_closes_while_that_call_is_in_flight() -> None:

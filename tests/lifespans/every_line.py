@@ -7,6 +7,7 @@ it found as JSON: how many were tried, and the findings, each with its line.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import json
 import logging
 import os
@@ -110,6 +111,12 @@ def use(session: Any = Provide[App.session]) -> None: ...
 def ask(c: Any = Provide[App.c]) -> None: ...
 
 
+@inject
+def ask_slowly(begun: threading.Event, c: Any = Provide[App.c]) -> None:
+    begun.set()
+    time.sleep(0.02)
+
+
 @lifespan(App)
 def decorated() -> None:
     use()
@@ -131,6 +138,15 @@ def first_use() -> None:
         use()
 
 
+def in_flight() -> None:
+    begun = threading.Event()
+    with lifespan(App):
+        thread = threading.Thread(target=contextvars.copy_context().run, args=(ask_slowly, begun), daemon=True)
+        thread.start()
+        begun.wait()
+    thread.join()
+
+
 def lanes() -> None:
     with lifespan(App, max_workers=3):
         use()
@@ -147,6 +163,12 @@ async def ause(session: Any = Provide[AsyncApp.session]) -> None: ...
 
 @inject
 async def aask(c: Any = Provide[AsyncApp.c]) -> None: ...
+
+
+@inject
+async def aask_slowly(c: Any = Provide[AsyncApp.c]) -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
 
 
 @lifespan(AsyncApp)
@@ -170,6 +192,12 @@ async def async_first_use() -> None:
         await ause()
 
 
+async def async_in_flight() -> None:
+    async with lifespan(AsyncApp):
+        calling = asyncio.create_task(aask_slowly())
+    await calling
+
+
 async def async_lanes() -> None:
     async with lifespan(AsyncApp, max_workers=3):
         await ause()
@@ -191,6 +219,7 @@ MODES: dict[str, Callable[[], None]] = {
     "call": use,
     "joined": joined,
     "first_use": first_use,
+    "in_flight": in_flight,
     "lanes": lanes,
     "failing": failing,
     "async_with": on_a_loop(async_with_block),
@@ -198,6 +227,7 @@ MODES: dict[str, Callable[[], None]] = {
     "async_call": on_a_loop(ause),
     "async_joined": on_a_loop(async_joined),
     "async_first_use": on_a_loop(async_first_use),
+    "async_in_flight": on_a_loop(async_in_flight),
     "async_lanes": on_a_loop(async_lanes),
     "async_failing": on_a_loop(async_failing),
 }

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 PROGRAM = Path(__file__).with_name("every_line.py")
-MODES = ["with", "decorated", "call", "joined", "first_use", "lanes", "failing"]
-ON_A_LOOP = ["async_with", "async_decorated", "async_first_use", "async_lanes", "async_failing"]
+MODES = ["with", "decorated", "call", "joined", "first_use", "in_flight", "lanes", "failing"]
+ON_A_LOOP = ["async_with", "async_decorated", "async_first_use", "async_in_flight", "async_lanes", "async_failing"]
 
 
 def found(mode: str, step: int) -> Any:
