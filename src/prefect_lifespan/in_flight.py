@@ -43,9 +43,9 @@ class RunningCall:
     runs_on: (
         AbstractEventLoop | int | None
     )  # its event loop; the thread of a synchronous call; None for what is at home
-    where: str
+    where: object  # its text is for a log line
 
-    def begin(self, flight: Flight, where: str) -> None:
+    def begin(self, flight: Flight, where: object) -> None:
         """The call of the coroutine function that is named `where` begins, and is counted where somebody waits."""
         home = flight.home
         if home is not None:
@@ -65,7 +65,7 @@ class RunningCall:
             flight.running.add(self)
             _within.set(self)  # and so it stays: what has ended leads on to what it was made in
 
-    def begin_beside(self, scope: Counts, where: str) -> bool:
+    def begin_beside(self, scope: Counts, where: object) -> bool:
         """The same for a synchronous call; whether it is counted, as it is in another thread than the one that closes."""
         flight, thread = scope.flight, get_ident()
         if flight.home is None or flight.home == thread:
@@ -186,7 +186,7 @@ class Calls:
 
 
 def _names(calls: set[RunningCall]) -> list[str]:
-    counted = Counter(call.where for call in calls if call.outer not in calls)
+    counted = Counter(str(call.where) for call in calls if call.outer not in calls)
     return [where if number == 1 else f"{where} ({number} times)" for where, number in sorted(counted.items())]
 
 

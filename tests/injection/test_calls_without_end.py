@@ -10,7 +10,6 @@ import logging
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 import pytest
@@ -150,17 +149,17 @@ def test_a_coroutine_that_nobody_awaits_or_that_was_dropped_is_not_in_flight() -
     run(main())
 
 
-def in_another_thread(step: Callable[[], object]) -> None:
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(step).result()
-
-
-@pytest.mark.parametrize("drive", [lambda step: step(), in_another_thread])
-def test_a_coroutine_that_is_driven_by_hand_is_not_waited_for(drive: Callable[[Callable[[], object]], object]) -> None:
-    with lifespan(App):
+@pytest.mark.parametrize("in_another_thread", [False, True])
+def test_a_coroutine_that_is_driven_by_hand_is_not_waited_for(in_another_thread: bool) -> None:
+    with ThreadPoolExecutor(1) as pool, lifespan(App):
         asyncio.run(two_steps())  # the first call needs an event loop
         driven = two_steps()
-        drive(partial(contextvars.copy_context().run, driven.send, None))
+        context = contextvars.copy_context()
+
+        def step() -> None:
+            context.run(lambda: driven.send(None))
+
+        pool.submit(step).result() if in_another_thread else step()
     assert record == ["closed"]
     driven.close()
 
@@ -205,7 +204,10 @@ def test_what_a_resource_keeps_running_until_it_closes_is_not_waited_for(eager: 
     assert record[-4:] == ["used", "stopping", "ended", "closed"]
 
 
-@pytest.mark.parametrize("wait", [asyncio.shield, lambda task: asyncio.wait([task])])
+WAYS: list[Callable[[asyncio.Task[Any]], Awaitable[Any]]] = [asyncio.shield, lambda task: asyncio.wait([task])]
+
+
+@pytest.mark.parametrize("wait", WAYS)
 def test_a_call_that_waits_for_the_task_which_leaves_the_lifespan_is_not_waited_for(
     wait: Callable[[asyncio.Task[Any]], Awaitable[Any]],
 ) -> None:

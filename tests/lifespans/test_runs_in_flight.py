@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import threading
 from typing import Any
 
 import pytest
 from dependency_injector import containers, providers
 from prefect import flow, task
+from prefect.futures import PrefectFuture
 
 from prefect_lifespan import Provide, TaskResource, inject, lifespan
+from prefect_lifespan.lifespans import session
 from tests.lifespans.witness import Gate, Handle, Witness
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -164,3 +168,32 @@ def test_a_task_may_call_the_flow_that_has_a_lifespan_of_its_own(witness: Witnes
 
     assert asyncio.run(asyncio.wait_for(run(), 30)) == 3
     assert witness.record == ["open db", "open db", "close db", "close db"]
+
+
+def test_a_task_that_outlasts_the_grace_is_named_once(
+    witness: Witness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(session, "TERMINATION_GRACE_SECONDS", 0.1)
+    gate, left = Gate(), list[PrefectFuture[None]]()
+
+    @inject
+    def helper(db: Handle = Provide[App.db]) -> None:
+        gate.wait()
+
+    @task
+    @inject
+    def waiting(db: Handle = Provide[App.db]) -> None:
+        helper()
+
+    @flow
+    @opened_by(witness)
+    def run() -> None:
+        left.append(waiting.submit())
+        gate.arrived()
+        threading.Timer(1, gate.open).start()
+        raise KeyboardInterrupt
+
+    with caplog.at_level(logging.WARNING), pytest.raises(KeyboardInterrupt):
+        run()
+    [line] = [each.getMessage() for each in caplog.records if "Still running" in each.getMessage()]
+    assert line.endswith(f"their resources close now: 'waiting' (task run {left[0].task_run_id})")

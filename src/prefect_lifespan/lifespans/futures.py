@@ -45,13 +45,13 @@ class PendingFutures:
         """Keep a future until it is done; `task` names what it will have done."""
         with self._change:
             self._futures[id(future)] = future
-            self._names[id(future)] = f"{task!r} (task run {future.task_run_id})"
+            self._names[id(future)] = name_of_run(task, future.task_run_id)
         future.add_done_callback(self._done)
 
     def names(self) -> list[str]:
         """What is not done yet: tasks with the ids of their runs, and calls."""
         with self._change:
-            return [*self._names.values(), *self.calls.names()]
+            return list(dict.fromkeys([*self._names.values(), *self.calls.names()]))
 
     def cancel_queued(self) -> None:
         """Cancel what has not begun, as Prefect does at the end of a flow; what runs goes on."""
@@ -170,6 +170,11 @@ class _Patience:
             return False
         self._has_ended = True
         return True
+
+
+def name_of_run(task: str, task_run_id: object) -> str:
+    """A task run, for a reader of the log."""
+    return f"{task!r} (task run {task_run_id})"
 
 
 def futures_in(value: object) -> list[Future]:

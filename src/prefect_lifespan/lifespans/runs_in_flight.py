@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any, cast
 
 from prefect_lifespan.in_flight import RunningCall
+from prefect_lifespan.lifespans.futures import name_of_run
 from prefect_lifespan.managers import async_manager, manager
 from prefect_lifespan.scope import current_scope
 
@@ -37,14 +38,27 @@ def _count(engine: Any, attribute: str, counted: Callable[..., Any]) -> None:
         work = getattr(self, attribute)
         if work.isgenerator:  # whose caller may never ask for its end
             return started
-        return counted(started, f"{attribute} {work.name!r}")
+        return counted(started, _Name(self, attribute))
 
     cast("Any", counting_start).counts_runs = True
     engine.start = counting_start
 
 
+class _Name:
+    """What a run is called: as its future is, where it has an id by then."""
+
+    def __init__(self, engine: Any, attribute: str) -> None:
+        self._engine = engine
+        self._attribute = attribute
+
+    def __str__(self) -> str:
+        name = getattr(self._engine, self._attribute).name
+        task_run = getattr(self._engine, "task_run", None)
+        return f"{self._attribute} {name!r}" if task_run is None else name_of_run(name, task_run.id)
+
+
 @manager
-def _counted(started: AbstractContextManager[Any], name: str) -> Generator[Any]:
+def _counted(started: AbstractContextManager[Any], name: _Name) -> Generator[Any]:
     run = RunningCall()
     try:
         try:
@@ -58,7 +72,7 @@ def _counted(started: AbstractContextManager[Any], name: str) -> Generator[Any]:
 
 
 @async_manager
-async def _counted_async(started: AbstractAsyncContextManager[Any], name: str) -> AsyncGenerator[Any]:
+async def _counted_async(started: AbstractAsyncContextManager[Any], name: _Name) -> AsyncGenerator[Any]:
     run = RunningCall()
     try:
         try:
