@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Iterator
 from contextvars import Context
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 
 def waiting_for_this_task() -> Iterator[Context]:
@@ -29,9 +29,9 @@ def waiting_for_this_task() -> Iterator[Context]:
         known.add(task)
         callbacks: list[tuple[Any, Context]] = getattr(task, "_callbacks", None) or []
         for callback, context in callbacks:
-            waiter = getattr(callback, "__self__", None)
+            waiter: Any = getattr(callback, "__self__", None)
             if isinstance(waiter, asyncio.Task):
-                tasks.append(waiter)
+                tasks.append(cast("asyncio.Task[Any]", waiter))
                 yield context
             elif _function(callback).__module__ == asyncio.tasks.__name__:
                 yield context

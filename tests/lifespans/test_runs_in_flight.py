@@ -13,7 +13,7 @@ from prefect import flow, task
 from prefect.futures import PrefectFuture
 
 from prefect_lifespan import Provide, TaskResource, inject, lifespan
-from prefect_lifespan.lifespans import session
+from prefect_lifespan.lifespans import grace
 from tests.lifespans.witness import Gate, Handle, Witness
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -173,7 +173,7 @@ def test_a_task_may_call_the_flow_that_has_a_lifespan_of_its_own(witness: Witnes
 def test_a_task_that_outlasts_the_grace_is_named_once(
     witness: Witness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(session, "TERMINATION_GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(grace, "TERMINATION_GRACE_SECONDS", 0.1)
     gate, left = Gate(), list[PrefectFuture[None]]()
 
     @inject
