@@ -377,6 +377,7 @@ def test_an_interruption_closes_what_is_open_and_goes_on(
         probe(container, timeout_seconds=timeout_seconds)
     assert journal.entries[0] == "open first"
     assert journal.entries[-1] == "close first"
+    assert "open third" not in journal.entries
 
 
 def test_context_variables_that_an_initialiser_sets_do_not_stay_with_the_caller() -> None:

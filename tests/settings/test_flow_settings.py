@@ -423,6 +423,19 @@ def test_explain_takes_any_class_of_pydantic_settings(monkeypatch: pytest.Monkey
     }
 
 
+@pytest.mark.parametrize("base", [BaseSettings, FlowSettings])
+def test_what_is_missing_is_told_where_settings_have_no_file(
+    base: type[BaseSettings], prefect_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_FILE_SIZE", raising=False)
+
+    class Own(base, env_prefix="NO_FILE_", env_file=None, toml_file=None):
+        size: int
+
+    (problem,) = explain(Own).problems
+    assert problem.startswith("size is missing; looked for in environment variable NO_FILE_SIZE")
+
+
 def test_importing_the_library_loads_none_of_it() -> None:
     program = (
         "import sys, prefect_lifespan; names = ('settings', 'blocks', 'concurrency');"

@@ -31,6 +31,13 @@ Code = Literal[
     "provider-as-default",
     "stock-inject",
     "unknown-name",
+    # Of a program as a whole: the command `prefect-lifespan check`.
+    "cannot-travel",
+    "container-not-open",
+    "flow-without-lifespan",
+    "invalid-setting",
+    "missing-setting",
+    "unused-provider",
 ]
 
 # An error keeps a container from being opened, and a function from being called; a warning is for whoever looks.
@@ -56,6 +63,12 @@ SEVERITIES: Mapping[Code, Severity] = {
     "provider-as-default": "error",
     "stock-inject": "error",
     "unknown-name": "error",
+    "cannot-travel": "warning",
+    "container-not-open": "warning",
+    "flow-without-lifespan": "warning",
+    "invalid-setting": "error",
+    "missing-setting": "warning",
+    "unused-provider": "warning",
 }
 
 

@@ -44,7 +44,11 @@ def check(container: ContainerClass) -> tuple[Finding, ...]:
         >>> [finding.code for finding in check(App)]
         ['undefined-dependency']
     """
-    graph = graph_of(require_container(container))
+    return all_findings(graph_of(require_container(container)))
+
+
+def all_findings(graph: Graph) -> tuple[Finding, ...]:
+    """The same of a graph that has been read, perhaps with what a lifespan overrides."""
     return (*findings(graph, copying=True), *_without_value(graph))
 
 

@@ -58,7 +58,18 @@ def wrap_flow(function: Any, settings: Settings) -> Any:
         wrapper = _generator(around)
     else:
         wrapper = _blocking(around)
-    return planned(dress(wrapper, function, around.plan.markers), around.plan)
+    wrapper = planned(dress(wrapper, function, around.plan.markers), around.plan)
+    setattr(wrapper, _SETTINGS, settings)
+    return wrapper
+
+
+_SETTINGS = "__prefect_lifespan_settings__"
+
+
+def settings_of(function: object) -> Settings | None:
+    """What the lifespan of a flow function was asked for, for whoever looks at it; None where it has none."""
+    settings = getattr(function, _SETTINGS, None)
+    return settings if isinstance(settings, Settings) else None
 
 
 class FlowLifespan:

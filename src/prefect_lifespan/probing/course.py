@@ -141,6 +141,8 @@ class Course:
         """Everything has closed; a signal that arrived meanwhile goes on."""
         for row in self._rows.values():
             row.doing = "done"
+            if row.status == "ok" and row.opened_seconds is None:
+                row.skipped("interrupted before it was open")
         if report.interruption is not None:
             raise report.interruption
 

@@ -167,6 +167,10 @@ class OwnDotEnvSource(PydanticBaseSettingsSource):
 def _may_hold(source: PydanticBaseSettingsSource, leaf: Leaf) -> bool:
     if isinstance(source, SecretsSettingsSource):
         return source.secrets_dir is not None and len(leaf.path) == 1
+    if isinstance(source, OwnDotEnvSource):
+        return _may_hold(source.source, leaf)
+    if isinstance(source, DotEnvSettingsSource):
+        return source.env_file is not None
     # Arguments and tables that programs give have no place to look at.
     return not isinstance(source, InitSettingsSource) or isinstance(source, ProfilesSettingsSource)
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from threading import Thread
-from typing import Any
-
-from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.settings import PREFECT_API_URL
+from typing import TYPE_CHECKING, Any
 
 from prefect_lifespan.masking import masked, told
 from prefect_lifespan.surroundings import surroundings
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
+# False for who only looks at a program: no server is started for that.
+may_be_asked: ContextVar[bool] = ContextVar("prefect_lifespan_api_may_be_asked", default=True)
 
 _PAGE = 200  # documents that the API gives at a time
 
@@ -52,7 +55,7 @@ class PrefectApi:
     def _asked(
         self, ask: Callable[[SyncPrefectClient], dict[str, Any]], what: str, names: Sequence[str]
     ) -> dict[str, Any]:
-        if not names:
+        if not names or not may_be_asked.get():
             return {}
         if self.failure is None:
             try:
@@ -61,7 +64,7 @@ class PrefectApi:
                 why = f"no answer within {self.timeout_seconds:g} s"
             except Exception as error:
                 why = told(error)
-            address = masked(str(PREFECT_API_URL.value() or "of the embedded server"))
+            address = masked(_address())
             self.failure = f"Prefect's API {address} cannot be asked: {why}"
         self._unread.append(f"{what}: {', '.join(names)}")
         return {}
@@ -73,10 +76,19 @@ class PrefectApi:
             self._unread.clear()
 
     def _answer(self, ask: Callable[[SyncPrefectClient], dict[str, Any]]) -> dict[str, Any]:
+        # Imported when something is asked: whoever only declares settings does not load Prefect.
+        from prefect.client.orchestration import get_client  # noqa: PLC0415
+
         # A client of our own, by settings of its own: the run's is in use in another thread. An embedded server that
         # has to be started first is waited for as long as Prefect's own setting says.
         client = get_client(sync_client=True, httpx_settings={"timeout": self.timeout_seconds})
         return _in_a_thread(lambda: _entered(client, ask), self.timeout_seconds)
+
+
+def _address() -> str:
+    from prefect.settings import PREFECT_API_URL  # noqa: PLC0415 - loaded already, to ask
+
+    return str(PREFECT_API_URL.value() or "of the embedded server")
 
 
 def _entered(client: SyncPrefectClient, ask: Callable[[SyncPrefectClient], dict[str, Any]]) -> dict[str, Any]:

@@ -149,7 +149,7 @@ def lifespan_reference(lifespan: InForce, link: Link | None, dumps: Dumps) -> Li
         logger=lifespan.logger,
         link=link,
         layers=tuple(layer.id for layer in lifespan.layers),
-        payload=_dumped(parts, parts.container, parts.overrides, dumps),
+        payload=dumped(parts, parts.container, parts.overrides, dumps),
     )
 
 
@@ -162,7 +162,7 @@ def layer_reference(layer: Layer, dumps: Dumps) -> LayerReference:
     if isinstance(layer, BroughtLayer):
         return layer.reference
     parts = (layer.container, dict(layer.by_path))
-    return LayerReference(layer.id, _dumped(parts, layer.container, layer.by_path, dumps))
+    return LayerReference(layer.id, dumped(parts, layer.container, layer.by_path, dumps))
 
 
 def key_of(scope: Scope) -> str:
@@ -170,7 +170,12 @@ def key_of(scope: Scope) -> str:
     return "/".join([*(lifespan.id for lifespan in scope.lifespans), *(layer.id for layer in scope.layers)])
 
 
-def _dumped(parts: object, container: ContainerClass, overrides: Mapping[str, AnyProvider], dumps: Dumps) -> bytes:
+def dumped(parts: object, container: ContainerClass, overrides: Mapping[str, AnyProvider], dumps: Dumps) -> bytes:
+    """What is sent to worker processes, as bytes.
+
+    Raises:
+        UsageError: it cannot be pickled; an override, where one is the cause, by its path.
+    """
     try:
         return dumps(parts)
     except Exception as error:

@@ -1,0 +1,24 @@
+import threading
+from typing import Any
+
+from dependency_injector import containers, providers
+from prefect import flow
+from prefect.task_runners import ProcessPoolTaskRunner
+
+from prefect_lifespan import Provide, lifespan
+
+RUNNER: Any = ProcessPoolTaskRunner()
+
+
+class Locks(containers.DeclarativeContainer):
+    lock = providers.Resource(lambda: "lock")
+
+
+@flow(task_runner=RUNNER)  # finding: cannot-travel
+@lifespan(Locks, overrides={"lock": threading.Lock()})
+def run(lock: object = Provide[Locks.lock]) -> None: ...
+
+
+@flow
+@lifespan(Locks, overrides={"lock": threading.Lock()})
+def run_in_threads(lock: object = Provide[Locks.lock]) -> None: ...
