@@ -56,8 +56,9 @@ types: $(VENV)/.installed-dev
 layers: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
-# Groups of tests are given out in the order of tests/conftest.py, what takes longest first.
-PYTEST := $(BIN)/pytest --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
+# Groups of tests are given out in the order of tests/conftest.py, what takes longest first. Tests start hundreds of
+# processes: where an environment forbids bytecode, each of them would compile the library anew.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
 
 pytest: $(VENV)/.installed-dev
 	$(PYTEST) -m "not extended"
@@ -92,7 +93,7 @@ $(BIN)/python:
 # One stamp for each group, renewed when pyproject.toml changes.
 $(VENV)/.installed-%: pyproject.toml | $(BIN)/python
 	@if command -v uv >/dev/null 2>&1; then
-	  uv pip install --quiet --python $(BIN)/python --editable . --group $*
+	  uv pip install --quiet --compile-bytecode --python $(BIN)/python --editable . --group $*
 	else
 	  $(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip
 	  $(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'   # the first that knows --group
