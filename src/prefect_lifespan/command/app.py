@@ -26,7 +26,7 @@ Targets = Annotated[
 Form = Annotated[Literal["text", "json"], Parameter(name=["--format", "-f"], help="For people, or for programs.")]
 Debug = Annotated[bool, Parameter(negative=(), help="Show the traceback of an error.")]
 
-app = App(
+app: App = App(
     name="prefect-lifespan",
     help="Looks at what containers declare and flows ask for, before a run does.",
     help_epilogue="Exit codes: 0 well, 1 findings or failures, 2 the target or the call is wrong.",
