@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, wait
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from functools import partial
 from time import perf_counter
 from typing import NoReturn, TypeVar
@@ -21,6 +21,7 @@ from prefect_lifespan.engine.lanes import Lane, Lanes
 from prefect_lifespan.engine.late import LateOpenings, Needs
 from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.engine.opening import Attempts, Readiness, while_holding_the_loop
+from prefect_lifespan.engine.signals import held_signals
 from prefect_lifespan.engine.slot import Abandoned, Ledger, Slot, State, being_opened
 from prefect_lifespan.errors import AsyncResourceError, ResourceTimeoutError
 from prefect_lifespan.steps import under, within
@@ -335,16 +336,14 @@ def _close_one(slot: Slot, report: CloseReport, late: LateOpenings | None) -> No
         close_begun(slot, report)
 
 
-def close_begun(
-    slot: Slot, report: CloseReport, around: Callable[[], AbstractContextManager[None]] = nullcontext
-) -> None:
+def close_begun(slot: Slot, report: CloseReport) -> None:
     """Close one blocking slot that the caller took out of use, within its limit where it has a lane of its own.
 
-    `around` is entered around the closer alone. To be called again where it was interrupted before the exit was called.
+    Signals that an event loop holds back interrupt it. To be called again where that was before the exit was called.
     """
     started = perf_counter()
     try:
-        closing = within(around(), lambda _: start_closing(slot, report.told))
+        closing = within(held_signals.let_through(), lambda _: start_closing(slot, report.told))
     except BaseException as raised:
         if slot.entered is not None and slot.entered.is_held:
             raise  # before the exit was called
