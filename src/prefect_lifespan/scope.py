@@ -91,7 +91,7 @@ class InForce:
     @property
     def has_ended(self) -> bool:
         """Whether its closing has begun."""
-        return self.engine.ledger.ended
+        return self.engine.openings.ended
 
     def reach(self, key: Hashable, make: Callable[[], Reached]) -> Reached:
         """The other processes that it has reached under `key`, from now on told of its end."""
@@ -146,9 +146,9 @@ class InForce:
         view = self._views.get(newer)
         if view is None:
             overrides = stacked(layer.by_key(self.engine.container_class) for layer in newer)
-            ledger = self.engine.ledger
+            openings = self.engine.openings
             view = self._views[newer] = self.engine.derive(
-                lambda _: False, name=ledger.name, lasts=True, overrides=overrides, loop=ledger.loop
+                lambda _: False, name=openings.name, lasts=True, overrides=overrides, loop=openings.loop
             )
         return view
 

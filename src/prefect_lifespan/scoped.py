@@ -70,7 +70,7 @@ class _Bound:
         """
         for lifespan in reversed(self._scope.lifespans):
             if lifespan.has_ended:
-                raise LifespanClosedError(f"{self._name} (carried)", lifespan.engine.ledger.name)
+                raise LifespanClosedError(f"{self._name} (carried)", lifespan.engine.openings.name)
         unit = self._scope.unit
         if not self._shares_unit or unit is None:
             return self._scope

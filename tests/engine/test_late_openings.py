@@ -27,7 +27,7 @@ class Ledger:
 
     @property
     def has_ended(self) -> bool:
-        return self.engine is not None and self.engine.ledger.ended
+        return self.engine is not None and self.engine.openings.ended
 
     def blocking(self) -> Generator[None]:
         self.begun.set()

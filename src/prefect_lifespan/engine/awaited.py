@@ -21,7 +21,7 @@ from dependency_injector import containers, providers
 
 from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.engine.managed import ManagedResource
-from prefect_lifespan.engine.slot import State
+from prefect_lifespan.engine.schedule.states import State
 from prefect_lifespan.graph.edges import AnyProvider, overriding_of
 
 if TYPE_CHECKING:
@@ -61,14 +61,14 @@ class Asked(providers.Provider[Any]):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         real, key, engine = object.__getattribute__(self, "_asked")
         loop, here = running_loop(), inspect.currentframe()
-        if loop is None or loop is not engine.ledger.loop or here is None or not _is_awaited(here.f_back):
+        if loop is None or loop is not engine.openings.loop or here is None or not _is_awaited(here.f_back):
             return real(*args, **kwargs)
         return _opened(real, key, engine, args, kwargs)
 
     def async_(self, *args: Any, **kwargs: Any) -> Any:
         """Its value, to be awaited where an event loop runs; what it needs opens there, where it is not open yet."""
         real, key, engine = object.__getattribute__(self, "_asked")
-        if isinstance(real, ManagedResource) or running_loop() is not engine.ledger.loop:
+        if isinstance(real, ManagedResource) or running_loop() is not engine.openings.loop:
             return cast("Any", real).async_(*args, **kwargs)
         return asyncio.ensure_future(_opened(real, key, engine, args, kwargs))
 
@@ -96,7 +96,7 @@ def real_of(provider: object) -> Any:
 
 def offer_awaited_calls(instance: containers.DynamicContainer, engine: Engine) -> None:
     """Let the providers of an instance that need resources be asked with `await`, on the lifespan's event loop."""
-    if engine.ledger.loop is None:
+    if engine.openings.loop is None:
         return
     needing = engine.graph.reaching(lambda node: node.is_resource)
     keys = {id(provider): key for key, provider in engine.instances.items() if key in needing}

@@ -1,37 +1,42 @@
-"""Opening and closing without an event loop: in the calling thread, or in lanes that keep a resource's thread."""
+"""The driver that blocks: it carries out the schedules in the calling thread, and waits for what lives in other threads."""
 
 from __future__ import annotations
 
-import contextvars
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future, wait
-from contextlib import AbstractContextManager, nullcontext, suppress
-from functools import partial
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
 from time import perf_counter
-from typing import NoReturn, TypeVar
 
-from prefect_lifespan.engine.clocks import done_in_time
-from prefect_lifespan.engine.closing import CloseReport, closing_late, note_on_its_limit, persist
-from prefect_lifespan.engine.contexts import ResourceContext
-from prefect_lifespan.engine.initialiser import Entered, NeedsEventLoop, Outcome, call_of, enter_blocking
-from prefect_lifespan.engine.lanes import Lane, Lanes
-from prefect_lifespan.engine.late import LateOpenings, Needs
+from prefect_lifespan.engine.closing import Closer, still_opening
+from prefect_lifespan.engine.initialiser import NeedsEventLoop, Outcome
 from prefect_lifespan.engine.loops import running_loop
-from prefect_lifespan.engine.opening import Attempts, Readiness, while_holding_the_loop
-from prefect_lifespan.engine.slot import Abandoned, Ledger, Slot, State, being_opened
-from prefect_lifespan.errors import AsyncResourceError, ResourceTimeoutError
-from prefect_lifespan.steps import under, within
+from prefect_lifespan.engine.opening import Needs, Opener, settle
+from prefect_lifespan.engine.openings import Openings
+from prefect_lifespan.engine.places.here import Here
+from prefect_lifespan.engine.places.in_thread import InThread
+from prefect_lifespan.engine.places.place import Place
+from prefect_lifespan.engine.schedule.commands import Done, Enter, Exit, Leave, Wait
+from prefect_lifespan.engine.schedule.limits import INTERRUPTIONS
+from prefect_lifespan.engine.schedule.opening import OpeningSchedule
+from prefect_lifespan.engine.schedule.report import CloseReport
+from prefect_lifespan.engine.schedule.states import State
+from prefect_lifespan.engine.slot import Abandoned, Slot
+from prefect_lifespan.errors import AsyncResourceError, LifespanError
 
-T = TypeVar("T")
 
+def open_blocking(
+    slots: Sequence[Slot],
+    needs: Needs,
+    where: str,
+    *,
+    side_by_side: int = 1,
+    in_callers_context: Openings | None = None,
+) -> None:
+    """Open slots, dependencies first as they come: one after another, or up to so many `side_by_side` in threads.
 
-def open_in_order(slots: Iterable[Slot], where: str, *, in_callers_context: Ledger | None = None) -> None:
-    """Open slots one after another, in the given order: dependencies first.
-
-    Context variables that an initialiser sets are the caller's where its slot is of the ledger `in_callers_context`,
+    Context variables that an initialiser sets are the caller's where its slot is of the openings `in_callers_context`,
     which whoever also closes that gives; else each initialiser has a context of its own, and its closer runs in the same.
 
     Raises:
@@ -39,364 +44,220 @@ def open_in_order(slots: Iterable[Slot], where: str, *, in_callers_context: Ledg
         LifespanClosedError: one has closed.
         Exception: an initialiser's own.
     """
-    for slot in slots:
-        if slot.state is not State.OPEN:
-            open_one(slot, where, in_callers_context=slot.ledger is in_callers_context)
+    pending = [slot for slot in slots if slot.state is not State.OPEN]
+    if pending:
+        _BlockingOpener(pending, needs, where, side_by_side, in_callers_context).run()
 
 
-def open_in_lanes(ledger: Ledger, slots: Iterable[Slot], needs: Needs, where: str) -> None:
-    """Open slots in up to `max_workers` lanes at a time, each as soon as what it needs is open; raises the same."""
-    # Threads that wait for the lanes, each no longer than its resource's limit; what hangs, hangs in a lane of its own.
-    waiters = Lanes(f"opening-{ledger.container}", ledger.max_workers)
-    try:
+class _BlockingOpener(Opener):
+    """Of some slots that are not open."""
+
+    def __init__(
+        self, slots: Sequence[Slot], needs: Needs, where: str, side_by_side: int, in_callers_context: Openings | None
+    ) -> None:
+        schedule = OpeningSchedule(
+            slots,
+            needs if side_by_side > 1 else _nothing,  # in order, each after the one before
+            side_by_side=_never,
+            at_once=side_by_side,
+            others_take_turns=True,
+            given_up=Abandoned,
+        )
+        super().__init__(schedule, slots, thread=threading.get_ident(), loop=None)
+        self._where = where
+        self._in_threads = side_by_side > 1
+        self._in_callers_context = in_callers_context
+        self._arrived: queue.SimpleQueue[tuple[Slot, Future[None] | None]] | None = None
+
+    def run(self) -> None:
+        """Open them all; raises what failed, when nothing is under way any more."""
         try:
-            _open_each(ledger, Readiness(slots, needs), waiters, where)
+            self._work()
+        except BaseException as interruption:
+            self._end(interruption)
+        if self._schedule.failure is not None:
+            raise self._schedule.failure
+
+    def _end(self, interruption: BaseException) -> None:
+        """Bring to its end what is under way, also where that is interrupted again."""
+        try:
+            for _ in range(INTERRUPTIONS):
+                try:
+                    self._schedule.interrupted(interruption, perf_counter())
+                    self._look_around(interruption)
+                    self._work()
+                    return
+                except BaseException as again:
+                    interruption = again
         finally:
-            waiters.stop()
-    finally:  # where a signal has interrupted that
-        waiters.stop()
+            self._settle_what_is_left(interruption)
 
+    def _work(self) -> None:
+        while not isinstance(command := self._schedule.next(perf_counter()), Done):
+            if isinstance(command, Enter):
+                self._enter(command.resource)
+            elif isinstance(command, Wait):
+                self._wait(command.seconds)
+            elif isinstance(command, Leave):
+                self._leave(command)
 
-def _open_each(ledger: Ledger, readiness: Readiness, waiters: Lanes, where: str) -> None:
-    finished: queue.SimpleQueue[Future[None]] = queue.SimpleQueue()
-    waiting: list[Slot] = []
-    running: dict[Future[None], Slot] = {}
-    failure: BaseException | None = None
-    while running or (readiness.left and failure is None):
-        waiting.extend(readiness.take())
-        while waiting and len(running) < ledger.max_workers and failure is None:
-            slot = waiting.pop(0)
-            _, future = waiters.submit(partial(_open_waiting, slot, where), contextvars.copy_context())
-            running[future] = slot
-            future.add_done_callback(finished.put)
-        done = finished.get()
-        failure = failure or done.exception()
-        readiness.opened(running.pop(done))
-    if failure is not None:
-        raise failure
-
-
-def _open_waiting(slot: Slot, where: str, _: Lane) -> None:
-    open_one(slot, where)
-
-
-def open_one(slot: Slot, where: str, *, in_callers_context: bool = False) -> None:
-    """Open one slot whose needs are open, or wait for whoever is at it."""
-    while True:
-        settle_left_here(slot)
-        theirs = slot.claim(blocking=True)
-        if theirs is None:
-            open_claimed(slot, where, in_callers_context=in_callers_context)
-            return
-        if not theirs.done() and slot.loop is not None and slot.loop is running_loop():
-            raise AsyncResourceError(
-                [slot.path], where, on_loop=True
-            )  # waiting would keep the loop from ever opening it
+    def _enter(self, slot: Slot) -> None:
         try:
-            theirs.result()
+            theirs = self._claim(slot)
+        except LifespanError as error:
+            self._refuse(slot, error)
             return
-        except Abandoned:
-            continue
-
-
-def open_claimed(slot: Slot, where: str, *, in_callers_context: bool = False) -> None:
-    """Open a slot that the caller has claimed, in a thread that will be there to close it."""
-    attempts = Attempts(slot)
-    try:
-        _try(slot, attempts, where, in_callers_context=in_callers_context)
-        if not slot.opened():
-            _close_late(slot)
-    except BaseException as error:
-        settle(slot, error)
-        raise
-    slot.event("opened", attempts.seconds)
-
-
-def _try(slot: Slot, attempts: Attempts, where: str, *, in_callers_context: bool) -> None:
-    while True:
-        attempts.start()
+        if theirs is not None:
+            self._wait_for_another(slot, theirs)
+            return
+        place = slot.place = self._place_of(slot)
         try:
-            _attempt(slot, attempts, in_callers_context=in_callers_context)
-            return
-        except NeedsEventLoop as needs:
-            needs.discard()
-            slot.found_asynchronous = True
-            raise AsyncResourceError([slot.path], where, on_loop=running_loop() is not None) from None
+            place.enter()
         except BaseException as error:
-            delay = attempts.delay_after(error)
-            if delay is None:
-                raise
-        time.sleep(delay)
-
-
-def _close_late(slot: Slot) -> NoReturn:
-    """The lifespan has ended meanwhile, as whoever asked for it is told."""
-    raise slot.closed_error() from _closed_late(slot, None)
-
-
-def settle(slot: Slot, error: BaseException) -> None:
-    """End an opening that `error` has interrupted: what has been entered is open, everything else has failed.
-
-    Where the lifespan has ended meanwhile, it closes at once. Doing it again does nothing.
-    """
-    entered = slot.entered
-    if slot.state is State.OPENING:
-        if entered is None or not entered.is_held:
-            slot.failed(error)
-        elif not slot.opened():
-            _closed_late(slot, error)
-    slot.tell()
-
-
-def settle_left_here(slot: Slot) -> None:
-    """The same for an opening that an exception has taken this thread out of, where that is so."""
-    if slot.is_left_by_this_thread:
-        settle(slot, Abandoned())
-
-
-def _closed_late(slot: Slot, told: Outcome) -> BaseException | None:
-    """Close what was opened when the lifespan had ended, and let those go on who wait for it; gives an error of that."""
-    assert slot.entered is not None, "it has been entered"
-    closing = run_in_place(slot, partial(close_late, slot, slot.entered, told))
-    wait([closing])
-    slot.came_late()
-    return closing.exception()
-
-
-def _attempt(slot: Slot, attempts: Attempts, *, in_callers_context: bool) -> None:
-    slot.lane = slot.ledger.lanes.current()
-    if slot.ledger.at_home or slot.lane is not None:
-        attempt_here(slot, attempts, on_loop=False, in_callers_context=in_callers_context)
-        if slot.lane is not None and slot.entered is not None and slot.entered.has_exit:
-            slot.lane.holds.add(slot)
-        return
-    entry = LaneEntry(slot, attempts, on_loop=False)
-    try:
-        entry.wait()
-    except BaseException as interruption:
-        entry.interrupted(interruption)
-        raise
-
-
-def attempt_here(slot: Slot, attempts: Attempts, *, on_loop: bool, in_callers_context: bool) -> None:
-    """One attempt to open a blocking slot in the calling thread."""
-    slot.entered = Entered()
-    attempt = partial(_attempt_here, slot, slot.entered, attempts, on_loop, in_callers_context)
-    within(while_holding_the_loop(slot), lambda _: _while_opening(slot, attempt))
-
-
-def _attempt_here(slot: Slot, entered: Entered, attempts: Attempts, on_loop: bool, in_callers_context: bool) -> None:
-    slot.context = None if in_callers_context else ResourceContext()
-    enter = partial(_enter_in_time, slot, entered, attempts, on_loop=on_loop)
-    return enter() if slot.context is None else slot.context.context.run(enter)
-
-
-def _enter_in_time(slot: Slot, entered: Entered, attempts: Attempts, *, on_loop: bool) -> None:
-    enter_blocking(entered, call_of(slot.provider), slot.path, on_loop=on_loop)
-    # Nothing can interrupt an initialiser in its own thread, so its limit is looked at when it is done.
-    if attempts.limit is not None and attempts.seconds > attempts.limit:
-        late, seconds = attempts.timeout(), attempts.seconds
-        try:
-            entered.close(late)
-        except Exception as error:
-            note_on_its_limit(slot, late, seconds, error)
-        raise late
-
-
-def close_late(slot: Slot, entered: Entered, told: Outcome = None) -> None:
-    """Close what was entered when nobody could have it any more; nothing where that has been done."""
-    if not entered.is_left:
-        within(closing_late(slot, entered.seconds, told), entered.close)
-
-
-class LaneEntry:
-    """One attempt in a lane, whose caller may stop waiting: what it enters after that, it closes itself."""
-
-    def __init__(self, slot: Slot, attempts: Attempts, *, on_loop: bool) -> None:
-        self._slot = slot
-        self._attempts = attempts
-        self._on_loop = on_loop
-        self._lock = threading.Lock()
-        self._abandoned: BaseException | None = None  # what whoever asked for it has seen
-        self._entered: Entered | None = None
-        self._lane: Lane | None = None
-        self._entering: Future[None] | None = None
-
-    def start(self) -> Future[None]:
-        """Let the lane begin; done when it has entered."""
-        slot = self._slot
-        slot.context = _while_opening(slot, ResourceContext)
-        self._attempts.clock.pause()  # until its turn comes
-        self._lane, self._entering = slot.ledger.lanes.submit(self._run, slot.context.context)
-        slot.lane = self._lane
-        return self._entering
-
-    def wait(self) -> None:
-        """Start, and wait for it as long as an attempt may take."""
-        entering = self.start()
-        in_time = done_in_time(entering, self._attempts.seconds_left)
-        if not in_time and self.abandon(late := self._attempts.timeout()):
-            raise late
-        self.result()
-
-    def result(self) -> None:
-        """Raises what entering has raised."""
-        if self._entering is not None:
-            self._entering.result()
-
-    def _run(self, lane: Lane) -> None:
-        self._attempts.clock.start()
-        made = Entered()
-        enter_blocking(made, call_of(self._slot.provider), self._slot.path, on_loop=self._on_loop)
-        if made.has_exit:
-            lane.holds.add(self._slot)
-        with self._lock:
-            self._entered = made
-            if self._abandoned is None:
-                self._slot.entered = made
-        # Here and now: the lane may be stopped before it could be given more to do.
-        if self._abandoned is not None or self._slot.ledger.ended:
-            with suppress(Exception):  # the log and observers have heard of it, and the lifespan's end while that waits
-                close_late(self._slot, made, self._abandoned)
-
-    def abandon(self, error: BaseException) -> bool:
-        """Stop waiting, and raise `error` instead; False when it has been entered meanwhile."""
-        under(self._lock, self._abandon, error)
-        if self._abandoned is not None and self._lane is not None:
-            self._slot.ledger.lanes.drop(self._lane, self._slot.path)
-            if self._entering is not None:
-                self._entering.add_done_callback(_discard_made)
-        return self._abandoned is not None
-
-    def _abandon(self, error: BaseException) -> None:
-        if self._entered is None:
-            self._abandoned = error
-
-    def interrupted(self, error: BaseException) -> None:
-        """The caller was interrupted, the initialiser was not: what it has entered by now is the slot's to close."""
-        if self._entering is None or not self._entering.done():
-            self.abandon(error)
+            self._ended(slot, place, error)
+            return
+        if self._wait_for(slot, place):
+            self._schedule.begun(slot, place.remedy, perf_counter())
         else:
-            _discard_made(self._entering)
+            self._ended(slot, place, None)
 
+    def _place_of(self, slot: Slot) -> Place:
+        thread = None if self._in_threads else slot.openings.threads.current()
+        if thread is None and slot.openings.at_home and not self._in_threads:
+            return Here(slot, in_callers_context=slot.openings is self._in_callers_context, on_loop=False)
+        return InThread(slot, on_loop=False, thread=thread)
 
-def _discard_made(entering: Future[None]) -> None:
-    error = entering.exception()
-    if isinstance(error, NeedsEventLoop):
-        error.discard()
+    def _wait_for_another(self, slot: Slot, theirs: Future[None]) -> None:
+        loop = running_loop()
+        if not theirs.done() and slot.opens_on(loop):
+            # Waiting would keep the loop from ever opening it.
+            self._refuse(slot, AsyncResourceError([slot.path], self._where, on_loop=True))
+        else:
+            self._tell_of(theirs, slot, theirs)
 
+    def _exit_in(self, place: Place, outcome: Outcome) -> None:
+        place.exit(outcome)
 
-def _while_opening(slot: Slot, function: Callable[[], T]) -> T:
-    outer = being_opened.get()
-    try:
+    def _wait_for(self, slot: Slot, place: Place) -> bool:
+        pending = place.pending()
+        if pending is not None:
+            self._tell_of(pending, slot)
+        return pending is not None
+
+    def _needs_loop(self, slot: Slot, needs: NeedsEventLoop) -> None:
+        needs.discard()
+        slot.found_asynchronous = True
+        self._refuse(slot, AsyncResourceError([slot.path], self._where, on_loop=running_loop() is not None))
+
+    def _tell_of(self, ending: Future[None], slot: Slot, theirs: Future[None] | None = None) -> None:
+        arrived = self._arrived = self._arrived or queue.SimpleQueue()
+        ending.add_done_callback(lambda _: arrived.put((slot, theirs)))
+
+    def _wait(self, seconds: float | None) -> None:
+        if self._arrived is None:
+            if seconds is None:
+                raise LifespanError(
+                    "nothing will come of what is waited for: a defect of prefect_lifespan, please report it"
+                )
+            time.sleep(max(seconds, 0.0))  # between two attempts
+            return
         try:
-            being_opened.set((*outer, slot))
-            return function()
-        finally:
-            being_opened.set(outer)
-    finally:  # where a signal has interrupted that
-        being_opened.set(outer)
+            slot, theirs = self._arrived.get(timeout=None if seconds is None else max(seconds, 0.0))
+        except queue.Empty:
+            return
+        if theirs is None:
+            self._take(slot)
+        else:
+            self._take_theirs(slot, theirs)
 
 
-def close_all(ledger: Ledger, needs: Needs, report: CloseReport) -> None:
+def close_all(openings: Openings, needs: Needs, report: CloseReport) -> None:
     """Close everything that is open, last opened first; nothing that fails or interrupts skips what remains.
 
     To be called again where it was interrupted.
     """
-    for slot in ledger.interrupted_here():
+    for slot in openings.interrupted_here():
         settle(slot, report.outcome or Abandoned())
-    ledger.end(report)
-    late = LateOpenings(ledger, needs, report)
-    _close_from_the_end(ledger.opened, report, late)
-    persist(report, lambda: late.wait(late.left))
-    ledger.lanes.stop()
+    openings.end(report)
+    _BlockingCloser(openings.opened, needs, report, still_opening(openings)).run()
+    openings.opened.clear()
+    openings.threads.stop()
 
 
 def close_some(slots: Iterable[Slot], container: str) -> CloseReport:
-    """Close the given slots, in the given order, where they are open."""
+    """Close the given slots, which come in opening order, where they are open."""
     report = CloseReport(container, None)
-    _close_from_the_end([*slots][::-1], report)
+    _BlockingCloser(slots, _nothing, report).run()
     return report
 
 
-def _close_from_the_end(opened: list[Slot], report: CloseReport, late: LateOpenings | None = None) -> None:
-    while opened:
-        slot = opened[-1]
-        if not persist(report, partial(_close_one, slot, report, late)):
-            report.give_up(slot)
-        if opened and opened[-1] is slot:  # another thread may be closing as well
-            opened.pop()
+class _BlockingCloser(Closer):
+    def __init__(self, slots: Iterable[Slot], needs: Needs, report: CloseReport, opening: Iterable[Slot] = ()) -> None:
+        super().__init__(slots, needs, report, side_by_side=_never, opening=opening)
+        self._arrived: queue.SimpleQueue[Slot] | None = None
+        for slot, under_way in self._opening.items():
+            self._tell_of(under_way, slot)
 
+    def run(self) -> None:
+        """Close them all."""
+        while True:
+            try:
+                self._work()
+                return
+            except BaseException as interruption:
+                self.interrupted(interruption)
 
-def _close_one(slot: Slot, report: CloseReport, late: LateOpenings | None) -> None:
-    if late is not None:
-        late.wait(late.users_of(slot))
-    if slot.begin_close(report):
-        close_begun(slot, report)
+    def _work(self) -> None:
+        if self._was_interrupted:
+            self._look_around()
+        while not isinstance(command := self._schedule.next(perf_counter()), Done):
+            if isinstance(command, Exit):
+                self._exit(command.resource)
+            elif isinstance(command, Wait):
+                self._wait(command.seconds)
+            else:
+                self._give_up(command)
 
-
-def close_begun(
-    slot: Slot, report: CloseReport, around: Callable[[], AbstractContextManager[None]] = nullcontext
-) -> None:
-    """Close one blocking slot that the caller took out of use, within its limit where it has a lane of its own.
-
-    `around` is entered around the closer alone. To be called again where it was interrupted before the exit was called.
-    """
-    started = perf_counter()
-    try:
-        closing = within(around(), lambda _: start_closing(slot, report.told))
-    except BaseException as raised:
-        if slot.entered is not None and slot.entered.is_held:
-            raise  # before the exit was called
-        report.record(slot, started, raised)
-        return
-    limit = patience_with(slot)
-    while not closing.done() and (limit is None or perf_counter() - started < limit):
+    def _exit(self, slot: Slot) -> None:
+        place = self._begin(slot)
+        if place is None:
+            return
         try:
-            wait([closing], timeout=None if limit is None else started + limit - perf_counter())
-        except BaseException as interruption:  # a signal while another thread is at it, which goes on
-            report.interrupted(interruption)
-    report.record(slot, started, closing.exception() if closing.done() else give_up(slot))
+            place.exit(self._report.told)
+        except BaseException as error:
+            if self._is_unexited(slot, place):
+                raise
+            self._ended(slot, error)
+            return
+        if self._wait_for(slot, place):
+            self._schedule.begun(slot, place.patience(slot.policy.close_timeout_seconds), perf_counter())
+        else:
+            self._ended(slot, place.error)
+
+    def _wait_for(self, slot: Slot, place: Place) -> bool:
+        pending = place.pending()
+        if pending is not None:
+            self._tell_of(pending, slot)
+        return pending is not None
+
+    def _tell_of(self, ending: Future[None], slot: Slot) -> None:
+        arrived = self._arrived = self._arrived or queue.SimpleQueue()
+        ending.add_done_callback(lambda _: arrived.put(slot))
+
+    def _wait(self, seconds: float | None) -> None:
+        if self._arrived is None:
+            raise LifespanError(
+                "nothing will come of what is waited for: a defect of prefect_lifespan, please report it"
+            )
+        try:
+            self._take(self._arrived.get(timeout=None if seconds is None else max(seconds, 0.0)))
+        except queue.Empty:
+            return
 
 
-def start_closing(slot: Slot, outcome: Outcome) -> Future[None]:
-    """Start closing a slot where it was opened; done on return where that is the calling thread."""
-    if slot.host is not None:
-        return slot.host.close_from_outside(outcome)
-    assert slot.entered is not None, "a slot that is open was entered"
-    return run_in_place(slot, partial(slot.entered.close, outcome))
+def _never(_: Slot) -> bool:
+    return False
 
 
-def patience_with(slot: Slot) -> float | None:
-    """Seconds that closing may take; none where another resource hangs in the one thread that could do it."""
-    hangs = slot.lane is not None and slot.lane.hangs_in is not None
-    return 0.0 if hangs else slot.policy.close_timeout_seconds
-
-
-def give_up(slot: Slot) -> ResourceTimeoutError:
-    """Leave a lane behind whose resource does not close in time."""
-    limit, lane = slot.policy.close_timeout_seconds or 0.0, slot.lane
-    if lane is None:
-        return ResourceTimeoutError(slot.path, "close", limit)
-    waiting = [] if lane.hangs_in is None else [lane.hangs_in]
-    slot.ledger.lanes.drop(lane, slot.path)
-    return ResourceTimeoutError(slot.path, "close", limit, waiting)
-
-
-def run_in_place(slot: Slot, function: Callable[[], None]) -> Future[None]:
-    """Run a closer where its resource was opened: in its lane and context, or here."""
-    context = slot.context
-    closing = function if context is None else context.closing(function)
-    if slot.lane is not None and context is not None and not slot.lane.is_current:
-        holds = slot.lane.holds
-        closing_in_lane = slot.lane.submit(closing, context.context)
-        closing_in_lane.add_done_callback(lambda _: holds.discard(slot))
-        return closing_in_lane
-    done: Future[None] = Future()
-    try:
-        closing() if context is None else context.context.run(closing)
-    except Exception as error:
-        done.set_exception(error)
-    else:
-        done.set_result(None)
-    return done
+def _nothing(_: Slot) -> tuple[Slot, ...]:
+    return ()

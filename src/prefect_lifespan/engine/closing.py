@@ -1,178 +1,172 @@
-"""Decisions of closing that the blocking and the asynchronous driver share: what failed, and what the caller sees."""
+"""Closing: what both closers, the one that blocks and the one that awaits, do with the commands of their schedule."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import Future
 from time import perf_counter
-from typing import cast
 
-from prefect_lifespan.engine.initialiser import Outcome
+from prefect_lifespan.engine.opening import Needs
+from prefect_lifespan.engine.openings import Openings
+from prefect_lifespan.engine.places.place import Place
+from prefect_lifespan.engine.schedule.closing import ClosingSchedule
+from prefect_lifespan.engine.schedule.commands import GiveUp, GiveUpOpening, Remedy
+from prefect_lifespan.engine.schedule.limits import INTERRUPTIONS
+from prefect_lifespan.engine.schedule.report import CloseReport
+from prefect_lifespan.engine.schedule.states import State
 from prefect_lifespan.engine.slot import Slot
-from prefect_lifespan.errors import LifespanError, ResourceCloseError, ResourceTimeoutError
-from prefect_lifespan.managers import manager
-from prefect_lifespan.masking import text_of, told
+from prefect_lifespan.errors import LifespanError, ResourceTimeoutError
 
 
-@dataclass
-class CloseReport:
-    """What came of closing: errors of single resources, and an interruption that arrived meanwhile."""
+class Closer:
+    """Closes some slots, each exactly once: takes them out of use, and keeps and tells what has become of them.
 
-    container: str
-    outcome: Outcome
-    raising: list[Exception] = field(default_factory=list[Exception])
-    warned: list[Exception] = field(default_factory=list[Exception])
-    translations: list[Exception] = field(default_factory=list[Exception])
-    interruption: BaseException | None = None
+    The two that there are say how a place is exited and how that is waited for; nothing else of it depends on that.
+    """
 
-    @property
-    def told(self) -> Outcome:
-        """What a resource that closes now is told: the body's exception, or what one before it has raised from that."""
-        return self.translations[-1] if self.translations else self.outcome
-
-    def record(self, slot: Slot, started: float, error: BaseException | None) -> None:
-        """One resource has closed, with an error or without."""
-        outcome, failure = self.told, self._note(slot, error)
-        slot.closed()  # after its error is kept: until then an interruption lets it be closed again
-        _tell(slot, started, failure, outcome)
-
-    def take(self, slot: Slot, started: float, error: BaseException | None) -> None:
-        """What came of closing a resource, whatever has become of its slot since."""
-        outcome, failure = self.told, self._note(slot, error)
-        _tell(slot, started, failure, outcome)
-
-    def _note(self, slot: Slot, error: BaseException | None) -> BaseException | None:
-        """Keep an error of closing; None where there is none."""
-        if error is None or self.lets_through(error) or self._translates(error):
-            # An initialiser that lets the body's exception through, or gives it another name, says that it has closed.
-            return None
-        if isinstance(error, Exception):
-            add_note(error, f"{_WHERE} {slot.path}")
-            (self.warned if slot.policy.on_close_error == "warn" else self.raising).append(error)
-        else:
-            self.interrupted(error)
-        return error
-
-    def give_up(self, slot: Slot) -> None:
-        """A resource could not be closed, by a fault of this library: the others are tried all the same."""
-        slot.closed()
-        self.raising.append(
-            LifespanError(f"{slot.path} was not closed, by a defect of prefect_lifespan: please report the error below")
+    def __init__(
+        self,
+        slots: Iterable[Slot],
+        needs: Needs,
+        report: CloseReport,
+        *,
+        side_by_side: Callable[[Slot], bool],
+        opening: Iterable[Slot] = (),
+    ) -> None:
+        """`opening` are those whose opening is under way as closing begins: what they need waits for them."""
+        self._report = report
+        self._started: dict[Slot, float] = {}
+        self._others: set[Slot] = set()  # that another closer is at, which reports on them
+        self._opening: dict[Slot, Future[None]] = {}
+        self._interruptions = 0  # since something has closed
+        self._was_interrupted = False
+        for slot in opening:
+            under_way = slot.opening_under_way
+            if under_way is not None:
+                self._opening[slot] = under_way
+        self._schedule = ClosingSchedule(
+            [slot for slot in slots if slot.state is not State.CLOSED],
+            needs,
+            side_by_side=side_by_side,
+            opening=self._opening,
+            now=perf_counter(),
         )
 
-    def interrupted(self, error: BaseException | None) -> None:
-        """A signal or a cancellation arrived, if any; it goes on when everything has been tried.
+    def interrupted(self, error: BaseException) -> None:
+        """A signal has arrived, or a cancellation: it goes on when everything has been tried."""
+        self._was_interrupted = True
+        self._report.interrupted(error)
+        self._interruptions += 1
+        if self._interruptions >= INTERRUPTIONS:  # without anything that closes in between: that is no signal any more
+            self._give_up_by_a_defect()
 
-        Rather than an exception of another kind, which may be a fault of this library.
-        """
-        first = self.interruption
-        if error is self.outcome or error is None:
-            return
-        if first is None or (isinstance(first, Exception) and not isinstance(error, Exception)):
-            self.interruption = error
+    def _wait_for(self, slot: Slot, place: Place) -> bool:
+        """Let it be told when what is pending in a place has come to its end; False where nothing is."""
+        raise NotImplementedError
 
-    def merge(self, other: CloseReport) -> CloseReport:
-        """Take over what another report found."""
-        # Once each: an interruption in here lets it be called again.
-        self.raising += [error for error in other.raising if not _is_in(error, self.raising)]
-        self.warned += [error for error in other.warned if not _is_in(error, self.warned)]
-        new = [error for error in other.translations if not _is_in(error, [*self.translations, *self.raising])]
-        self.raising += [error for error in new if not self._translates(error)]
-        self.interrupted(other.interruption)
-        return self
+    def _begin(self, slot: Slot) -> Place | None:
+        """Take it out of use; its place, where there is something to be done or waited for there."""
+        place = slot.place
+        if slot.begin_close(self._report):
+            self._started.setdefault(slot, perf_counter())
+        elif slot.state is State.CLOSING and is_in_a_task(slot):
+            self._others.add(slot)  # in a task of its own: what it needs closes after it, whoever closes it
+        else:
+            place = None
+        if place is None:
+            self._schedule.closed(slot)
+        return place
 
-    def settle(self) -> None:
-        """Raise what the caller is to see beside the body's own exception, which goes its way by itself.
+    def _look_around(self) -> None:
+        """After an interruption: what has come to its end and was not noticed."""
+        for slot in (*self._schedule.exiting, *self._schedule.opening):
+            self._take(slot)
+        for slot in self._schedule.exiting:
+            if slot.place is not None:
+                self._wait_for(slot, slot.place)
 
-        Raises:
-            BaseException: the interruption, when one arrived while closing.
-            Exception: what a resource has raised from the body's exception; or, where the body succeeded, what the one
-                resource raised that failed to close, and whose policy is "raise".
-            ResourceCloseError: several did.
-        """
-        errors = [*self.raising, *self.warned]
-        if self.interruption is not None:
-            _note_all(self.interruption, [*self.translations[-1:], *errors])
-            raise self.interruption
-        if self.told is not None:
-            _note_all(self.told, errors)
-            if self.translations:
-                raise self.translations[-1]
-        elif len(self.raising) == 1:
-            raise self.raising[0]
-        elif self.raising:
-            failed = "; ".join(f"{_where(error) or self.container} ({told(error)})" for error in self.raising)
-            message = f"{len(self.raising)} resources of {self.container} failed to close: {failed}"
-            raise ResourceCloseError(message, self.raising)
+    def _take(self, slot: Slot) -> None:
+        """Something may have come to its end that is waited for."""
+        place = slot.place
+        if slot in self._opening:
+            if self._opening[slot].done():
+                self._schedule.opening_ended(slot)
+        elif place is None:
+            self._schedule.closed(slot)
+        elif slot in self._schedule and not place.is_exiting:
+            if self._is_unexited(slot, place):
+                self._again(slot, place)
+            else:
+                if slot not in self._others and not isinstance(place.failure, (Exception, asyncio.CancelledError)):
+                    self._report.interrupted(place.failure)  # a signal has ended its task, and nobody has heard of it
+                self._ended(slot, place.error)
 
-    def lets_through(self, error: BaseException) -> bool:
-        """Whether an error is what the resource was told, perhaps in a group: so a task group lets it through."""
-        if isinstance(error, BaseExceptionGroup):
-            group = cast("BaseExceptionGroup[BaseException]", error)
-            return all(self.lets_through(inner) for inner in group.exceptions)
-        return error is self.outcome or any(error is translation for translation in self.translations)
+    def _again(self, slot: Slot, place: Place) -> None:
+        """Its task has been interrupted before the exit was called: it is tried again."""
+        failure = place.failure
+        self._schedule.not_begun(slot)
+        if failure is not None:
+            self.interrupted(failure)
 
-    def _translates(self, error: BaseException) -> bool:
-        """Whether an error was raised from what the resource was told; resources that close after that are told it.
+    def _ended(self, slot: Slot, error: BaseException | None) -> None:
+        """Its exit has come to its end, with an error or without."""
+        if slot not in self._others:
+            outcome, failure = self._report.told, self._report.take(slot, error)
+            slot.closed()  # after its error is kept: until then an interruption lets it be closed again
+            seconds = perf_counter() - self._started.get(slot, perf_counter())
+            slot.event("closed" if failure is None else "close-failed", seconds, failure, outcome)
+        self._interruptions = 0
+        self._schedule.closed(slot)
 
-        A signal and a cancellation cannot be translated: they go on.
-        """
-        if not isinstance(error, Exception) or not isinstance(self.told, Exception):
-            return False
-        cause, seen = error.__cause__, {id(error)}
-        while cause is not None and cause is not self.told and id(cause) not in seen:
-            seen.add(id(cause))
-            cause = cause.__cause__
-        if cause is not self.told:
-            return False
-        self.translations.append(error)
-        return True
+    def _is_unexited(self, slot: Slot, place: Place) -> bool:
+        """Whether something has interrupted it before its exit was called: then that is to be called again."""
+        return slot not in self._others and place.entered.has_exit and place.entered.is_held
 
+    def _give_up(self, command: GiveUp[Slot] | GiveUpOpening[Slot]) -> None:
+        slot = command.resource
+        if isinstance(command, GiveUpOpening):
+            self._give_up_opening(slot)
+        elif (place := slot.place) is None:
+            self._schedule.closed(slot)
+        else:
+            self._ended(slot, place.give_up() if place.is_exiting else place.error)
 
-@manager
-def closing_late(slot: Slot, seconds: float, told: Outcome = None) -> Generator[Outcome]:
-    """Around the closing of what was entered, in `seconds`, after its lifespan had ended or its opening had been given up.
+    def _give_up_opening(self, slot: Slot) -> None:
+        if not self._opening[slot].done():
+            late = ResourceTimeoutError(slot.path, "open", slot.policy.close_timeout_seconds or 0.0)
+            self._report.raising.append(late)
+            slot.event("open-failed", slot.own_time.seconds(perf_counter()), late)
+        self._schedule.opening_ended(slot)
 
-    Gives what it is told: the outcome of the lifespan, or else `told`. An error of it reaches the log and observers, the
-    lifespan's end where that still waits for it, and the caller.
-    """
-    ending = slot.ledger.ending or CloseReport(slot.ledger.container, None)
-    outcome, error = ending.told or told, None
-    slot.event("opened", seconds)
-    started = perf_counter()
-    try:
-        yield outcome
-    except BaseException as raised:
-        if raised is not outcome:
-            error = raised
-    ending.take(slot, started, error)
-    if error is not None:
-        raise error
-
-
-def note_on_its_limit(slot: Slot, late: ResourceTimeoutError, seconds: float, error: Exception) -> None:
-    """What opened in `seconds`, past its limit, has been closed again with an error: it is a note, and has its line."""
-    report = CloseReport(slot.ledger.container, late)
-    if not report.lets_through(error):
-        slot.event("opened", seconds)
-        report.take(slot, perf_counter(), error)
-        _note_all(late, [error])
-
-
-def _tell(slot: Slot, started: float, failure: BaseException | None, outcome: Outcome) -> None:
-    slot.event("closed" if failure is None else "close-failed", perf_counter() - started, failure, outcome)
+    def _give_up_by_a_defect(self) -> None:
+        self._interruptions = 0
+        slot = self._schedule.first
+        if slot is not None:
+            error = LifespanError(
+                f"{slot.path} was not closed, by a defect of prefect_lifespan: please report the error below"
+            )
+            self._report.raising.append(error)
+            slot.begin_close(self._report)
+            slot.closed()
+            self._schedule.closed(slot)
+        for late in self._schedule.opening:
+            self._schedule.opening_ended(late)
 
 
-_WHERE = "while closing"
+def is_in_a_task(slot: Slot) -> bool:
+    """Whether it lives in an asyncio task of its own, so that it can close beside others."""
+    return slot.place is not None and slot.place.remedy is Remedy.STOP
 
-# Attempts at one step of closing. A step that is interrupted goes on where it was; none is interrupted as often.
-ATTEMPTS = 20
+
+def still_opening(openings: Openings) -> list[Slot]:
+    """What is under way when a lifespan ends: each sees that, and exits at once what it has entered."""
+    return [slot for slot in list(openings.opening) if slot.state is State.OPENING]
 
 
 def persist(report: CloseReport, step: Callable[[], object]) -> bool:
     """Run a step of closing to its end, again where a signal has interrupted it; False where that comes to nothing."""
-    for _ in range(ATTEMPTS):
+    for _ in range(INTERRUPTIONS):
         try:
             step()
             return True
@@ -185,7 +179,7 @@ def persist(report: CloseReport, step: Callable[[], object]) -> bool:
 
 async def apersist(report: CloseReport, step: Callable[[], Awaitable[object]]) -> bool:
     """The same for a step that is awaited."""
-    for _ in range(ATTEMPTS):
+    for _ in range(INTERRUPTIONS):
         try:
             await step()
             return True
@@ -194,52 +188,3 @@ async def apersist(report: CloseReport, step: Callable[[], Awaitable[object]]) -
         except BaseException as interruption:
             report.interrupted(interruption)
     return False
-
-
-def _is_in(error: Exception, errors: Iterable[Exception]) -> bool:
-    return any(other is error for other in errors)
-
-
-def add_note(error: BaseException, note: str) -> None:
-    """Add a note once, also where one and the same exception object comes by again.
-
-    Never raises: an exception that takes no notes goes on without.
-    """
-    with suppress(Exception):
-        notes = notes_of(error)
-        if note in notes:
-            return
-        try:
-            BaseException.add_note(error, note)
-        except Exception:  # a class that takes no attributes, as a frozen dataclass
-            BaseException.__setattr__(error, "__notes__", [*notes, note])
-
-
-def notes_of(error: BaseException) -> Sequence[str]:
-    """The notes of an exception, whatever its class does for attributes that are missing."""
-    try:
-        return tuple(getattr(error, "__notes__", ()))
-    except Exception:
-        return ()
-
-
-def _where(error: BaseException) -> str:
-    """The resource whose closing raised it."""
-    return next((note.removeprefix(f"{_WHERE} ") for note in notes_of(error) if note.startswith(_WHERE)), "")
-
-
-def _note_all(error: BaseException, errors: Iterable[Exception]) -> None:
-    for other in errors:
-        where = " ".join(part for part in (_WHERE, _where(other)) if part)
-        text = text_of(other)
-        add_note(error, f"{where}, {type(other).__name__} was raised{f': {text}' if text else ''}")
-
-
-def closing_plan(opened: Iterable[Slot], needs: Callable[[Slot], Iterable[Slot]]) -> dict[Slot, int]:
-    """For each open slot, last opened first, how many open ones need it: it may close when that is zero."""
-    users = dict.fromkeys(reversed(list(opened)), 0)
-    for slot in users:
-        for needed in needs(slot):
-            if needed in users:
-                users[needed] += 1
-    return users

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from prefect_lifespan.engine.loops import running_loop
 
 if TYPE_CHECKING:
-    from prefect_lifespan.engine.closing import CloseReport
     from prefect_lifespan.engine.engine import Engine
     from prefect_lifespan.engine.initialiser import Outcome
+    from prefect_lifespan.engine.schedule.report import CloseReport
 
 E = TypeVar("E", bound="Engine")
 
@@ -45,7 +45,7 @@ class Dependents(Generic[E]):
         """
         loop = running_loop()
         for guest in reversed(list(self._guests)):
-            if guest.ledger.at_home and guest.ledger.loop in (None, loop):
+            if guest.openings.at_home and guest.openings.loop in (None, loop):
                 yield guest, report.told or GeneratorExit()
         for engine in reversed(self.lasting):
             yield engine, report.told

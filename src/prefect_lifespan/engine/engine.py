@@ -16,15 +16,14 @@ from typing import Any, cast
 from dependency_injector import containers, errors
 from dependency_injector.wiring import Modifier
 
-from prefect_lifespan.engine import blocking
-from prefect_lifespan.engine.aclosing import aclose_all
+from prefect_lifespan.engine.arrivals import uninterrupted
 from prefect_lifespan.engine.awaited import offer_awaited_calls
+from prefect_lifespan.engine.blocking import close_all, open_blocking
 from prefect_lifespan.engine.calls import ContainerCalls
-from prefect_lifespan.engine.closing import CloseReport, apersist
+from prefect_lifespan.engine.closing import apersist
 from prefect_lifespan.engine.configuration import load_copies
 from prefect_lifespan.engine.dependents import Dependents
 from prefect_lifespan.engine.events import Listener, process_log
-from prefect_lifespan.engine.hosting import open_async, uninterrupted
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.engine.instance import (
     Instances,
@@ -38,13 +37,17 @@ from prefect_lifespan.engine.instance import (
 from prefect_lifespan.engine.interception import interceptors
 from prefect_lifespan.engine.loops import current_task_on, running_loop
 from prefect_lifespan.engine.managed import ManagedResource
-from prefect_lifespan.engine.opening import opening_for
+from prefect_lifespan.engine.on_loop import aclose_all, open_on_loop
+from prefect_lifespan.engine.opening import opening_for, settle
+from prefect_lifespan.engine.openings import Openings
 from prefect_lifespan.engine.options import Options, Overrides
 from prefect_lifespan.engine.process import ProcessEngines
 from prefect_lifespan.engine.resolving import Resolver
+from prefect_lifespan.engine.schedule.report import CloseReport
+from prefect_lifespan.engine.schedule.states import State
 from prefect_lifespan.engine.settings_first import SettingsFirst
 from prefect_lifespan.engine.signals import held_signals
-from prefect_lifespan.engine.slot import Ledger, Slot, State
+from prefect_lifespan.engine.slot import Slot
 from prefect_lifespan.errors import AsyncResourceError, InvalidContainerError, LifespanError
 from prefect_lifespan.forks import children
 from prefect_lifespan.graph import Graph, Node, findings, graph_of, read, refusals
@@ -80,17 +83,17 @@ class Engine:
         self.dependents: Dependents[Engine] = Dependents()
         self.process_keys: set[Hashable] = set()
         self.serves_tasks = False  # whether what lives as long as a task may be opened here
-        self.ledger = Ledger(
+        self.openings = Openings(
             graph.container,
             name,
             defaults=options.defaults,
             max_workers=options.max_workers,
             listeners=options.told,
             loop=loop,
-            above=None if parent is None else parent.ledger,
+            above=None if parent is None else parent.openings,
         )
-        inherited = parent is not None and parent.ledger.loop is loop
-        self.ledger.owner = parent.ledger.owner if parent is not None and inherited else current_task_on(loop)
+        inherited = parent is not None and parent.openings.loop is loop
+        self.openings.owner = parent.openings.owner if parent is not None and inherited else current_task_on(loop)
         self._closing: tuple[object, CloseReport] | None = None  # under way, by whom
         self._calls = ContainerCalls(self)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -239,7 +242,7 @@ class Engine:
             slot
             for slot in self.needed(keys)
             if slot.asynchronous
-            and slot.ledger.loop is not loop
+            and slot.openings.loop is not loop
             and (slot.policy.loop_bound or slot.state is State.PENDING)
         ]
 
@@ -259,16 +262,17 @@ class Engine:
         """
         self._refuse_task_resources(slots)
         asynchronous = [slot.path for slot in slots if slot.node.is_async and slot.state is State.PENDING]
-        if asynchronous and not self.ledger.ended:
+        if asynchronous and not self.openings.ended:
             raise AsyncResourceError(asynchronous, where, on_loop=running_loop() is not None)
         self.settings.make(slots, asked)
         with opening_for(self.graph, slots, where, asked):
             # Not at first use in the thread of an event loop, which may be what another one of these openings waits for.
             opens_lifespan = in_callers_context and self.parent is None
-            if self.ledger.max_workers > 1 and (opens_lifespan or running_loop() is None):
-                blocking.open_in_lanes(self.ledger, slots, self.needs, where)
+            if self.openings.max_workers > 1 and (opens_lifespan or running_loop() is None):
+                open_blocking(slots, self.needs, where, side_by_side=self.openings.max_workers)
             else:
-                blocking.open_in_order(slots, where, in_callers_context=self.ledger if in_callers_context else None)
+                closes_too = self.openings if in_callers_context else None
+                open_blocking(slots, self.needs, where, in_callers_context=closes_too)
 
     async def aopen(
         self, slots: Sequence[Slot], where: str, *, asked: Sequence[int] = (), in_callers_context: bool = False
@@ -280,21 +284,22 @@ class Engine:
         """
         self._refuse_task_resources(slots)
         await self.settings.amake(slots, asked)
-        inherited = [slot for slot in slots if slot.ledger is not self.ledger and slot.state is not State.OPEN]
+        inherited = [slot for slot in slots if slot.openings is not self.openings and slot.state is not State.OPEN]
         if inherited and self.parent is not None:
             await self.parent.aopen(inherited, where, asked=asked)
         elif inherited:  # the process's own, which open in their own threads
             await asyncio.to_thread(self.open, inherited, where, asked=asked)
-        own = [slot for slot in slots if slot.ledger is self.ledger and slot.state is not State.OPEN]
+        own = [slot for slot in slots if slot.openings is self.openings and slot.state is not State.OPEN]
         if not own:
             return
         with opening_for(self.graph, own, where, asked):
-            if self.ledger.loop is not asyncio.get_running_loop():
+            if self.openings.loop is not asyncio.get_running_loop():
                 await asyncio.to_thread(self.open, own, where, asked=asked)
-            elif in_callers_context:
-                await open_async(self.ledger, own, self.needs, in_callers_context=True)
-            else:
-                await asyncio.shield(self._spawn(open_async(self.ledger, own, self.needs, in_callers_context=False)))
+                return
+            opening = open_on_loop(
+                own, self.needs, max_workers=self.openings.max_workers, in_callers_context=in_callers_context
+            )
+            await (opening if in_callers_context else asyncio.shield(self._spawn(opening)))
 
     def _refuse_task_resources(self, slots: Iterable[Slot]) -> None:
         """Here they would live as long as a run, and be shared by its tasks."""
@@ -324,7 +329,7 @@ class Engine:
         report = self._report_of(threading.get_ident(), outcome)
         for engine, told in self.dependents.to_close(report):
             report.merge(engine.close(told))
-        blocking.close_all(self.ledger, self.needs, report)
+        close_all(self.openings, self.needs, report)
         self._end()
         return self._reported(report)
 
@@ -337,6 +342,8 @@ class Engine:
     async def _aclose(self, report: CloseReport) -> None:
         for engine, told in self.dependents.to_close(report):
             report.merge(await engine.aclose(told))
+        # A first use that begins from now on is refused: it would open what nobody waits for and nobody cancels.
+        self.openings.end(report)
         under_way = [*self._tasks]  # they leave the set as they end, and one may before it is waited for
         for task in under_way:
             task.cancel()
@@ -345,20 +352,20 @@ class Engine:
         for error in [task.exception() for task in under_way if not task.cancelled()]:
             if not isinstance(error, Exception):
                 report.interrupted(error)  # a signal, which nobody has heard of
-        await apersist(report, lambda: aclose_all(self.ledger, self.needs, report))
+        await apersist(report, lambda: aclose_all(self.openings, self.needs, report))
         self._end()
 
     def begin_anew(self) -> None:
         """In a forked child: all that it has is the parent's, which goes on with it."""
         self._lock, self.making, self._closing = threading.Lock(), threading.RLock(), None
         self._tasks.clear()
-        self.ledger.begin_anew(self.slots.values())
+        self.openings.begin_anew(self.slots.values())
         self.withhold_singletons()
 
     def settle_interrupted(self, error: BaseException) -> None:
         """Let nobody wait for an opening that `error` has taken this thread out of, here or in what stands on it."""
-        for slot in self.ledger.interrupted_here():
-            blocking.settle(slot, error)
+        for slot in self.openings.interrupted_here():
+            settle(slot, error)
         for engine in self.dependents.all():
             engine.settle_interrupted(error)
 
@@ -391,7 +398,7 @@ class Engine:
     def _manage(self, node: Node) -> ManagedResource:
         managed = ManagedResource()
         managed.engine = self
-        managed.slot = self.slots[node.key] = Slot(node, self.ledger, managed)
+        managed.slot = self.slots[node.key] = Slot(node, self.openings, managed)
         managed.demand, calls = self.demand, self._calls
         managed.initialise, managed.awaited, managed.retire = calls.initialise, calls.awaited, calls.retire
         return managed
@@ -420,7 +427,7 @@ class Engine:
     def _for_process(cls, container: ContainerClass, options: Options) -> Engine:
         options = replace(options, listeners=(process_engines.heard,), log=process_log)
         engine = cls.of(container, name="the process", options=options, of_a_run=False)
-        engine.ledger.home_thread = None
+        engine.openings.home_thread = None
         return engine
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from dependency_injector import providers
 
-from prefect_lifespan.engine.slot import Slot, State
+from prefect_lifespan.engine.schedule.states import State
+from prefect_lifespan.engine.slot import Slot
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph.edges import overriding_of
 

@@ -1,87 +1,237 @@
-"""Decisions of opening that the blocking and the asynchronous driver share: attempts, and what is ready when."""
+"""Opening: what both openers, the one that blocks and the one that awaits, do with the commands of their schedule."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+import asyncio
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, wait
+from time import perf_counter
 
-from prefect_lifespan.engine.clocks import standing_still
-from prefect_lifespan.engine.closing import add_note
+from prefect_lifespan.engine.initialiser import NeedsEventLoop, Outcome
+from prefect_lifespan.engine.late import LateExit, note_on_its_limit
 from prefect_lifespan.engine.loops import running_loop
-from prefect_lifespan.engine.slot import Slot, State, being_opened
-from prefect_lifespan.errors import AsyncResourceError, ResourceTimeoutError
+from prefect_lifespan.engine.notes import add_note
+from prefect_lifespan.engine.pauses import while_others_open
+from prefect_lifespan.engine.places.place import Place
+from prefect_lifespan.engine.schedule.commands import Leave
+from prefect_lifespan.engine.schedule.opening import OpeningSchedule
+from prefect_lifespan.engine.schedule.states import State
+from prefect_lifespan.engine.slot import Abandoned, Claimant, Slot
+from prefect_lifespan.errors import AsyncResourceError, LifespanError, ResourceTimeoutError
 from prefect_lifespan.graph import Graph
 from prefect_lifespan.managers import manager
-from prefect_lifespan.masking import told
 
-Chain = Callable[[Slot], str]
+Needs = Callable[[Slot], Iterable[Slot]]
 
 
-class Attempts:
-    """The attempts to open one slot: how long each may take, whether another follows, and after what delay."""
+class Opener(Claimant):
+    """Opens some slots: claims them, and tells the schedule and whoever waits what has become of them.
 
-    def __init__(self, slot: Slot) -> None:
-        self.slot = slot
-        self.left = slot.policy.retries or 0
-        self._retry = 0
-        self.limit = slot.policy.open_timeout_seconds
-        self.clock = slot.clock
-        self._given_up = False
-        self.start()
+    The two that there are say how a place is entered and exited; nothing else of it depends on that.
+    """
 
-    def start(self) -> None:
-        """An attempt begins."""
-        self.clock.start()
+    def __init__(
+        self, schedule: OpeningSchedule[Slot], slots: Sequence[Slot], *, thread: int | None, loop: Loop
+    ) -> None:
+        super().__init__(thread=thread, loop=loop)
+        self._schedule = schedule
+        self._slots = slots
+        self._exits: dict[Slot, LateExit | ResourceTimeoutError] = {}  # of what was entered too late, and why
 
-    @property
-    def seconds(self) -> float:
-        """How long the attempt has taken by itself so far, without what it waited for others."""
-        return self.clock.seconds
+    def _exit_in(self, place: Place, outcome: Outcome) -> None:
+        """Exit what was entered too late."""
+        raise NotImplementedError
 
-    def seconds_left(self) -> float | None:
-        """What is left of its limit; None where it has none."""
-        return None if self.limit is None else self.limit - self.seconds
+    def _wait_for(self, slot: Slot, place: Place) -> bool:
+        """Let it be told when what is pending in a place has come to its end; False where nothing is."""
+        raise NotImplementedError
 
-    def timeout(self) -> ResourceTimeoutError:
-        """The error of an attempt that took too long."""
-        return ResourceTimeoutError(self.slot.path, "open", self.limit or self.seconds)
+    def _needs_loop(self, slot: Slot, needs: NeedsEventLoop) -> None:
+        """What a blocking initialiser returned is to be entered on an event loop."""
+        raise NotImplementedError
 
-    def delay_after(self, error: BaseException) -> float | None:
-        """Seconds to wait before the next attempt; None when there is none, and `error` is final."""
-        if self._given_up:
-            return None
-        if isinstance(error, Exception) and self._is_worth_another(error):
-            try:
-                delay = self.slot.policy.delay_before(self._retry)
-            except Exception as broken:
-                add_note(error, f"it was not tried again: its retry_delay_seconds raised {told(broken)}")
-            else:
-                self.left -= 1
-                self._retry += 1
-                self.slot.event("open-retried", self.seconds, error)
-                return delay
-        self.give_up(error)
-        return None
+    def _claim(self, slot: Slot) -> Future[None] | None:
+        """Claim it: None where the claim is this opener's; else what tells when somebody else's has ended."""
+        if slot.is_claimed_by(self):
+            return None  # for another attempt
+        if slot.is_left_by_this_thread:
+            settle(slot, Abandoned())
+        theirs = slot.claim(self)
+        if theirs is not None:
+            self._schedule.elsewhere(slot)
+        return theirs
 
-    def _is_worth_another(self, error: Exception) -> bool:
-        # An argument that cannot be made, such as a setting that is missing, is not there in a second either.
-        if not self.left or self.slot.ledger.ended or self.slot.provider.argument_failure is error:
-            return False
+    def _take_theirs(self, slot: Slot, theirs: Future[None]) -> None:
+        """Somebody else's opening has ended."""
+        error = theirs.exception()
+        if error is None:
+            self._schedule.opened(slot)
+        elif isinstance(error, Abandoned):
+            self._schedule.freed(slot)
+        else:
+            self._schedule.refused(slot, error, perf_counter())
+
+    def _take(self, slot: Slot) -> None:
+        """Something may have come to its end in a place that is waited for."""
+        place = slot.place
+        if place is None or slot not in self._schedule:
+            return
+        if slot in self._exits:
+            if not place.is_exiting:
+                self._exited(slot, place.error)
+        elif not place.is_entering:
+            self._ended(slot, place, place.failure)
+
+    def _ended(self, slot: Slot, place: Place, error: BaseException | None) -> None:
+        """Entering has come to its end, perhaps with an error; or with one after it, which a signal has raised."""
+        if place.entered.is_left:
+            self._came_late(slot, None)  # its own thread has seen that the lifespan has ended
+        elif place.entered.is_held:
+            self._entered(slot, place)
+            if error is not None:
+                self._schedule.interrupted(error, perf_counter())
+        elif isinstance(error, NeedsEventLoop):
+            self._needs_loop(slot, error)
+        else:
+            self._failed(slot, Abandoned() if error is None else error)
+
+    def _entered(self, slot: Slot, place: Place) -> None:
+        now, is_new = perf_counter(), slot.is_claimed_by(self)
+        late = self._schedule.entered(slot, now) if is_new else None
+        if late is not None:
+            self._exits[slot] = late
+            self._exit(slot, place, late)
+        elif slot.opened():
+            self._schedule.opened(slot)
+            if is_new:
+                slot.event("opened", slot.own_time.seconds(now))
+        elif slot.state is State.CLOSED:
+            self._schedule.refused(slot, slot.closed_error(), now)
+        else:  # the lifespan has ended meanwhile, as whoever asked for it is told
+            self._exits[slot] = exit_ = LateExit(slot, place.entered)
+            self._exit(slot, place, exit_.outcome)
+
+    def _exit(self, slot: Slot, place: Place, outcome: Outcome) -> None:
+        """Exit what was entered too late. Doing it again does nothing, if its exit was called."""
         try:
-            return self.slot.policy.retries_after(error)
-        except Exception as broken:
-            add_note(error, f"it was not tried again: its retry_on raised {told(broken)}")
-            return False
+            self._exit_in(place, outcome)
+        except BaseException as error:
+            if place.entered.has_exit and place.entered.is_held:
+                raise  # before it was called
+            self._exited(slot, error)
+            return
+        self._schedule.exiting(slot, perf_counter())
+        if not self._wait_for(slot, place):
+            self._exited(slot, place.error)
 
-    def give_up(self, error: BaseException) -> None:
-        """None of them came to anything, and none follows, whatever becomes of one that is still under way."""
-        self._given_up = True
-        self.slot.event("open-failed", self.seconds, error)
+    def _exited(self, slot: Slot, error: BaseException | None) -> None:
+        exit_, place = self._exits[slot], slot.place
+        if isinstance(exit_, LateExit):
+            exit_.ended(error)
+            self._came_late(slot, error)
+        else:
+            note_on_its_limit(slot, exit_, 0.0 if place is None else place.entered.seconds, error)
+            self._failed(slot, exit_)
+        self._exits.pop(slot, None)
+        if error is not None and not isinstance(error, (Exception, asyncio.CancelledError)):
+            self._schedule.interrupted(error, perf_counter())
+
+    def _came_late(self, slot: Slot, cause: BaseException | None) -> None:
+        slot.came_late()
+        error = slot.closed_error()
+        error.__cause__ = cause
+        self._schedule.refused(slot, error, perf_counter())
+
+    def _failed(self, slot: Slot, error: BaseException, *, again: bool = True) -> None:
+        """An attempt has failed, and perhaps all of it."""
+        now, place = perf_counter(), slot.place
+        if not slot.is_claimed_by(self):
+            self._schedule.refused(slot, error, now)
+            return
+        # An argument that cannot be made, such as a setting that is missing, is not there in a second either.
+        again = again and not slot.openings.ended and slot.provider.argument_failure is not error
+        stopped = isinstance(error, asyncio.CancelledError) and place is not None and place.was_stopped
+        again = again and not (place is not None and place.was_cancelled)
+        failed = self._schedule.failed(slot, error, now, again=again, stopped=stopped)
+        slot.event(failed.kind, slot.own_time.seconds(now), failed.error)
+        if failed.kind == "open-failed":
+            slot.failed(failed.error)
+        slot.place = None
+
+    def _refuse(self, slot: Slot, error: LifespanError) -> None:
+        """It does not open here, which is no failure of its initialiser."""
+        if slot.is_claimed_by(self):
+            slot.failed(error)
+        self._schedule.refused(slot, error, perf_counter())
+
+    def _leave(self, command: Leave[Slot]) -> None:
+        slot, place = command.resource, command.resource.place
+        if slot in self._exits and place is not None:
+            self._exited(slot, place.give_up())
+        elif place is None or place.abandon(command.told):
+            self._failed(slot, command.error, again=command.again)
+        # Else it has been entered in the last moment, which is about to be told.
+
+    def _look_around(self, error: BaseException) -> None:
+        """After an interruption: what has come to its end and was not noticed, or has never begun."""
+        for slot in self._schedule.under_way:
+            place = slot.place
+            if place is None:
+                self._failed(slot, error)
+            elif slot in self._exits:
+                exit_ = self._exits[slot]
+                self._exit(slot, place, exit_.outcome if isinstance(exit_, LateExit) else exit_)
+            elif place.is_entering:
+                self._wait_for(slot, place)
+            else:
+                failure = place.failure
+                if place.abandon(error):
+                    self._failed(slot, failure or error)
+                else:
+                    self._ended(slot, place, failure)
+
+    def _settle_what_is_left(self, error: BaseException) -> None:
+        """Where the end was interrupted as well: nobody is to wait for a claim that nobody has any more."""
+        for slot in self._slots:
+            if slot.is_claimed_by(self):
+                settle(slot, error)
 
 
-def while_others_open() -> AbstractContextManager[None]:
-    """The initialiser that this is called in, if any, waits for what it asked for: its own limit counts on after that."""
-    return standing_still(slot.clock for slot in being_opened.get()[-1:])
+Loop = asyncio.AbstractEventLoop | None
+
+
+def settle(slot: Slot, error: BaseException) -> None:
+    """End an opening that `error` has interrupted: what has been entered is open, everything else has failed.
+
+    Where the lifespan has ended meanwhile, it is exited at once. Doing it again does nothing.
+    """
+    place = slot.place
+    if slot.state is State.OPENING:
+        if place is None or (place.abandon(error) and not place.entered.is_left):
+            slot.failed(error)
+        elif place.entered.is_left:
+            slot.came_late()
+        elif not slot.opened():
+            _exit_at_once(slot, place, error)
+            slot.came_late()
+    slot.tell()
+
+
+def _exit_at_once(slot: Slot, place: Place, error: BaseException) -> None:
+    late = LateExit(slot, place.entered, error)
+    if slot.opens_on(running_loop()):
+        place.exit_on_loop(late.outcome)  # by its task, which nobody can wait for here
+        return
+    raised: BaseException | None = None
+    try:
+        place.exit(late.outcome)
+        exiting = place.pending()
+        if exiting is not None:
+            wait([exiting])
+        raised = place.error
+    except Exception as own:
+        raised = own
+    late.ended(raised)
 
 
 @manager
@@ -95,18 +245,20 @@ def opening_for(graph: Graph, slots: Sequence[Slot], where: str, asked: Sequence
             if failed is not None and not isinstance(error, AsyncResourceError):
                 # Where nobody asked in particular, what of these needs it, if anything does.
                 chain = graph.chain(failed.node.key, asked or [slot.node.key for slot in reversed(slots)])
-                annotate(error, [where, *chain] if asked else chain, graph.container)
+                _annotate(error, [where, *chain] if asked else chain, graph.container)
             raise
 
 
-def while_holding_the_loop(slot: Slot) -> AbstractContextManager[None]:
-    """What is being opened on the event loop of this thread cannot go on until `slot` has been."""
-    loop = running_loop()
-    waiting = (other for other in list(slot.ledger.opening) if other.host is not None and other.loop is loop)
-    return standing_still(other.clock for other in waiting if loop is not None and other is not slot)
+def _annotate(error: BaseException, chain: Iterable[str], container: str) -> None:
+    """Name the resource, who needs it, and the container, on an initialiser's own exception."""
+    names = list(chain)
+    text = f"while opening {container}.{names[-1]}"
+    if len(names) > 1:
+        text += f" (needed along {' → '.join(names)})"
+    add_note(error, text)
 
 
-def without_loop(slots: Iterable[Slot], needs: Callable[[Slot], Iterable[Slot]]) -> tuple[list[Slot], list[Slot]]:
+def without_loop(slots: Iterable[Slot], needs: Needs) -> tuple[list[Slot], list[Slot]]:
     """Slots, dependencies first, as two lists: those that open without an event loop, and those that are to wait for one.
 
     What waits are asynchronous ones that are not open, and what needs them.
@@ -120,41 +272,3 @@ def without_loop(slots: Iterable[Slot], needs: Callable[[Slot], Iterable[Slot]])
         else:
             here.append(slot)
     return here, list(waiting)
-
-
-def annotate(error: BaseException, chain: Iterable[str], container: str) -> None:
-    """Name the resource, who needs it, and the container, on an initialiser's own exception."""
-    names = list(chain)
-    text = f"while opening {container}.{names[-1]}"
-    if len(names) > 1:
-        text += f" (needed along {' → '.join(names)})"
-    add_note(error, text)
-
-
-class Readiness:
-    """Which slots can be opened now: those whose needs are open. Linear in slots and edges over its whole life."""
-
-    def __init__(self, slots: Iterable[Slot], needs: Callable[[Slot], Iterable[Slot]]) -> None:
-        todo = {slot: 0 for slot in slots if slot.state is not State.OPEN}
-        self._users: dict[Slot, list[Slot]] = {}
-        for slot in todo:
-            for needed in needs(slot):
-                if needed in todo:
-                    todo[slot] += 1
-                    self._users.setdefault(needed, []).append(slot)
-        self._waiting_for = todo
-        self._ready = [slot for slot, count in todo.items() if count == 0]
-        self.left = len(todo)
-
-    def take(self) -> Iterator[Slot]:
-        """The slots that have become ready since the last time, in order."""
-        ready, self._ready = self._ready, []
-        return iter(ready)
-
-    def opened(self, slot: Slot) -> None:
-        """`slot` is open: who needed it may have become ready."""
-        self.left -= 1
-        for user in self._users.get(slot, ()):
-            self._waiting_for[user] -= 1
-            if self._waiting_for[user] == 0:
-                self._ready.append(user)

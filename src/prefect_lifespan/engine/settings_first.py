@@ -10,8 +10,9 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from prefect_lifespan.engine.closing import add_note
-from prefect_lifespan.engine.slot import Slot, State
+from prefect_lifespan.engine.notes import add_note
+from prefect_lifespan.engine.schedule.states import State
+from prefect_lifespan.engine.slot import Slot
 from prefect_lifespan.errors import InvalidContainerError
 from prefect_lifespan.graph import Node, refused_options
 
@@ -45,7 +46,7 @@ class SettingsFirst:
 
     def _refuse_missing_options(self, slots: Iterable[Slot] | None) -> None:
         graph = self._engine.graph
-        if slots is None or not graph.options or self._engine.ledger.ended:
+        if slots is None or not graph.options or self._engine.openings.ended:
             return
         pending = [slot.node.key for slot in slots if slot.state is State.PENDING]
         if missing := refused_options(graph, pending, self._engine.instances):
@@ -53,7 +54,7 @@ class SettingsFirst:
 
     def _left(self, slots: Iterable[Slot] | None, asked: Iterable[int]) -> Sequence[Node]:
         graph = self._engine.graph
-        if len(self._made) == len(graph.settings) or self._engine.ledger.ended:
+        if len(self._made) == len(graph.settings) or self._engine.openings.ended:
             return ()
         pending = () if slots is None else [slot.node.key for slot in slots if slot.state is State.PENDING]
         start = None if slots is None else [*pending, *(key for key in asked if key in graph.nodes)]

@@ -1,10 +1,7 @@
-"""One resource of one opening: its state, and who may change it.
+"""One resource of one engine: its state, and who may change it.
 
-    PENDING → OPENING → OPEN → CLOSING → CLOSED
-        ↑_________|        an opening that failed can be tried again
-
-Exactly one thread or task holds the claim to an opening; everybody else waits for its future. The ledger records the
-order in which slots finished opening, which is what closing reverses.
+Exactly one opener holds the claim to an opening; everybody else waits for its future. Where it lives, in whichever thread
+or task, is its place.
 
 Each change may be interrupted before any of its lines, by a signal's handler that raises. So a change ends with the
 one line that makes it count, what stands before that may be done again, and who waits is told last.
@@ -12,25 +9,20 @@ one line that makes it count, what stands before that may be done again, and who
 
 from __future__ import annotations
 
-import bisect
-import itertools
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from contextvars import ContextVar
-from enum import Enum, auto
-from functools import cached_property
-from operator import attrgetter
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from prefect_lifespan.engine.clocks import Clock
-from prefect_lifespan.engine.contexts import ResourceContext
-from prefect_lifespan.engine.events import Event, Kind, Listener, library_logger, observers
-from prefect_lifespan.engine.initialiser import Entered
-from prefect_lifespan.engine.lanes import Lane, Lanes
+from prefect_lifespan.engine.events import Event, Kind
+from prefect_lifespan.engine.openings import Openings
+from prefect_lifespan.engine.places.place import Place
+from prefect_lifespan.engine.schedule.limits import OwnTime
+from prefect_lifespan.engine.schedule.states import Change, State, after
 from prefect_lifespan.errors import LifespanClosedError, LifespanError
-from prefect_lifespan.forks import left_to_the_parent
 from prefect_lifespan.graph import Node
 from prefect_lifespan.graph.edges import overriding_of
 from prefect_lifespan.lifetimes import Policy, policy_of
@@ -39,24 +31,9 @@ from prefect_lifespan.steps import under
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Iterable
 
-    from prefect_lifespan.engine.closing import CloseReport
-    from prefect_lifespan.engine.host import Host
-    from prefect_lifespan.engine.managed import ManagedResource
+T = TypeVar("T")
 
-
-class State(Enum):
-    """Where a slot stands."""
-
-    PENDING = auto()
-    OPENING = auto()
-    OPEN = auto()
-    CLOSING = auto()
-    CLOSED = auto()
-
-
-lifespan_numbers = itertools.count(1)
 _DONE: Future[None] = Future()
 _DONE.set_result(None)
 
@@ -65,137 +42,53 @@ class Abandoned(Exception):
     """An opening ended without a result of its own (interrupted, cancelled): whoever waits may claim it anew."""
 
 
+class Claimant:
+    """Who opens something, and where: only one that stays in its thread has a thread, only one on a loop a loop."""
+
+    def __init__(self, *, thread: int | None = None, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self.thread = thread
+        self.loop = loop
+
+
 # The slots whose initialisers the current call runs in, outermost first.
 being_opened: ContextVar[tuple[Slot, ...]] = ContextVar("being_opened", default=())
 
 
-class Ledger:
-    """What all slots of one opening share: its home, its lock, the order of opening, whether it has ended."""
-
-    def __init__(
-        self,
-        container: str,
-        name: str,
-        *,
-        defaults: Policy,
-        max_workers: int,
-        listeners: tuple[Listener, ...],
-        loop: asyncio.AbstractEventLoop | None,
-        above: Ledger | None = None,
-    ) -> None:
-        self.container = container
-        self.name = name
-        # Counts lifespans; what stands on one, as a task's view does, has the number of that.
-        self.number = next(lifespan_numbers) if above is None else above.number
-        self._above = above  # of the lifespan that this one stands on, whose end is its end too
-        self.defaults = defaults
-        self.max_workers = max_workers
-        self.lock = threading.Lock()
-        # None: whoever opens, it is in a lane, because the thread may be gone when it closes.
-        self.home_thread: int | None = threading.get_ident()
-        self.loop = loop
-        self.owner: asyncio.Task[Any] | None = None  # on `loop`: what it does ends with closing
-        self.lanes = Lanes(f"lifespan-{container}", max_workers)
-        self._ended = False
-        self._ending: CloseReport | None = None
-        self.opened: list[Slot] = []
-        self.opening: set[Slot] = set()
-        self._listeners = listeners
-
-    @property
-    def at_home(self) -> bool:
-        """Whether the caller runs in the thread that the lifespan was opened in."""
-        return threading.get_ident() == self.home_thread
-
-    @property
-    def is_being_cancelled(self) -> bool:
-        """Whether the task that the lifespan was opened in is being cancelled, so that closing is near."""
-        return self.owner is not None and not self.owner.done() and self.owner.cancelling() > 0
-
-    @property
-    def has_owner(self) -> bool:
-        """Whether the task that the lifespan was opened in has not ended, so that it may still close it."""
-        return self.owner is not None and not self.owner.done()
-
-    def end(self, ending: CloseReport | None = None) -> None:
-        """Refuse openings from now on; what is under way closes by itself, and `ending` hears of it."""
-        under(self.lock, self._end, ending)
-
-    def _end(self, ending: CloseReport | None) -> None:
-        self._ended, self._ending = True, ending
-
-    def interrupted_here(self) -> list[Slot]:
-        """Openings that this thread has claimed and is no longer at: an exception has taken it out of them."""
-        return [slot for slot in list(self.opening) if slot.is_left_by_this_thread]
-
-    @property
-    def ending(self) -> CloseReport | None:
-        """What comes of closing, where that has begun: here, or for the lifespan that this one stands on."""
-        return self._ending if self._ending is not None or self._above is None else self._above.ending
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing is opened any more."""
-        return self._ended or (self._above is not None and self._above.ended)
-
-    @property
-    def ended_with(self) -> str:
-        """The name of what has ended: its own, or of the lifespan that it stands on."""
-        return self.name if self._ended or self._above is None else self._above.ended_with
-
-    def begin_anew(self, slots: Iterable[Slot]) -> None:
-        """In a forked child: what is open belongs to the parent, and is neither used, closed nor finalised here."""
-        left_to_the_parent([(slot.value, slot.entered, slot.host, slot.lane) for slot in {*self.opened, *self.opening}])
-        self.name += ", which stays in the process that this one was forked from,"
-        self.lock, self.lanes = threading.Lock(), Lanes(f"lifespan-{self.container}", self.max_workers)
-        self.opened, self.opening, self._ended = [], set(), True
-        for slot in slots:
-            if slot.ledger is self:
-                slot.begin_anew()
-
-    def emit(self, event: Event) -> None:
-        """Tell every listener; one that raises is dropped with a log line, and never harms the resource."""
-        for listener in self._listeners:
-            try:
-                listener(event)
-            except Exception:
-                library_logger.exception("A listener raised and is dropped")
-                self._listeners = tuple(other for other in self._listeners if other is not listener)
-        observers.tell(event)
-
-
 class Slot:
-    """One resource of one opening."""
+    """One resource of one engine. Its openings are those that it belongs to, of its own engine or of another's."""
 
-    def __init__(self, node: Node, ledger: Ledger, provider: ManagedResource) -> None:
+    def __init__(self, node: Node, openings: Openings, provider: Any) -> None:
         self.node = node
-        self.ledger = ledger
+        self.openings = openings
         self.provider = provider
         self.state = State.PENDING
         self.value: object = None
         self.at_hand = False  # whether `value` is what the container's provider gives: open, and not overridden there
-        self.entered: Entered | None = None
+        self.place: Place | None = None  # where it lives, once it is being entered
         self.entered_at = 0.0  # by perf_counter
-        self.clock = Clock()  # of the attempt to open it that is under way
-        self.lane: Lane | None = None
-        self.context: ResourceContext | None = None  # None: the context of whoever opened the lifespan
-        self.host: Host | None = None  # of an asynchronous resource
-        self.loop: asyncio.AbstractEventLoop | None = None  # which drives an opening that is under way
+        self.own_time = OwnTime()  # of the attempt to open it that is under way
         self.found_asynchronous = False  # what its initialiser returned was to be entered on an event loop
         self.failure: BaseException | None = None  # of the last attempt to open it
+        self._policy: Policy | None = None
         self._failed_with: BaseException | None = None  # while it was open
         self._opening: Future[None] | None = None
-        self._claimed_by: object = None  # who stays at the opening until it has ended: a thread, an opening on a loop
+        self._claimant: Claimant | None = None  # whose the claim is; still the last one's when that has ended
         self._untold: dict[Future[None], Exception | None] = {}
         self._closer: object = None
 
     def __repr__(self) -> str:
-        return f"<Slot {self.ledger.container}.{self.node.path} {self.state.name}>"
+        return f"<Slot {self.openings.container}.{self.node.path} {self.state.name}>"
 
-    @cached_property
+    @property
     def policy(self) -> Policy:
         """How this resource is opened and closed: its initialiser's word first, then the lifespan's."""
-        return policy_of(self.provider.provides).over(self.ledger.defaults)
+        if self._policy is None:
+            self._policy = policy_of(self.provider.provides).over(self.openings.defaults)
+        return self._policy
+
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        self._policy = policy
 
     @property
     def asynchronous(self) -> bool:
@@ -205,35 +98,38 @@ class Slot:
     @property
     def path(self) -> str:
         """The resource's name with its container's, as messages give it."""
-        return f"{self.ledger.container}.{self.node.path}"
+        return f"{self.openings.container}.{self.node.path}"
 
     def closed_error(self) -> LifespanClosedError:
         """The error for a use that comes too late."""
-        ledger, failure = self.ledger, self._failed_with
-        if ledger.ended:
-            return LifespanClosedError(self.path, ledger.ended_with)
+        openings, failure = self.openings, self._failed_with
+        if openings.ended:
+            return LifespanClosedError(self.path, openings.ended_with)
         if failure is None:
-            return LifespanClosedError(self.path, ledger.name, shut_down=True)
-        error = LifespanClosedError(self.path, ledger.name, told(failure))
+            return LifespanClosedError(self.path, openings.name, shut_down=True)
+        error = LifespanClosedError(self.path, openings.name, told(failure))
         error.__cause__ = failure
         return error
+
+    # Opening
 
     @property
     def is_left_by_this_thread(self) -> bool:
         """Whether this thread holds the claim, and is not at the opening any more."""
-        return (
-            self.state is State.OPENING and self._claimed_by == threading.get_ident() and self not in being_opened.get()
-        )
+        claimant = self._claimant if self.state is State.OPENING else None
+        return claimant is not None and claimant.thread == threading.get_ident() and self not in being_opened.get()
 
-    def is_claimed_by(self, holder: object) -> bool:
-        """Whether `holder` has the claim to an opening that has not ended."""
-        return self.state is State.OPENING and self._claimed_by is holder
+    def is_claimed_by(self, claimant: Claimant) -> bool:
+        """Whether `claimant` has the claim to an opening that has not ended."""
+        return self.state is State.OPENING and self._claimant is claimant
 
-    def claim(self, *, blocking: bool = False, holder: object = None) -> Future[None] | None:
+    def opens_on(self, loop: asyncio.AbstractEventLoop | None) -> bool:
+        """Whether only that event loop can bring an opening that is under way to its end."""
+        claimant = self._claimant if self.state is State.OPENING else None
+        return loop is not None and claimant is not None and claimant.loop is loop
+
+    def claim(self, claimant: Claimant) -> Future[None] | None:
         """Claim the opening: None when it is the caller's, a future when it is open already or somebody else's.
-
-        A `blocking` caller stays at it until it has ended: found elsewhere, its thread has been interrupted. Any other
-        `holder` finds by `is_claimed_by` what it has been interrupted in.
 
         Raises:
             LifespanClosedError: it has closed.
@@ -241,22 +137,17 @@ class Slot:
         """
         if self.state is State.OPENING and self in being_opened.get():
             raise LifespanError(f"{self.path} was asked for by its own initialiser; it is not open before that returns")
-        return under(self.ledger.lock, self._claim, threading.get_ident() if blocking else holder)
+        return under(self.openings.lock, self._claim, claimant)
 
-    def _claim(self, holder: object) -> Future[None] | None:
+    def _claim(self, claimant: Claimant) -> Future[None] | None:
         if self.state in (State.OPEN, State.OPENING):
             return self._future()
-        if self.ledger.ended or self.state is not State.PENDING:
+        if self.openings.ended or self.state is not State.PENDING:
             raise self.closed_error()
-        self.ledger.opening.add(self)
-        self._claimed_by = holder
-        self.state = State.OPENING
+        self.openings.opening.add(self)
+        self._claimant = claimant
+        self.state = after(self.state, Change.CLAIMED, self.node.path)
         return None
-
-    @property
-    def opening(self) -> Future[None]:
-        """The future of the opening that is under way or done."""
-        return under(self.ledger.lock, self._future)
 
     def _future(self) -> Future[None]:
         # Made when somebody waits, which most openings are spared: a future is a kilobyte.
@@ -269,56 +160,56 @@ class Slot:
     @property
     def opening_under_way(self) -> Future[None] | None:
         """The future of the opening that is under way; None when there is none, or no longer."""
-        return under(self.ledger.lock, self._future_under_way)
+        return under(self.openings.lock, self._future_under_way)
 
     def _future_under_way(self) -> Future[None] | None:
         return self._future() if self.state is State.OPENING else None
 
     def opened(self) -> bool:
-        """The claim holder has entered it. False when the lifespan ended meanwhile: close it, then say `came_late`."""
-        is_open = under(self.ledger.lock, self._become_open)
+        """It has been entered in its place. False when the lifespan ended meanwhile: exit it, then say `came_late`."""
+        is_open = under(self.openings.lock, self._become_open)
         self.tell()
         return is_open
 
     def _become_open(self) -> bool:
-        assert self.entered is not None, "what is open was entered"
-        if self.ledger.ended:
+        if self.state is not State.OPENING:
+            return self.state is not State.CLOSED  # somebody has said so already
+        assert self.place is not None, "what was entered has a place"
+        if self.openings.ended:
             return False
-        if self.state is State.OPENING:
-            self.value = self.entered.value
-            self.failure = self.loop = None
-            self.entered_at = self.entered.at
-            # By when it was entered, in its lane perhaps, not by when the one who waited for it came to tell.
-            bisect.insort(self.ledger.opened, self, key=attrgetter("entered_at"))
-            self._end_opening(None)
-            self.at_hand = overriding_of(self.provider) is None
-            self.state = State.OPEN
+        entered = self.place.entered
+        self.value = entered.value
+        self.failure = None
+        self.entered_at = entered.at
+        self.openings.keep(self)
+        self._end_opening(None)
+        self.at_hand = overriding_of(self.provider) is None
+        self.state = after(self.state, Change.ENTERED, self.node.path)
         return True
 
     def came_late(self) -> None:
-        """It was entered after the lifespan had ended, and has been closed again: whoever waits may go on."""
-        under(self.ledger.lock, self._become, State.CLOSED, self.closed_error())
+        """It was entered after the lifespan had ended, and has been exited again: whoever waits may go on."""
+        under(self.openings.lock, self._end_with, Change.CAME_LATE, self.closed_error())
         self.tell()
 
     def failed(self, error: BaseException) -> None:
-        """The claim holder could not open it; the next one to ask may try again."""
+        """The claimant could not open it; the next one to ask may try again."""
         self.failure = error
-        told = error if isinstance(error, Exception) else Abandoned()
-        under(self.ledger.lock, self._become, State.PENDING, told)
+        shown = error if isinstance(error, Exception) else Abandoned()
+        under(self.openings.lock, self._end_with, Change.FAILED, shown)
         self.tell()
 
-    def _become(self, state: State, told: Exception) -> None:
+    def _end_with(self, change: Change, shown: Exception) -> None:
         if self.state is State.OPENING:
-            self._end_opening(told)
-            # The next one may open it elsewhere.
-            self.entered = self.lane = self.context = self.host = self.loop = None
-            self.state = state
+            self._end_opening(shown)
+            self.place = None  # the next one may open it elsewhere
+            self.state = after(self.state, change, self.node.path)
 
     def _end_opening(self, error: Exception | None) -> None:
         if self._opening is not None:
             self._untold[self._opening] = error
         self._opening = None
-        self.ledger.opening.discard(self)
+        self.openings.opening.discard(self)
 
     def tell(self) -> None:
         """Tell whoever waited; an interruption leaves it to the next one to tell the rest."""
@@ -327,28 +218,27 @@ class Slot:
                 future.set_result(None) if error is None else future.set_exception(error)
             self._untold.pop(future, None)
 
+    # Closing
+
     def begin_close(self, closer: object) -> bool:
         """Take it out of use. False when it has been closed, or another closer is at it: each closes exactly once.
 
         True as well for one that ended by itself, and for a closing of the same closer that was interrupted.
         """
-        return under(self.ledger.lock, self._begin_close, closer)
+        return under(self.openings.lock, self._begin_close, closer)
 
     def _begin_close(self, closer: object) -> bool:
         free = self.state is State.CLOSING and (self._closer is None or self._closer is closer)
         if self.state is State.OPEN or free:
             self._take_out_of_use()
+            self.value = None
             self._closer = closer
             return True
         return False
 
     def ended(self) -> None:
         """It ends by itself, without a closer: one that comes finds out how that went."""
-        under(self.ledger.lock, self._end)
-
-    def _end(self) -> None:
-        if self.state is State.OPEN:
-            self._take_out_of_use()
+        under(self.openings.lock, self._take_out_of_use)
 
     def failed_while_open(self, error: BaseException) -> None:
         """It is of no use any more, and waits for its closer."""
@@ -357,39 +247,55 @@ class Slot:
         self.event("failed", perf_counter() - self.entered_at, error)
 
     def _take_out_of_use(self) -> None:
-        self.at_hand = False  # before the value goes: whoever read it and then sees this true has a good one
-        self.state = State.CLOSING
-        self.value = None
-
-    def begin_anew(self) -> None:
-        """In a forked child: whoever has got hold of the parent's own is told so."""
-        self.at_hand = False
-        self.state = State.CLOSED
-        self.value = self.entered = self.context = self.host = self.lane = self._opening = self._closer = None
-        self._claimed_by = None
-        self._untold = {}
+        if self.state is State.OPEN:
+            self.at_hand = False  # before the value goes: whoever read it and then sees this true has a good one
+            self.state = after(self.state, Change.TAKEN_OUT_OF_USE, self.node.path)
+            self.value = None
 
     def closed(self) -> None:
         """It has closed, well or badly."""
-        self.state = State.CLOSED
-        self.entered = self.context = self.host = self._failed_with = None
+        if self.state is State.CLOSING:
+            self.state = after(self.state, Change.CLOSED, self.node.path)
+        self.place = self._failed_with = None
+
+    def begin_anew(self) -> object:
+        """In a forked child: whoever has got hold of the parent's own is told so. Gives what is the parent's."""
+        lefts = self.value, self.place
+        self.at_hand = False
+        self.state = after(self.state, Change.FORKED, self.node.path)
+        self.value = self.place = self._opening = self._closer = self._claimant = None
+        self._untold = {}
+        return lefts
 
     def event(
         self, kind: Kind, seconds: float, error: BaseException | None = None, outcome: BaseException | None = None
     ) -> None:
         """Report an opening or closing of this resource."""
-        ledger, node = self.ledger, self.node
-        self.ledger.emit(
+        openings, node = self.openings, self.node
+        openings.emit(
             Event(
                 kind,
-                ledger.container,
+                openings.container,
                 node.path,
                 seconds,
                 error,
                 outcome,
                 lifetime=node.lifetime,
-                lifespan=ledger.name,
-                number=ledger.number,
+                lifespan=openings.name,
+                number=openings.number,
                 opening=self,
             )
         )
+
+
+def while_opening(slot: Slot, function: Callable[[], T]) -> T:
+    """What `function` returns, during which `slot` counts as being opened by this call, also in contexts made meanwhile."""
+    outer = being_opened.get()
+    try:
+        try:
+            being_opened.set((*outer, slot))
+            return function()
+        finally:
+            being_opened.set(outer)
+    finally:  # where a signal has interrupted that
+        being_opened.set(outer)

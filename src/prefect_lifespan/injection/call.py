@@ -8,8 +8,8 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from prefect_lifespan.engine import Engine, Slot
-from prefect_lifespan.engine.closing import CloseReport, apersist, persist
+from prefect_lifespan.engine import CloseReport, Engine, Slot
+from prefect_lifespan.engine.closing import apersist, persist
 from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.engine.managed import ManagedResource
 from prefect_lifespan.errors import AsyncResourceError, UsageError
@@ -234,7 +234,7 @@ class Call:
             home=self._kept_in.flight.home,
             direct=direct,
             called=tuple((given.name, given.value) for given in self._given if given.name not in names),
-            loop=next((slot.ledger.loop for slot in bound), None),
+            loop=next((slot.openings.loop for slot in bound), None),
             within_unit=self._of_unit or any(given.engine.graph.has_task_resources for given in self._given),
             of_unit=self._of_unit,
         )

@@ -15,8 +15,8 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from prefect.context import FlowRunContext
 
 from prefect_lifespan.engine import CloseReport, Engine, Options, logging_to, process_engines
+from prefect_lifespan.engine.arrivals import uninterrupted
 from prefect_lifespan.engine.closing import apersist, persist
-from prefect_lifespan.engine.hosting import uninterrupted
 from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.engine.opening import without_loop
 from prefect_lifespan.engine.signals import held_signals
@@ -151,7 +151,7 @@ class Session:
             engine.settings.make()
             self._open_what_needs_no_loop(engine)
         else:
-            engine.open(self._wanted(engine), engine.ledger.name, in_callers_context=not self._joined)
+            engine.open(self._wanted(engine), engine.openings.name, in_callers_context=not self._joined)
         self._is_open()
 
     async def aopen(self) -> None:
@@ -159,7 +159,7 @@ class Session:
         engine = self._begin()
         if self._settings.eager is True:
             await engine.settings.amake()
-        await engine.aopen(self._wanted(engine), engine.ledger.name, in_callers_context=not self._joined)
+        await engine.aopen(self._wanted(engine), engine.openings.name, in_callers_context=not self._joined)
         self._is_open()
 
     def enter(self) -> Any:
@@ -295,7 +295,7 @@ class Session:
         here, waiting = without_loop(wanted, engine.needs)
         while True:
             try:
-                engine.open(here, engine.ledger.name, in_callers_context=not self._joined)
+                engine.open(here, engine.openings.name, in_callers_context=not self._joined)
                 break
             except AsyncResourceError:
                 # An initialiser turned out to be asynchronous that did not look it.
@@ -401,7 +401,7 @@ class Session:
         if not self._joined:
             return slots
         # In a joined lifespan what belongs to another event loop opens where it is used.
-        return [slot for slot in slots if not slot.asynchronous or slot.ledger.loop is running_loop()]
+        return [slot for slot in slots if not slot.asynchronous or slot.openings.loop is running_loop()]
 
     def _elsewhere(self, in_force: InForce) -> Sequence[Reached]:
         """The other processes to close in now: all, or where this lifespan joined one, those that end with its run."""

@@ -12,8 +12,9 @@ from functools import partial
 from typing import Any
 
 from prefect_lifespan.engine import Engine, Options, Slot
-from prefect_lifespan.engine.hosting import arrival_of
+from prefect_lifespan.engine.arrivals import arrival_of
 from prefect_lifespan.engine.loops import running_loop
+from prefect_lifespan.engine.places.in_thread import InThread
 from prefect_lifespan.errors import InvalidContainerError, UsageError
 from prefect_lifespan.graph import Node, graph_of, read, refusals
 from prefect_lifespan.graph.findings import require_container
@@ -229,12 +230,13 @@ class _Blocking:
                     self._check(slot, partial(_checked, check, slot.value))
 
     def _check(self, slot: Slot, check: Callable[[], None]) -> None:
-        if slot.lane is None or slot.context is None:
+        place = slot.place
+        if not isinstance(place, InThread):
             check()
             return
-        checking, limit = slot.lane.submit(check, slot.context.context), self._asked.timeout_seconds
+        checking, limit = place.run(check), self._asked.timeout_seconds
         if wait([checking], limit).not_done:
-            slot.ledger.lanes.drop(slot.lane, slot.path)
+            place.leave_behind()
             raise _late(limit)
         checking.result()
 
@@ -293,8 +295,8 @@ async def _check_on_loop(slot: Slot, check: Callable[[Any], object], limit_secon
     except TimeoutError as error:
         if not limit.expired():
             raise
-        if slot.lane is not None:
-            slot.ledger.lanes.drop(slot.lane, slot.path)
+        if isinstance(slot.place, InThread):
+            slot.place.leave_behind()
         raise _late(limit_seconds) from error
 
 
@@ -303,9 +305,9 @@ def _late(limit_seconds: float | None) -> TimeoutError:
 
 
 async def _called(slot: Slot, check: Callable[[Any], object]) -> object:
-    if slot.lane is None or slot.context is None:
+    if not isinstance(slot.place, InThread):
         return check(slot.value)
-    checking = slot.lane.submit(partial(check, slot.value), slot.context.context)
+    checking = slot.place.run(partial(check, slot.value))
     await arrival_of(checking)
     return checking.result()
 

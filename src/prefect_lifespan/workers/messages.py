@@ -11,8 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from prefect_lifespan.engine import CloseReport
-from prefect_lifespan.engine.closing import add_note, notes_of
 from prefect_lifespan.engine.initialiser import Outcome
+from prefect_lifespan.engine.notes import add_note, notes_of
 from prefect_lifespan.errors import LifespanError
 from prefect_lifespan.masking import text_of
 from prefect_lifespan.workers.reach import Dumps, cloudpickled

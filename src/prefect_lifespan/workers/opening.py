@@ -10,7 +10,7 @@ from time import monotonic
 
 from prefect_lifespan.engine import CloseReport, Engine, Event, Options, process_engines
 from prefect_lifespan.engine.initialiser import Outcome
-from prefect_lifespan.engine.slot import State
+from prefect_lifespan.engine.schedule.states import State
 from prefect_lifespan.errors import LifespanError
 from prefect_lifespan.lifespans.futures import PendingFutures
 from prefect_lifespan.lifespans.prefect_run import context_of_the_run
@@ -142,7 +142,7 @@ class Opening(InForce):
             options=Options(parts.policy, parts.max_workers, log=listener),
             overrides=parts.by_key,
         )
-        engine.ledger.home_thread = None
+        engine.openings.home_thread = None
         self.membership.join()
         if self.membership.ended:
             engine.close()  # what is asked of it says that its lifespan has ended, and names both

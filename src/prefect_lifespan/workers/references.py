@@ -145,7 +145,7 @@ def lifespan_reference(lifespan: InForce, link: Link | None, dumps: Dumps) -> Li
     parts = Parts.of(lifespan)
     return LifespanReference(
         id=lifespan.id,
-        run=lifespan.engine.ledger.name,
+        run=lifespan.engine.openings.name,
         logger=lifespan.logger,
         link=link,
         layers=tuple(layer.id for layer in lifespan.layers),
