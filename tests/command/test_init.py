@@ -18,6 +18,7 @@ FILES = {
     ".gitignore", "Makefile", "README.md", "pyproject.toml", "settings.toml", "containers/__init__.py", "containers/app.py",
     "flows/__init__.py", "flows/visits.py", "tests/test_visits.py",
 }  # fmt: skip
+MAKE_SETS = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "GNUMAKEFLAGS", "MAKE_TERMOUT", "MAKE_TERMERR"}
 
 # The session has an API already.
 CONFTEST = """
@@ -40,10 +41,12 @@ def project(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def made(project: Path, what: str, **environment: str) -> Done:
+    # The suite itself may run under make, whose variables would make this one say that it is the inner of the two.
+    without_make = {name: value for name, value in os.environ.items() if name not in MAKE_SETS}
     done = subprocess.run(  # noqa: S603 - our own
         [MAKE, what, f"PYTHON={sys.executable}"],
         cwd=project,
-        env={**os.environ, **environment},
+        env={**without_make, **environment},
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
