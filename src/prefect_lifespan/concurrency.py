@@ -6,7 +6,7 @@ So a fleet of runs, on however many machines, stays within the connections that 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from types import TracebackType
 from typing import Any
 
@@ -18,6 +18,7 @@ from prefect.concurrency.sync import concurrency as blocking
 from prefect.context import FlowRunContext, TaskRunContext
 
 from prefect_lifespan.errors import LifespanError, UsageError
+from prefect_lifespan.managers import manager
 from prefect_lifespan.steps import awaited_within, within
 
 _LEASE_SECONDS = 60.0
@@ -143,7 +144,7 @@ class ConcurrencySlots:
         )
 
 
-@contextmanager
+@manager
 def _kept() -> Generator[None]:
     """Slots that are taken in here stay taken when the task run ends in which they are.
 

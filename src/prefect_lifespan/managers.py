@@ -79,6 +79,11 @@ class GeneratorManager(AbstractContextManager[T_co, bool | None], Generic[T_co])
         finally:
             self._generator.close()
 
+    def leave(self, error: BaseException) -> None:
+        """Leave it with `error`, which has come before that was begun; nothing where it has been left."""
+        if getattr(self._generator, "gi_frame", None) is not None:
+            self.__exit__(type(error), error, error.__traceback__)
+
 
 class AsyncGeneratorManager(AbstractAsyncContextManager[T_co, bool | None], Generic[T_co]):
     """The same for an asynchronous generator."""

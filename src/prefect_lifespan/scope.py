@@ -12,7 +12,7 @@ import os
 import threading
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Hashable, Iterator, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from contextvars import ContextVar, Token
 from typing import Any, Protocol, TypeVar
 
@@ -22,7 +22,7 @@ from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.in_flight import Calls, Flight, RunningCall
 from prefect_lifespan.layers import Layer, stacked
-from prefect_lifespan.managers import manager
+from prefect_lifespan.managers import GeneratorManager, manager
 from prefect_lifespan.process_wide import process_wide
 from prefect_lifespan.steps import astepping, stepping, under
 from prefect_lifespan.surroundings import surroundings
@@ -218,7 +218,7 @@ class Scope:
             self.keep(Flight, flight, ground)
         return flight
 
-    def in_force(self) -> AbstractContextManager[None]:
+    def in_force(self) -> GeneratorManager[None]:
         """Let this scope be in force for a body."""
         return activated(self)
 
@@ -257,19 +257,21 @@ class Scope:
     @manager
     def _in_step(self, generator: object, *, beside: bool) -> Generator[None]:
         # Between its steps nobody knows whether there will be another one: a lifespan does not wait for that.
-        step, where = RunningCall(), getattr(generator, "__qualname__", "a generator")
+        step, where, token = RunningCall(), getattr(generator, "__qualname__", "a generator"), None
         try:
             try:
                 if beside:
                     step.begin_beside(self, where)
                 else:
                     step.begin(self.flight, where)
-                with activated(self): yield  # noqa: E701 # fmt: skip
+                token = _scope.set(self)
+                yield
             finally:
+                _reset(token)
                 step.end()
-        except BaseException:
+        finally:  # where a signal has interrupted that
+            _reset(token)
             step.end()
-            raise
 
     def innermost(self, container: ContainerClass | None = None) -> InForce | None:
         """The innermost lifespan whose container is, or derives from, `container`; of any, without one."""

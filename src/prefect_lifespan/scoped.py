@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from prefect_lifespan.errors import LifespanClosedError, UsageError
-from prefect_lifespan.injection.wrappers import Steps, asynchronous_generator
-from prefect_lifespan.managers import async_manager
+from prefect_lifespan.injection.wrappers import asynchronous_generator
 from prefect_lifespan.scope import Scope, current_scope
+from prefect_lifespan.steps import AsyncSteps, Steps
 from prefect_lifespan.surroundings import surroundings
 
 Function = Callable[..., Any]
@@ -100,16 +100,14 @@ def in_scope(function: Function, scope: Callable[[], Scope]) -> Function:
 
 def _blocking(function: Function, scope: Callable[[], Scope]) -> Function:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        with scope().in_force():
-            return function(*args, **kwargs)
+        return scope().around(lambda: function(*args, **kwargs))
 
     return wrapper
 
 
 def _coroutine(function: Function, scope: Callable[[], Scope]) -> Function:
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
-        with scope().in_force():
-            return await function(*args, **kwargs)
+        return await scope().aaround(lambda: function(*args, **kwargs))
 
     return wrapper
 
@@ -125,8 +123,10 @@ def _generator(function: Function, scope: Callable[[], Scope]) -> Function:
 
 
 def _asynchronous_generator(function: Function, scope: Callable[[], Scope]) -> Function:
-    @async_manager
-    async def start(args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncGenerator[Steps]:
-        yield scope().astepping(function(*args, **kwargs))
+    def start(args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncSteps:
+        async def begin() -> Steps:
+            return scope().astepping(function(*args, **kwargs))
+
+        return AsyncSteps(begin)
 
     return asynchronous_generator(start)

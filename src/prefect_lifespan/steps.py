@@ -2,37 +2,43 @@
 
 An exception of a signal handler, of a tracer or of a debugger may be raised before any line. Where a `with` statement
 ends, Python comes back to its first line before it calls the manager's exit, outside of what it protects. On a line of
-its own there is no such moment.
+its own there is no such moment. The exit has a first line as well, before which it may be interrupted: one that is a
+generator's is called again, and what has to be closed has no manager.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
-from prefect_lifespan.managers import async_manager, manager
+from prefect_lifespan.managers import GeneratorManager
 
-InForce = Callable[[], AbstractContextManager[None]]
+InForce = Callable[[], GeneratorManager[None]]
+Steps = AsyncGenerator[Any, Any]
 T = TypeVar("T")
 P = ParamSpec("P")
 E = TypeVar("E")
 
 
-def within(manager: AbstractContextManager[E], body: Callable[[E], T]) -> T:
+def within(manager: GeneratorManager[E], body: Callable[[E], T]) -> T:
     """What `body` returns for what `manager` gives; the manager is left whatever happens."""
-    with manager as given: return body(given)  # noqa: E701 # fmt: skip
+    try:
+        with manager as given: return body(given)  # noqa: E701 # fmt: skip
+    except BaseException as error:
+        manager.leave(error)
+        raise
 
 
-async def within_async(manager: AbstractAsyncContextManager[E], body: Callable[[E], Awaitable[T]]) -> T:
-    """The same with an asynchronous manager."""
-    async with manager as given: return await body(given)  # noqa: E701 # fmt: skip
-
-
-async def awaited_within(manager: AbstractContextManager[E], body: Callable[[E], Awaitable[T]]) -> T:
-    """The same for a coroutine function inside a blocking manager."""
-    with manager as given: return await body(given)  # noqa: E701 # fmt: skip
+async def awaited_within(manager: GeneratorManager[E], body: Callable[[E], Awaitable[T]]) -> T:
+    """The same for a coroutine function."""
+    try:
+        with manager as given: return await body(given)  # noqa: E701 # fmt: skip
+    except BaseException as error:
+        manager.leave(error)
+        raise
 
 
 def under(lock: AbstractContextManager[object], function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -72,34 +78,35 @@ async def aclosed_after(
         raise
 
 
-@manager
-def closing(close: Callable[[BaseException | None], None]) -> Generator[None]:
-    """The same around the steps of a generator, which no function can be called with."""
+def steps_closed_after(
+    body: Callable[[], Generator[Any, Any, T]], close: Callable[[BaseException | None], None]
+) -> Generator[Any, Any, T]:
+    """The same for a generator function."""
     try:
         try:
-            yield
+            value = yield from body()
         except BaseException as error:
             close(error)
             raise
         close(None)
+        return value
     except BaseException as error:  # perhaps a signal that has interrupted closing, or has come before it
         close(error)
         raise
 
 
-@async_manager
-async def aclosing(aclose: Callable[[BaseException | None], Awaitable[None]]) -> AsyncGenerator[None]:
-    """The same on an event loop."""
-    try:
-        try:
-            yield
-        except BaseException as error:
-            await aclose(error)
-            raise
-        await aclose(None)
-    except BaseException as error:  # perhaps a signal that has interrupted closing, or has come before it
-        await aclose(error)
-        raise
+async def _nothing(_: BaseException | None) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class AsyncSteps:
+    """The same for an asynchronous generator, whose steps `begin` gives: `aclose` is due whatever comes of that.
+
+    Python has no `yield from` for them, so whoever yields them is the one to close.
+    """
+
+    begin: Callable[[], Awaitable[Steps]]
+    aclose: Callable[[BaseException | None], Awaitable[None]] = _nothing
 
 
 def stepping(generator: Generator[Any, Any, Any], in_force: InForce) -> Generator[Any, Any, Any]:

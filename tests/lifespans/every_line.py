@@ -1,7 +1,8 @@
 """One exception, as a signal handler raises it, at each line that the library runs in the main thread: what is then left?
 
-`python every_line.py MODE STEP OFFSET` tries every STEP-th line from OFFSET on, each in a forked child, and prints what
-it found as JSON: how many were tried, and the findings, each with its line.
+`python every_line.py MODE STEP OFFSET [HOW]` tries every STEP-th line from OFFSET on, each in a forked child, and prints
+what it found as JSON: how many were tried, and the findings, each with its line. HOW is "raise", at the line itself, or
+"signal": a real one arrives there, whose handler raises where it is called.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, NoReturn
 
 from dependency_injector import containers, providers
 
 import prefect_lifespan
-from prefect_lifespan import ProcessResource, Provide, TaskResource, inject, lifespan
+from prefect_lifespan import ProcessResource, Provide, TaskResource, carried, inject, lifespan
 from prefect_lifespan.scope import current_scope
 
 ROOT = os.path.dirname(prefect_lifespan.__file__)  # noqa: PTH120 - compared with the file names of code objects
@@ -31,6 +32,7 @@ PATIENCE_SECONDS = 20
 
 opened: list[str] = []
 closed: list[str] = []
+failed_beside: list[str] = []  # in threads of the modes, where nobody else would hear of it
 
 
 class Terminated(BaseException):
@@ -209,6 +211,42 @@ async def async_failing() -> None:
             pass
 
 
+@inject
+def use_in_steps(session: Any = Provide[App.session]) -> Iterator[Any]:
+    yield session
+
+
+@lifespan(App)
+def decorated_steps() -> Iterator[Any]:
+    yield from use_in_steps()
+
+
+def generator() -> None:
+    for _ in decorated_steps():
+        pass
+
+
+@inject
+async def ause_in_steps(session: Any = Provide[AsyncApp.session]) -> AsyncIterator[Any]:
+    yield session
+
+
+@lifespan(AsyncApp)
+async def adecorated_steps() -> AsyncIterator[Any]:
+    async for session in ause_in_steps():
+        yield session
+
+
+async def async_generator() -> None:
+    async for _ in adecorated_steps():
+        pass
+
+
+def in_other_scopes() -> None:
+    with lifespan(App):
+        carried(use)()
+
+
 def on_a_loop(function: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
     return lambda: asyncio.run(function())
 
@@ -222,6 +260,8 @@ MODES: dict[str, Callable[[], None]] = {
     "in_flight": in_flight,
     "lanes": lanes,
     "failing": failing,
+    "generator": generator,
+    "carried": in_other_scopes,
     "async_with": on_a_loop(async_with_block),
     "async_decorated": on_a_loop(adecorated),
     "async_call": on_a_loop(ause),
@@ -230,11 +270,29 @@ MODES: dict[str, Callable[[], None]] = {
     "async_in_flight": on_a_loop(async_in_flight),
     "async_lanes": on_a_loop(async_lanes),
     "async_failing": on_a_loop(async_failing),
+    "async_generator": on_a_loop(async_generator),
 }
 
 
-def trial(function: Callable[[], None], number: int) -> tuple[int, str | None, list[str]]:
-    """Raise at the line of that number: how many lines ran, which one it was, and what is wrong afterwards."""
+def terminate(*_: object) -> NoReturn:
+    raise Terminated
+
+
+def send(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+HOW: dict[str, Callable[[], None]] = {"raise": terminate, "signal": send}
+
+
+def left_open(function: Callable[[], None]) -> list[str]:
+    # What lives as long as the process closes with the outermost block; where there was none, with the process.
+    left = sorted(set(opened) - set(closed) - ({"model"} if function in (use, decorated, generator) else set()))
+    return [f"left open: {left}"] if left else []
+
+
+def trial(function: Callable[[], None], number: int, arrive: Callable[[], None]) -> tuple[int, str | None, list[str]]:
+    """Let it arrive at the line of that number: how many lines ran, which one it was, and what is wrong afterwards."""
     count, where = 0, None
 
     def local(frame: Any, event: str, _: object) -> Any:
@@ -244,7 +302,7 @@ def trial(function: Callable[[], None], number: int) -> tuple[int, str | None, l
             if count == number:
                 name = os.path.relpath(frame.f_code.co_filename, ROOT)
                 where = f"{name}:{frame.f_lineno} {frame.f_code.co_qualname}"
-                raise Terminated
+                arrive()
         return local
 
     def tracer(frame: Any, _: str, __: object) -> Any:
@@ -255,26 +313,29 @@ def trial(function: Callable[[], None], number: int) -> tuple[int, str | None, l
     try:
         function()
         findings += ["swallowed"] if where else []
-    except Terminated:
-        pass
+    except Terminated as error:  # whose traceback keeps generators alive that would close when they are dropped
+        findings += left_open(function)
+        del error
     except BaseException as error:
         findings.append(f"another error: {error!r}")
     finally:
         sys.settrace(None)
-    # What lives as long as the process closes with the outermost block; where there was none, with the process.
-    left = sorted(set(opened) - set(closed) - ({"model"} if function in (use, decorated) else set()))
-    findings += [f"left open: {left}"] if left else []
+    findings += [finding for finding in left_open(function) if finding not in findings]
+    findings += [f"a thread failed: {error}" for error in failed_beside]
     findings += ["closed twice"] if len(closed) != len(set(closed)) else []
     findings += ["a lifespan is still in force"] if current_scope().lifespans else []
+    findings += [] if signal.getsignal(signal.SIGTERM) is terminate else ["signals are still held back"]
     return count, where, findings
 
 
-def tried_in_a_child(function: Callable[[], None], number: int) -> tuple[str | None, list[str]]:
+def tried_in_a_child(
+    function: Callable[[], None], number: int, arrive: Callable[[], None]
+) -> tuple[int, str | None, list[str]]:
     """The same in a process of its own, which is ended when it hangs."""
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
-        os.write(writing, json.dumps(trial(function, number)[1:]).encode())
+        os.write(writing, json.dumps(trial(function, number, arrive)).encode())
         os._exit(0)
     os.close(writing)
     ready = select.select([reading], [], [], PATIENCE_SECONDS)[0]
@@ -284,27 +345,28 @@ def tried_in_a_child(function: Callable[[], None], number: int) -> tuple[str | N
         os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     if not answer:
-        return f"line number {number}", ["hangs"]
-    where, findings = json.loads(answer)
-    return where, findings
+        return number, f"line number {number}", ["hangs"]
+    lines, where, findings = json.loads(answer)
+    return lines, where, findings
 
 
-def main(mode: str, step: int, offset: int) -> None:
+def main(mode: str, step: int, offset: int, how: str = "raise") -> None:
     logging.getLogger("prefect_lifespan").setLevel(logging.CRITICAL)
-    function = MODES[mode]
+    signal.signal(signal.SIGTERM, terminate)
+    threading.excepthook = lambda failed: failed_beside.append(repr(failed.exc_value))
+    function, arrive = MODES[mode], HOW[how]
     function()  # what is done once in a process is done
     opened.clear()
     closed.clear()
-    lines = trial(function, -1)[0]
-    opened.clear()
-    closed.clear()
+    assert not failed_beside, failed_beside
+    # In a child as well: it opens its own of what lives as long as a process.
+    lines, _, _ = tried_in_a_child(function, -1, arrive)
     numbers = range(1 + offset, lines + 1, step)
-    results = [tried_in_a_child(function, number) for number in numbers]
-    findings = [f"{finding} at {where}" for where, found in results if where for finding in found]
+    results = [tried_in_a_child(function, number, arrive) for number in numbers]
+    findings = [f"{finding} at {where}" for _, where, found in results if where for finding in found]
     print(json.dumps({"lines": lines, "tried": len(numbers), "findings": findings}))
 
 
 if __name__ == "__main__":
     assert threading.active_count() == 1, "a fork takes the main thread only along"
-    started = time.monotonic()
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])

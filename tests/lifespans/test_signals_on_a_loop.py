@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from typing import Any
 
@@ -253,3 +254,100 @@ def test_a_handler_that_calls_the_one_it_found_while_resources_opened_calls_it_o
 
     asyncio.run(main())
     assert calls == [signal.SIGTERM]
+
+
+def test_a_signal_while_a_blocking_initialiser_waits_for_its_next_attempt_ends_the_waiting() -> None:
+    marks: list[str] = []
+    refused = asyncio.Event()
+
+    def refusing() -> str:
+        refused.set()
+        raise OSError
+
+    async def signalling() -> AsyncGenerator[str]:
+        marks.append("open")
+        await refused.wait()
+        await asyncio.sleep(0)
+        sigterm()
+        yield "opened all the same"
+        marks.append("never")
+
+    class App(containers.DeclarativeContainer):
+        signalling_ = providers.Resource(signalling)
+        refusing_ = providers.Resource(refusing)
+
+    async def main() -> None:
+        async with lifespan(App, retries=1, retry_delay_seconds=2 * PATIENCE_SECONDS):
+            marks.append("body")
+
+    with pytest.raises(Terminated):
+        asyncio.run(main())
+    assert marks == ["open"]
+
+
+def test_a_second_signal_waits_until_what_the_first_has_cancelled_is_over() -> None:
+    marks: list[str] = []
+
+    async def opened() -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            await asyncio.sleep(0)
+            marks.append("closed")
+
+    async def waiting(_: object) -> AsyncGenerator[None]:
+        try:
+            await asyncio.Event().wait()
+            yield
+        finally:
+            sigterm()
+            await asyncio.sleep(0)
+            marks.append("cancelled")
+
+    async def signalling(_: object) -> None:
+        sigterm()
+        await asyncio.Event().wait()
+
+    class App(containers.DeclarativeContainer):
+        first = providers.Resource(opened)
+        waiting_ = providers.Resource(waiting, first)
+        signalling_ = providers.Resource(signalling, first)
+
+    async def main() -> None:
+        async with lifespan(App):
+            marks.append("body")
+
+    with pytest.raises(Terminated):
+        asyncio.run(main())
+    assert marks == ["cancelled", "closed"]
+
+
+def test_a_signal_is_delivered_in_the_main_thread_whatever_another_one_opens_meanwhile() -> None:
+    told: list[threading.Thread] = []
+
+    def tell(*_: object) -> None:
+        told.append(threading.current_thread())
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, tell)
+
+    async def elsewhere() -> None:
+        async with lifespan(Run().container()):
+            pass
+
+    async def signalling() -> None:
+        sigterm()
+        thread = threading.Thread(target=asyncio.run, args=(elsewhere(),))
+        thread.start()
+        thread.join()
+
+    class App(containers.DeclarativeContainer):
+        signalling_ = providers.Resource(signalling)
+
+    async def main() -> None:
+        async with lifespan(App):
+            pass
+
+    with pytest.raises(Terminated):
+        asyncio.run(main())
+    assert told == [threading.main_thread()]

@@ -15,7 +15,6 @@ from prefect_lifespan.engine.closing import CloseReport, apersist, closing_plan
 from prefect_lifespan.engine.host import GRACE_SECONDS, Host
 from prefect_lifespan.engine.hosting import arrival_of, uninterrupted
 from prefect_lifespan.engine.late import LateOpenings, Needs
-from prefect_lifespan.engine.signals import held_signals
 from prefect_lifespan.engine.slot import Ledger, Slot, State
 from prefect_lifespan.errors import ResourceTimeoutError
 
@@ -133,7 +132,7 @@ class _Closing:
     async def _close_blocking(self, slot: Slot) -> None:
         if slot.lane is None:
             if slot.begin_close(self._report):
-                close_begun(slot, self._report, held_signals.let_through)
+                close_begun(slot, self._report)
         elif slot.begin_close(self._report):
             started = perf_counter()
             closing = start_closing(slot, self._report.told)

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import contextvars
 import queue
-import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, wait
-from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from time import perf_counter
-from typing import NoReturn, TypeVar
+from typing import NoReturn
 
-from prefect_lifespan.engine.clocks import done_in_time
-from prefect_lifespan.engine.closing import CloseReport, closing_late, note_on_its_limit, persist
+from prefect_lifespan.engine.closing import CloseReport, note_on_its_limit, persist
 from prefect_lifespan.engine.contexts import ResourceContext
 from prefect_lifespan.engine.initialiser import Entered, NeedsEventLoop, Outcome, call_of, enter_blocking
+from prefect_lifespan.engine.lane_entry import LaneEntry, close_late
 from prefect_lifespan.engine.lanes import Lane, Lanes
 from prefect_lifespan.engine.late import LateOpenings, Needs
 from prefect_lifespan.engine.loops import running_loop
-from prefect_lifespan.engine.opening import Attempts, Readiness, while_holding_the_loop
-from prefect_lifespan.engine.slot import Abandoned, Ledger, Slot, State, being_opened
+from prefect_lifespan.engine.opening import Attempts, Readiness, while_holding_the_loop, while_opening
+from prefect_lifespan.engine.signals import held_signals
+from prefect_lifespan.engine.slot import Abandoned, Ledger, Slot, State
 from prefect_lifespan.errors import AsyncResourceError, ResourceTimeoutError
-from prefect_lifespan.steps import under, within
-
-T = TypeVar("T")
+from prefect_lifespan.steps import within
 
 
 def open_in_order(slots: Iterable[Slot], where: str, *, in_callers_context: Ledger | None = None) -> None:
@@ -182,7 +179,7 @@ def attempt_here(slot: Slot, attempts: Attempts, *, on_loop: bool, in_callers_co
     """One attempt to open a blocking slot in the calling thread."""
     slot.entered = Entered()
     attempt = partial(_attempt_here, slot, slot.entered, attempts, on_loop, in_callers_context)
-    within(while_holding_the_loop(slot), lambda _: _while_opening(slot, attempt))
+    within(while_holding_the_loop(slot), lambda _: while_opening(slot, attempt))
 
 
 def _attempt_here(slot: Slot, entered: Entered, attempts: Attempts, on_loop: bool, in_callers_context: bool) -> None:
@@ -201,101 +198,6 @@ def _enter_in_time(slot: Slot, entered: Entered, attempts: Attempts, *, on_loop:
         except Exception as error:
             note_on_its_limit(slot, late, seconds, error)
         raise late
-
-
-def close_late(slot: Slot, entered: Entered, told: Outcome = None) -> None:
-    """Close what was entered when nobody could have it any more; nothing where that has been done."""
-    if not entered.is_left:
-        within(closing_late(slot, entered.seconds, told), entered.close)
-
-
-class LaneEntry:
-    """One attempt in a lane, whose caller may stop waiting: what it enters after that, it closes itself."""
-
-    def __init__(self, slot: Slot, attempts: Attempts, *, on_loop: bool) -> None:
-        self._slot = slot
-        self._attempts = attempts
-        self._on_loop = on_loop
-        self._lock = threading.Lock()
-        self._abandoned: BaseException | None = None  # what whoever asked for it has seen
-        self._entered: Entered | None = None
-        self._lane: Lane | None = None
-        self._entering: Future[None] | None = None
-
-    def start(self) -> Future[None]:
-        """Let the lane begin; done when it has entered."""
-        slot = self._slot
-        slot.context = _while_opening(slot, ResourceContext)
-        self._attempts.clock.pause()  # until its turn comes
-        self._lane, self._entering = slot.ledger.lanes.submit(self._run, slot.context.context)
-        slot.lane = self._lane
-        return self._entering
-
-    def wait(self) -> None:
-        """Start, and wait for it as long as an attempt may take."""
-        entering = self.start()
-        in_time = done_in_time(entering, self._attempts.seconds_left)
-        if not in_time and self.abandon(late := self._attempts.timeout()):
-            raise late
-        self.result()
-
-    def result(self) -> None:
-        """Raises what entering has raised."""
-        if self._entering is not None:
-            self._entering.result()
-
-    def _run(self, lane: Lane) -> None:
-        self._attempts.clock.start()
-        made = Entered()
-        enter_blocking(made, call_of(self._slot.provider), self._slot.path, on_loop=self._on_loop)
-        if made.has_exit:
-            lane.holds.add(self._slot)
-        with self._lock:
-            self._entered = made
-            if self._abandoned is None:
-                self._slot.entered = made
-        # Here and now: the lane may be stopped before it could be given more to do.
-        if self._abandoned is not None or self._slot.ledger.ended:
-            with suppress(Exception):  # the log and observers have heard of it, and the lifespan's end while that waits
-                close_late(self._slot, made, self._abandoned)
-
-    def abandon(self, error: BaseException) -> bool:
-        """Stop waiting, and raise `error` instead; False when it has been entered meanwhile."""
-        under(self._lock, self._abandon, error)
-        if self._abandoned is not None and self._lane is not None:
-            self._slot.ledger.lanes.drop(self._lane, self._slot.path)
-            if self._entering is not None:
-                self._entering.add_done_callback(_discard_made)
-        return self._abandoned is not None
-
-    def _abandon(self, error: BaseException) -> None:
-        if self._entered is None:
-            self._abandoned = error
-
-    def interrupted(self, error: BaseException) -> None:
-        """The caller was interrupted, the initialiser was not: what it has entered by now is the slot's to close."""
-        if self._entering is None or not self._entering.done():
-            self.abandon(error)
-        else:
-            _discard_made(self._entering)
-
-
-def _discard_made(entering: Future[None]) -> None:
-    error = entering.exception()
-    if isinstance(error, NeedsEventLoop):
-        error.discard()
-
-
-def _while_opening(slot: Slot, function: Callable[[], T]) -> T:
-    outer = being_opened.get()
-    try:
-        try:
-            being_opened.set((*outer, slot))
-            return function()
-        finally:
-            being_opened.set(outer)
-    finally:  # where a signal has interrupted that
-        being_opened.set(outer)
 
 
 def close_all(ledger: Ledger, needs: Needs, report: CloseReport) -> None:
@@ -335,16 +237,14 @@ def _close_one(slot: Slot, report: CloseReport, late: LateOpenings | None) -> No
         close_begun(slot, report)
 
 
-def close_begun(
-    slot: Slot, report: CloseReport, around: Callable[[], AbstractContextManager[None]] = nullcontext
-) -> None:
+def close_begun(slot: Slot, report: CloseReport) -> None:
     """Close one blocking slot that the caller took out of use, within its limit where it has a lane of its own.
 
-    `around` is entered around the closer alone. To be called again where it was interrupted before the exit was called.
+    Signals that an event loop holds back interrupt it. To be called again where that was before the exit was called.
     """
     started = perf_counter()
     try:
-        closing = within(around(), lambda _: start_closing(slot, report.told))
+        closing = within(held_signals.let_through(), lambda _: start_closing(slot, report.told))
     except BaseException as raised:
         if slot.entered is not None and slot.entered.is_held:
             raise  # before the exit was called

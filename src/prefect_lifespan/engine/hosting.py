@@ -12,9 +12,10 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
-from prefect_lifespan.engine.blocking import LaneEntry, attempt_here, close_late, run_in_place, settle
+from prefect_lifespan.engine.blocking import attempt_here, run_in_place, settle
 from prefect_lifespan.engine.host import Host, attempt_async
 from prefect_lifespan.engine.initialiser import NeedsEventLoop
+from prefect_lifespan.engine.lane_entry import LaneEntry, close_late
 from prefect_lifespan.engine.late import Needs
 from prefect_lifespan.engine.opening import Attempts, Readiness
 from prefect_lifespan.engine.signals import held_signals

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from typing import TypeVar
 
 from prefect_lifespan.engine.clocks import standing_still
 from prefect_lifespan.engine.closing import add_note
@@ -11,10 +11,11 @@ from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.engine.slot import Slot, State, being_opened
 from prefect_lifespan.errors import AsyncResourceError, ResourceTimeoutError
 from prefect_lifespan.graph import Graph
-from prefect_lifespan.managers import manager
+from prefect_lifespan.managers import GeneratorManager, manager
 from prefect_lifespan.masking import told
 
 Chain = Callable[[Slot], str]
+T = TypeVar("T")
 
 
 class Attempts:
@@ -79,7 +80,7 @@ class Attempts:
         self.slot.event("open-failed", self.seconds, error)
 
 
-def while_others_open() -> AbstractContextManager[None]:
+def while_others_open() -> GeneratorManager[None]:
     """The initialiser that this is called in, if any, waits for what it asked for: its own limit counts on after that."""
     return standing_still(slot.clock for slot in being_opened.get()[-1:])
 
@@ -99,7 +100,7 @@ def opening_for(graph: Graph, slots: Sequence[Slot], where: str, asked: Sequence
             raise
 
 
-def while_holding_the_loop(slot: Slot) -> AbstractContextManager[None]:
+def while_holding_the_loop(slot: Slot) -> GeneratorManager[None]:
     """What is being opened on the event loop of this thread cannot go on until `slot` has been."""
     loop = running_loop()
     waiting = (other for other in list(slot.ledger.opening) if other.host is not None and other.loop is loop)
@@ -158,3 +159,16 @@ class Readiness:
             self._waiting_for[user] -= 1
             if self._waiting_for[user] == 0:
                 self._ready.append(user)
+
+
+def while_opening(slot: Slot, function: Callable[[], T]) -> T:
+    """What `function` returns that opens `slot`, as what it asks for can tell."""
+    outer = being_opened.get()
+    try:
+        try:
+            being_opened.set((*outer, slot))
+            return function()
+        finally:
+            being_opened.set(outer)
+    finally:  # where a signal has interrupted that
+        being_opened.set(outer)

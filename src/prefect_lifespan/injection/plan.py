@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from threading import get_ident
 from typing import Any, TypeVar
 
@@ -18,9 +18,8 @@ from prefect_lifespan.in_flight import RunningCall
 from prefect_lifespan.injection.call import Call
 from prefect_lifespan.injection.given import Prepared
 from prefect_lifespan.injection.markers import Function, Marker
-from prefect_lifespan.managers import async_manager, manager
 from prefect_lifespan.scope import Scope, current_scope
-from prefect_lifespan.steps import aclosed_after, aclosing, closed_after, closing
+from prefect_lifespan.steps import AsyncSteps, Steps, aclosed_after, closed_after, steps_closed_after
 from prefect_lifespan.surroundings import surroundings
 
 R = TypeVar("R")
@@ -86,28 +85,31 @@ class Plan:
 
         return await aclosed_after(called, call.aclose)
 
-    @manager
-    def injected(self, explicit: Mapping[str, Any]) -> Generator[tuple[dict[str, Any], Scope]]:
-        """Open what the call needs, and close afterwards what lives no longer than the call.
-
-        Gives the values, without those given explicitly, and the scope that the call is to run in.
-        """
+    def steps(
+        self, explicit: Mapping[str, Any], body: Callable[[dict[str, Any], Scope], Generator[Any, Any, R]]
+    ) -> Generator[Any, Any, R]:
+        """The same for a generator function."""
         stand_in = surroundings.stand_in()
         if stand_in is not None:
-            yield dict.fromkeys(self.markers, stand_in), current_scope()
-            return
+            return (yield from body(dict.fromkeys(self.markers, stand_in), current_scope()))
         call = Call(self, explicit, loop=None)
-        with closing(call.close): yield call.opened(), call.scope  # noqa: E701 # fmt: skip
+        return (yield from steps_closed_after(lambda: body(call.opened(), call.scope), call.close))
 
-    @async_manager
-    async def ainjected(self, explicit: Mapping[str, Any]) -> AsyncGenerator[tuple[dict[str, Any], Scope]]:
-        """The same for a coroutine or an asynchronous generator."""
+    def asteps(self, explicit: Mapping[str, Any], body: Callable[[dict[str, Any], Scope], Steps]) -> AsyncSteps:
+        """The same for an asynchronous generator function."""
         stand_in = surroundings.stand_in()
         if stand_in is not None:
-            yield dict.fromkeys(self.markers, stand_in), current_scope()
-            return
+
+            async def drawn() -> Steps:
+                return body(dict.fromkeys(self.markers, stand_in), current_scope())
+
+            return AsyncSteps(drawn)
         call = Call(self, explicit, loop=asyncio.get_running_loop())
-        async with aclosing(call.aclose): yield await call.aopened(), call.scope  # noqa: E701 # fmt: skip
+
+        async def begin() -> Steps:
+            return body(await call.aopened(), call.scope)
+
+        return AsyncSteps(begin, call.aclose)
 
 
 _PLAN = "__prefect_lifespan_plan__"

@@ -5,17 +5,15 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import AsyncGenerator, Callable, Container, Generator, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeAlias, cast
 
 from prefect_lifespan.in_flight import RunningCall
 from prefect_lifespan.injection.markers import Function, distinct_code, is_marker, without
 from prefect_lifespan.injection.plan import Plan, planned
-from prefect_lifespan.managers import async_manager
 from prefect_lifespan.scope import Scope, current_scope
+from prefect_lifespan.steps import AsyncSteps, Steps
 
-Steps: TypeAlias = AsyncGenerator[Any, Any]
-Start: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], AbstractAsyncContextManager[Steps]]
+Start: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], AsyncSteps]
 
 
 class Binding:
@@ -111,14 +109,22 @@ class Binding:
     def steps(self, plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Generator[Any, Any, Any]:
         """The same for a generator function."""
         self.check(args, kwargs)
-        with plan.injected(kwargs) as given: return (yield from self._steps(given, args, kwargs))  # noqa: E701 # fmt: skip
 
-    def _steps(
-        self, given: tuple[dict[str, Any], Scope], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Generator[Any, Any, Any]:
-        values, scope = given
-        args, kwargs = self.arguments(args, kwargs, values)
-        return scope.stepping(self._function(*args, **kwargs))
+        def steps(values: dict[str, Any], scope: Scope) -> Generator[Any, Any, Any]:
+            positional, named = self.arguments(args, kwargs, values)
+            return scope.stepping(self._function(*positional, **named))
+
+        return (yield from plan.steps(kwargs, steps))
+
+    def asteps(self, plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncSteps:
+        """The same for an asynchronous generator function."""
+        self.check(args, kwargs)
+
+        def steps(values: dict[str, Any], scope: Scope) -> Steps:
+            positional, named = self.arguments(args, kwargs, values)
+            return scope.astepping(self._function(*positional, **named))
+
+        return plan.asteps(kwargs, steps)
 
     def _is_placeholder(self, name: str, value: object) -> bool:
         return name in self._injected and is_marker(value)
@@ -128,7 +134,7 @@ def wrap(function: Function, plan: Plan) -> Function:
     """The function with its injected parameters provided, as a function of the same kind."""
     binding = Binding(function, plan.markers)
     if inspect.isasyncgenfunction(function):
-        wrapper = _asynchronous_generator(function, plan, binding)
+        wrapper = _asynchronous_generator(plan, binding)
     elif inspect.iscoroutinefunction(function):
         wrapper = _coroutine(function, plan, binding)
     elif inspect.isgeneratorfunction(function):
@@ -203,13 +209,9 @@ def _generator(plan: Plan, binding: Binding) -> Function:
     return wrapper
 
 
-def _asynchronous_generator(function: Function, plan: Plan, binding: Binding) -> Function:
-    @async_manager
-    async def start(args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncGenerator[Steps]:
-        binding.check(args, kwargs)
-        async with plan.ainjected(kwargs) as (values, scope):
-            args, kwargs = binding.arguments(args, kwargs, values)
-            yield scope.astepping(function(*args, **kwargs))
+def _asynchronous_generator(plan: Plan, binding: Binding) -> Function:
+    def start(args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncSteps:
+        return binding.asteps(plan, args, kwargs)
 
     return asynchronous_generator(start)
 
@@ -221,22 +223,32 @@ def asynchronous_generator(start: Start) -> Function:
     """
 
     async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        async with start(args, kwargs) as steps:
-            step = steps.asend(None)
+        started = start(args, kwargs)
+        try:
             try:
-                while True:
-                    item = await step
-                    try:
-                        sent = yield item
-                    except GeneratorExit:
-                        raise
-                    except BaseException as error:
-                        step = steps.athrow(error)
-                    else:
-                        step = steps.asend(sent)
-            except StopAsyncIteration:
-                return
-            finally:
-                await steps.aclose()
+                steps = await started.begin()
+                step = steps.asend(None)
+                try:
+                    while True:
+                        item = await step
+                        try:
+                            sent = yield item
+                        except GeneratorExit:
+                            raise
+                        except BaseException as error:
+                            step = steps.athrow(error)
+                        else:
+                            step = steps.asend(sent)
+                except StopAsyncIteration:
+                    pass
+                finally:
+                    await steps.aclose()
+            except BaseException as error:
+                await started.aclose(error)
+                raise
+            await started.aclose(None)
+        except BaseException as error:  # perhaps a signal that has interrupted closing, or has come before it
+            await started.aclose(error)
+            raise
 
     return wrapper

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
 from typing import Any, Self, TypeVar
 
 from prefect_lifespan.lifespans.asked import Settings
@@ -77,15 +76,9 @@ class DrawnSession:
         """Nothing opens for the body."""
         return await awaited_within(self.scope.in_force(), lambda _: body())
 
-    @contextmanager
-    def running(self) -> Generator[DrawnSession]:
-        """Nothing opens for the body."""
-        yield self
-
-    @asynccontextmanager
-    async def arunning(self) -> AsyncGenerator[DrawnSession]:
-        """Nothing opens for the body."""
-        yield self
+    def stepping(self, body: Callable[[], Generator[Any, Any, T]]) -> Generator[Any, Any, T]:
+        """Nothing opens for the steps."""
+        return body()
 
     def is_in_force(self) -> bool:
         """Whether this lifespan is in force here."""

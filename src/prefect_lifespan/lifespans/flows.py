@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import inspect
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -18,13 +17,13 @@ from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph import graph_of
 from prefect_lifespan.injection.markers import check_string_ids, markers_of, without
 from prefect_lifespan.injection.plan import Plan, planned
-from prefect_lifespan.injection.wrappers import Binding, Steps, asynchronous_generator, dress
+from prefect_lifespan.injection.wrappers import Binding, asynchronous_generator, dress
 from prefect_lifespan.lifespans.asked import Settings, refuse_what_does_not_take
 from prefect_lifespan.lifespans.drawing import DrawnSession, session_of
 from prefect_lifespan.lifespans.forgotten import refuse_reachable, tell_of_asynchronous
 from prefect_lifespan.lifespans.mistakes import blocking_in_force
 from prefect_lifespan.lifespans.session import Session
-from prefect_lifespan.managers import async_manager
+from prefect_lifespan.steps import AsyncSteps, Steps
 
 Function = Callable[..., Any]
 
@@ -105,8 +104,8 @@ class FlowLifespan:
 
     def steps(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Generator[Any, Any, Any]:
         """The same for a generator function, whose caller goes on without it between two steps."""
-        running = self._session(args, kwargs).running()
-        with running as session: return (yield from self._steps(session, args, kwargs))  # noqa: E701 # fmt: skip
+        session = self._session(args, kwargs)
+        return (yield from session.stepping(lambda: self._steps(session, args, kwargs)))
 
     def _steps(
         self, session: Session | DrawnSession, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -115,16 +114,30 @@ class FlowLifespan:
         steps = session.scope.stepping(self._binding.steps(self.plan, args, kwargs))
         return session.returns((yield from steps))
 
-    @async_manager
-    async def asteps(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncGenerator[Steps]:
-        """The same for an asynchronous generator function: its steps."""
+    def asteps(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncSteps:
+        """The same for an asynchronous generator function."""
         session = self._session(args, kwargs, asyncio.get_running_loop())
-        async with AsyncExitStack() as stack:
-            await stack.enter_async_context(session.arunning())
-            with session.scope.in_force():
-                values, scope = await stack.enter_async_context(self.plan.ainjected(kwargs))
-            positional, named = self._binding.arguments(args, kwargs, values)
-            yield scope.astepping(self._function(*positional, **named))
+        injected: AsyncSteps | None = None
+
+        async def begin_injected() -> Steps:
+            nonlocal injected
+            injected = self._binding.asteps(self.plan, args, kwargs)
+            return await injected.begin()
+
+        async def begin() -> Steps:
+            await session.aopen()
+            return await session.scope.aaround(begin_injected)
+
+        async def close(outcome: BaseException | None) -> None:
+            try:
+                if injected is not None:
+                    await injected.aclose(outcome)
+            except BaseException as error:
+                await session.aclose(error)
+                raise
+            await session.aclose(outcome)
+
+        return AsyncSteps(begin, close)
 
     def _session(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], loop: asyncio.AbstractEventLoop | None = None

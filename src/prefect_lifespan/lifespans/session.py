@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -27,11 +27,10 @@ from prefect_lifespan.lifespans.asked import Settings
 from prefect_lifespan.lifespans.futures import Future, PendingFutures, futures_in, watch_submissions
 from prefect_lifespan.lifespans.grace import Grace
 from prefect_lifespan.lifespans.prefect_run import flow_logger, is_termination, run_name, send_log
-from prefect_lifespan.managers import async_manager, manager
 from prefect_lifespan.overriding import tell_of_copies
 from prefect_lifespan.process_wide import process_wide
 from prefect_lifespan.scope import InForce, Reached, Scope, current_scope, enter, leave
-from prefect_lifespan.steps import aclosed_after, aclosing, awaited_within, closed_after, closing
+from prefect_lifespan.steps import aclosed_after, awaited_within, closed_after, steps_closed_after
 from prefect_lifespan.surroundings import surroundings
 
 T = TypeVar("T")
@@ -175,15 +174,14 @@ class Session:
 
         return await aclosed_after(run, self.aclose)
 
-    @manager
-    def running(self) -> Generator[Session]:
-        """Open for the body, and close with its outcome."""
-        with closing(self.close): self.open(); yield self  # noqa: E701, E702 # fmt: skip
+    def stepping(self, body: Callable[[], Generator[Any, Any, T]]) -> Generator[Any, Any, T]:
+        """The same for the steps of a generator, which see to what is in force in each."""
 
-    @async_manager
-    async def arunning(self) -> AsyncGenerator[Session]:
-        """The same on the running event loop."""
-        async with aclosing(self.aclose): await self.aopen(); yield self  # noqa: E701, E702 # fmt: skip
+        def run() -> Generator[Any, Any, T]:
+            self.open()
+            return (yield from body())
+
+        return steps_closed_after(run, self.close)
 
     def returns(self, value: T) -> T:
         """The value of the body: futures in it are the run's result, and are resolved even where others are dropped."""
