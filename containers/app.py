@@ -10,7 +10,6 @@ from dependency_injector import containers, providers
 
 from containers.resources import open_orchestrator, open_reports, open_warehouse
 from containers.services.history import HistoryStore
-from containers.services.journal import Journal
 from containers.services.publisher import Publisher
 from containers.services.runs import RunSource
 from containers.settings import Settings
@@ -31,5 +30,4 @@ class AppContainer(containers.DeclarativeContainer):
 
     runs = providers.Factory(RunSource, client=orchestrator, page_size=settings.provided.orchestrator.page_size)
     history = providers.Factory(HistoryStore, engine=warehouse)
-    journal = providers.Factory(Journal, engine=warehouse)
     publisher = providers.Factory(Publisher, folder=reports)

@@ -1,22 +1,21 @@
 """How the application's resources are opened and closed: one initialiser each, with its cleanup in the same place.
 
 Each makes sure that what it hands out works, so a run with a database that is down ends before it began; what it
-raises says what is wrong, where, and what to do. The outcome of the run arrives at the `yield`: as an exception
-where the run failed, which is how `open_ledger` knows whether to commit.
+raises says what is wrong, where, and what to do.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
-from prefect.client.orchestration import PrefectClient, SyncPrefectClient, get_client
-from sqlalchemy import URL, Connection, Engine, create_engine, event, text
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from sqlalchemy import URL, Engine, create_engine, event, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from containers.errors import OrchestratorUnavailableError, ReportFolderError, WarehouseUnavailableError, redact
@@ -95,17 +94,6 @@ def open_orchestrator(timeout_seconds: float = 30.0) -> Generator[SyncPrefectCli
         yield client
 
 
-@asynccontextmanager
-async def open_async_orchestrator(timeout_seconds: float = 30.0) -> AsyncGenerator[PrefectClient]:
-    """The same for asynchronous flows: a client that belongs to the event loop that opened it."""
-    async with get_client(httpx_settings={"timeout": timeout_seconds}) as client:
-        try:
-            await client.read_flows(limit=1)
-        except httpx.HTTPError as error:
-            raise _unreachable(str(client.api_url), error) from None
-        yield client
-
-
 def _unreachable(api_url: str, problem: httpx.HTTPError) -> OrchestratorUnavailableError:
     refused = isinstance(problem, httpx.HTTPStatusError) and problem.response.status_code in {401, 403}
     cause = "it refuses the key" if refused else redact(str(problem).splitlines()[0] if str(problem) else repr(problem))
@@ -133,9 +121,3 @@ def open_reports(folder: Path) -> Generator[Path]:
         msg = f"The report folder {folder} cannot be written to. Correct APP_REPORTS__FOLDER or its permissions."
         raise ReportFolderError(msg)
     yield folder
-
-
-def open_ledger(engine: Engine) -> Generator[Connection]:
-    """One transaction around the work of a run: committed when the run succeeds, rolled back when it raises."""
-    with engine.connect() as connection, connection.begin():
-        yield connection

@@ -69,15 +69,6 @@ watermarks = Table(
     Column("read_until", UtcDateTime, nullable=False),
 )
 
-journal = Table(  # what the patterns write
-    "journal",
-    metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("written_at", UtcDateTime, nullable=False),
-    Column("topic", Text, nullable=False),
-    Column("entry", Text, nullable=False),
-)
-
 
 def create_missing_tables(engine: Engine) -> None:
     """Makes what is not there yet, all of it or nothing."""

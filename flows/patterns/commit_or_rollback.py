@@ -1,55 +1,58 @@
-"""Commit or roll back by the outcome of the run: the transaction is a resource, and the run's exception reaches it.
+"""Commit or roll back by the outcome of each task: the transaction is a resource, and the task's exception reaches it.
 
-By hand: a `success = False` before the `try`, `success = True` as its last line, and an `if` in the `finally`.
-Here `open_ledger` is a plain `with connection.begin()` around a `yield`.
+By hand: a flag that tells the `finally` of each task whether the work succeeded. As a `providers.Resource` the same
+transaction would be the whole run's.
 """
 
-from __future__ import annotations
+import sqlite3
+from collections.abc import Iterator
 
-from dependency_injector import providers
+from dependency_injector import containers, providers
 from prefect import flow, task
-from sqlalchemy import Connection
 
-from containers.app import AppContainer
-from containers.resources import open_ledger
-from containers.services.journal import Journal, write_entry
-from prefect_lifespan import Provide, inject, lifespan
+from prefect_lifespan import Provide, TaskResource, inject, lifespan
 
 
-class BookingContainer(AppContainer):
-    """The application with a transaction that the run's outcome decides."""
+def open_database(path: str) -> Iterator[sqlite3.Connection]:
+    database = sqlite3.connect(path, check_same_thread=False)
+    try:
+        database.execute("CREATE TABLE bookings (account TEXT, amount INTEGER)")
+        yield database
+    finally:
+        database.close()
 
-    ledger = providers.Resource(open_ledger, engine=AppContainer.warehouse)
+
+def begin(database: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    with database:  # how the task ended arrives at the `yield`, and decides
+        yield database
+
+
+class Bank(containers.DeclarativeContainer):
+    database = providers.Resource(open_database, path=":memory:")
+    transaction = TaskResource(begin, database)
 
 
 @task
 @inject
-def book(account: str, amount: int, ledger: Connection = Provide[BookingContainer.ledger]) -> None:
-    """Books an amount; an unknown account is refused."""
-    if account == "unknown":
-        raise LookupError(f"there is no account {account!r}")
-    write_entry(ledger, "bookings", f"{account} {amount:+d}")
+def transfer(giver: str, taker: str, amount: int, transaction: sqlite3.Connection = Provide[Bank.transaction]) -> None:
+    transaction.execute("INSERT INTO bookings VALUES (?, ?)", (giver, -amount))
+    if taker == "nobody":
+        raise LookupError("there is no account of nobody")
+    transaction.execute("INSERT INTO bookings VALUES (?, ?)", (taker, amount))
 
 
-@flow(name="transfer")
-@lifespan(BookingContainer)
-def transfer(giver: str, taker: str, amount: int) -> None:
-    """Two bookings that belong together."""
-    book(giver, -amount)
-    book(taker, amount)
+@flow(name="transfers")
+@lifespan(Bank)
+def transfers(takers: list[str], database: sqlite3.Connection = Provide[Bank.database]) -> str:
+    for taker in takers:
+        transfer("alice", taker, 10, return_state=True)
+    number, balance = database.execute("SELECT count(*), sum(amount) FROM bookings").fetchone()
+    return f"{len(takers)} transfers, one of them to nobody: {number} bookings, which add up to {balance}"
 
 
 def demo() -> str:
-    """Three transfers that succeed and one that fails half-way, and leaves nothing behind."""
-    with lifespan(AppContainer) as container:
-        before = len(container.journal().entries("bookings"))
-    for amount in (10, 20, 30):
-        transfer("alice", "bob", amount)
-    state = transfer("alice", "unknown", 40, return_state=True)
-    with lifespan(AppContainer) as container:
-        journal: Journal = container.journal()
-        written = len(journal.entries("bookings")) - before
-    return f"4 transfers, the last one {state.name} on purpose: {written} bookings, none of them half a transfer"
+    """Two transfers that succeed, and one that fails half-way and leaves nothing behind."""
+    return transfers(["bob", "nobody", "carol"])
 
 
 if __name__ == "__main__":

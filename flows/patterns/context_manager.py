@@ -3,26 +3,39 @@
 By hand: a second set of connections for everything that is not a flow, with its own way to close them.
 """
 
-from __future__ import annotations
+import sqlite3
+from collections.abc import Iterator
 
-from containers.app import AppContainer
-from containers.services.history import HistoryStore
-from containers.services.runs import RunSource
+from dependency_injector import containers, providers
+
 from prefect_lifespan import Provide, inject, lifespan
 
 
+def open_database(path: str) -> Iterator[sqlite3.Connection]:
+    database = sqlite3.connect(path)
+    try:
+        database.execute("CREATE TABLE books (title TEXT)")
+        yield database
+    finally:
+        database.close()
+        print("the database is closed")
+
+
+class Library(containers.DeclarativeContainer):
+    database = providers.Resource(open_database, path=":memory:")
+
+
 @inject
-def stored(history: HistoryStore = Provide[AppContainer.history]) -> str:
+def titles(database: sqlite3.Connection = Provide[Library.database]) -> list[str]:
     """A plain function: `@inject` needs no task."""
-    flow_runs, task_runs = history.counts()
-    return f"{flow_runs} flow runs and {task_runs} task runs in the warehouse"
+    return [title for (title,) in database.execute("SELECT title FROM books ORDER BY title")]
 
 
 def demo() -> str:
-    """Asks the warehouse and the API, by injection and by the container itself."""
-    with lifespan(AppContainer) as container:
-        runs: RunSource = container.runs()
-        return f"{stored()}, read from {runs.address}"
+    """Uses the database by the container itself, and by injection."""
+    with lifespan(Library) as container:
+        container.database().executemany("INSERT INTO books VALUES (?)", [("Walden",), ("Emma",)])
+        return f"{' and '.join(titles())}, without a flow run"
 
 
 if __name__ == "__main__":

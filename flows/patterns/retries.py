@@ -1,57 +1,50 @@
-"""Retries with a resource that fails at first: an attempt of a flow opens everything anew, so Prefect's retry is enough.
+"""Retries with a policy: how a resource is opened stands beside its initialiser, and not in the flow.
 
-By hand: a loop around `connect()` with its own delays and its own log lines, beside the retries that Prefect has.
+By hand: a loop around `connect()` with its own delays and its own log lines. Prefect's retries go along with this:
+each attempt of a flow opens everything anew, and each attempt of a task its `TaskResource`s.
 """
 
-from __future__ import annotations
+import itertools
+from collections.abc import Callable, Iterator
 
-from collections.abc import Iterator
-
-from dependency_injector import providers
+from dependency_injector import containers, providers
 from prefect import flow, task
-from prefect.runtime import flow_run
-from sqlalchemy import Engine
 
-from containers.app import AppContainer
-from containers.services.journal import Journal
-from prefect_lifespan import Provide, inject, lifespan
+from prefect_lifespan import Provide, inject, lifespan, resource
 
-WAKES_UP_AT = 3
+calls = itertools.count(1)
 
 
-def open_partner(engine: Engine) -> Iterator[Journal]:
-    """A partner's system that is asleep at first: it answers the third attempt of a run."""
-    attempt = int(flow_run.run_count or 1)
-    if attempt < WAKES_UP_AT:
-        raise ConnectionError(f"the partner's system is starting up (attempt {attempt})")
-    yield Journal(engine)
+@resource(retries=5, retry_delay_seconds=[0.05, 0.1, 0.2], retry_on=ConnectionError, open_timeout_seconds=30)
+def open_partner(name: str) -> Iterator[Callable[[str], None]]:
+    """A partner whose line is engaged at first: every third call gets through."""
+    if next(calls) % 3:
+        print(f"{name} is engaged")
+        raise ConnectionError(f"{name} is engaged")
+    yield lambda order: print(f"{name} takes {order}")
 
 
-class PartnerContainer(AppContainer):
-    """The application with a partner's system."""
-
-    partner = providers.Resource(open_partner, engine=AppContainer.warehouse)
+class Orders(containers.DeclarativeContainer):
+    partner = providers.Resource(open_partner, name="the partner")
 
 
 @task
 @inject
-def send(order: int, partner: Journal = Provide[PartnerContainer.partner]) -> None:
-    """Sends an order to the partner."""
-    partner.write("orders", f"order {order}")
+def send(order: str, partner: Callable[[str], None] = Provide[Orders.partner]) -> None:
+    partner(order)
 
 
-@flow(name="send-orders", retries=3, retry_delay_seconds=0.1)
-@lifespan(PartnerContainer)
-def send_orders(orders: int) -> int:
-    """Sends the day's orders; returns the attempt that did it."""
-    for order in range(orders):
+@flow(name="send-orders")
+@lifespan(Orders)
+def send_orders(orders: list[str]) -> str:
+    for order in orders:
         send(order)
-    return int(flow_run.run_count or 1)
+    return f"{len(orders)} orders sent"
 
 
 def demo() -> str:
-    """Two runs, each with two attempts that find the partner asleep."""
-    return f"orders sent at attempt {send_orders(3)} and {send_orders(5)}"
+    """One run, whose resource opens at the third attempt."""
+    return send_orders(["apples", "pears"])
 
 
 if __name__ == "__main__":

@@ -1,43 +1,53 @@
-"""An application-wide lifespan: several flow runs share one database engine and one API client, as FastAPI has it.
+"""An application-wide lifespan: several flow runs share one connection, as the requests of a FastAPI app do.
 
-By hand: module-level globals that nobody closes. Here a flow that is called inside `with lifespan(AppContainer)`
-joins it; the same flow, deployed on its own, opens its own.
+By hand: module-level globals that nobody closes. Here a flow that is called inside `with lifespan(Weather)` joins it;
+the same flow, deployed on its own, opens its own.
 """
 
-from __future__ import annotations
+import sqlite3
+from collections.abc import Iterator
 
+from dependency_injector import containers, providers
 from prefect import flow, task
-from sqlalchemy import Engine, text
 
-from containers.app import AppContainer
-from containers.services.journal import Journal
 from prefect_lifespan import Provide, inject, lifespan
+
+
+def open_database(path: str) -> Iterator[sqlite3.Connection]:
+    print("the database opens")
+    database = sqlite3.connect(path, check_same_thread=False)
+    try:
+        database.execute("CREATE TABLE IF NOT EXISTS measurements (region TEXT, value INTEGER)")
+        yield database
+    finally:
+        database.close()
+        print("the database closes")
+
+
+class Weather(containers.DeclarativeContainer):
+    database = providers.Resource(open_database, path=":memory:")
 
 
 @task
 @inject
-def load(region: str, rows: int, journal: Journal = Provide[AppContainer.journal]) -> int:
-    """Loads a region's rows."""
-    for row in range(rows):
-        journal.write(f"region {region}", f"row {row}")
-    return rows
+def store(region: str, value: int, database: sqlite3.Connection = Provide[Weather.database]) -> None:
+    database.execute("INSERT INTO measurements VALUES (?, ?)", (region, value))
 
 
 @flow(name="load-region")
-@lifespan(AppContainer)
-def load_region(region: str, rows: int, warehouse: Engine = Provide[AppContainer.warehouse]) -> int:
-    """Loads one region; returns which engine it did that with."""
-    load(region, rows)
-    with warehouse.connect() as connection:
-        connection.execute(text("SELECT 1"))
-    return id(warehouse)
+@lifespan(Weather)
+def load_region(region: str, values: list[int]) -> None:
+    for value in values:
+        store(region, value)
 
 
 def demo() -> str:
-    """Five flow runs in one application."""
-    with lifespan(AppContainer):
-        engines = {load_region(region, rows) for region, rows in zip("NESWC", (5, 20, 10, 40, 15), strict=True)}
-    return f"5 flow runs, {len(engines)} engine"
+    """Three flow runs in one application."""
+    with lifespan(Weather) as container:
+        for region, values in {"north": [3, 4], "east": [7], "west": [5]}.items():
+            load_region(region, values)
+        (stored,) = container.database().execute("SELECT count(*) FROM measurements").fetchone()
+    return f"3 flow runs stored {stored} measurements by one connection"
 
 
 if __name__ == "__main__":
