@@ -121,4 +121,4 @@ def test_a_pattern_is_short_and_stands_on_this_library_alone(name: str) -> None:
 def test_the_application_and_the_patterns_are_well_by_the_librarys_own_check() -> None:
     done = run(["-m", "prefect_lifespan", "check", "--strict", "containers", "flows"], FOLDER.parents[1])
 
-    assert done.startswith("No findings")
+    assert done.startswith("Nothing found in 14 containers")
