@@ -1,0 +1,40 @@
+"""What a warm process needs of Prefect that is not public, in one place; the worker's part stands in `starting`.
+
+`tests/contract/test_prefect_runner_parts.py` pins what is relied upon: `prepare_workspace` pulls a deployment's code as for a
+process of its own, in the process that calls it; `control_listener` is configured anew for each run, by the environment,
+and says whether the worker has asked for its end; by `engine_outcome_is_handled` a run's end is known to the worker; the
+rest is what the worker needs to run hooks of a run whose process has gone.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, cast
+
+from prefect import Flow
+from prefect._internal import metrics
+from prefect._internal.control_listener import clear_intent, configure_from_env, engine_outcome_is_handled, get_intent
+from prefect._internal.control_listener import stop as stop_control_listener
+from prefect.client.schemas.objects import FlowRun
+from prefect.runner import _workspace_supervisor
+from prefect.runner._workspace_resolver import PreparedWorkspace, prepare_workspace
+from prefect.runner._workspace_runtime import PreparedWorkspaceManifest, write_private_model
+from prefect.runner._workspace_starter import workspace_environment
+
+__all__ = [
+    "PreparedWorkspace",
+    "PreparedWorkspaceManifest",
+    "clear_intent",
+    "configure_from_env",
+    "engine_outcome_is_handled",
+    "get_intent",
+    "hook_command",
+    "prepare_workspace",
+    "run_metrics",
+    "stop_control_listener",
+    "workspace_environment",
+    "write_private_model",
+]
+
+_supervisor, _metrics = cast("Any", _workspace_supervisor), cast("Any", metrics)  # private, or typed in part
+hook_command: Callable[[list[str]], list[str] | None] = _supervisor._hook_command  # noqa: SLF001
+run_metrics: Callable[[FlowRun, Flow[..., Any]], AbstractContextManager[None]] = _metrics.RunMetrics

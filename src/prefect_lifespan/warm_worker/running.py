@@ -1,0 +1,151 @@
+"""One flow run in a warm process: as `python -m prefect.engine` runs it, but for what is there already."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import os
+import signal
+from collections.abc import Coroutine, Generator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, cast
+
+from prefect import Flow
+from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import Abort, Pause, TerminationSignal
+from prefect.flow_engine import FlowRunTimeoutError, run_flow
+from prefect.logging.loggers import flow_run_logger, get_logger
+
+from prefect_lifespan.warm_worker.engine_parts import (
+    clear_intent,
+    configure_from_env,
+    engine_outcome_is_handled,
+    get_intent,
+    run_metrics,
+    stop_control_listener,
+)
+
+_logger = get_logger("engine")
+
+
+class Terminated(SystemExit):
+    """SIGTERM where Prefect's engine does not handle it: while the code is pulled and loaded, or after it has."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run has ended: with which exit code its own process would have, and why this one can have no other."""
+
+    exit_code: int
+    unfit: str | None = None
+
+
+@contextmanager
+def as_it_was(environment: Mapping[str, str], handlers: Mapping[signal.Signals, Any]) -> Generator[None]:
+    """Environment variables of a run for the body; then the environment and signal handlers as they were."""
+    before = dict(os.environ)
+    os.environ.update(environment)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def control_channel() -> Generator[None]:
+    """The worker's control channel, as the environment has it, for the body."""
+    configure_from_env()
+    try:
+        yield
+    finally:
+        stop_control_listener()
+
+
+def run_in_engine(flow: Flow[..., Any], flow_run: FlowRun, runner: asyncio.Runner) -> BaseException | None:
+    """Run it to its end, asynchronous ones on the process's event loop; what it has ended with."""
+    logger = flow_run_logger(flow_run)
+
+    def engine() -> Any:
+        with run_metrics(flow_run, flow):
+            result = cast("Any", run_flow)(flow, flow_run=flow_run, error_logger=logger)
+            if inspect.isgenerator(result):
+                for _ in result:
+                    pass
+            return result
+
+    context = contextvars.copy_context()
+    try:
+        result = context.run(engine)
+        if inspect.isasyncgen(result):
+            _run_on_loop(_exhausted(result), runner, context)
+        elif inspect.iscoroutine(result):
+            _run_on_loop(result, runner, context)
+    except BaseException as error:
+        return error
+    return None
+
+
+def outcome_of(error: BaseException | None) -> Outcome:
+    """What Prefect's engine would exit with, and whether the process goes on."""
+    intent = get_intent()
+    clear_intent()
+    match error:
+        case None | Abort() | Pause():
+            return Outcome(0)
+        case FlowRunTimeoutError():
+            return Outcome(_code(1), "its run timed out, and may have left something behind")
+        case Exception():
+            return Outcome(_code(1))
+        case TerminationSignal() | Terminated():
+            return Outcome(0 if intent is not None else _code(-signal.SIGTERM), "its run was terminated")
+        case SystemExit():
+            return Outcome(_code(error.code if isinstance(error.code, int) else 1), "its run has crashed")
+        case _:
+            return Outcome(_code(1), "its run has crashed")
+
+
+def tell(error: BaseException | None) -> None:
+    """Log what nobody else has: an exception that the engine has made nothing of."""
+    if isinstance(error, Exception) and not isinstance(error, (Abort, Pause)) and not engine_outcome_is_handled():
+        _logger.error("Execution exited with unexpected exception", exc_info=error)
+
+
+def _code(otherwise: int) -> int:
+    return 0 if engine_outcome_is_handled() else otherwise
+
+
+async def _exhausted(values: Any) -> None:
+    async for _ in values:
+        pass
+
+
+def _run_on_loop(work: Coroutine[Any, Any, Any], runner: asyncio.Runner, context: contextvars.Context) -> None:
+    """Run it on the process's loop, which goes on after it; where a signal takes the loop away, end it there."""
+    tasks: list[asyncio.Task[Any]] = []
+
+    async def run() -> None:
+        task = asyncio.current_task()
+        assert task is not None, "a coroutine runs in one"
+        tasks.append(task)
+        await work
+
+    try:
+        runner.run(run(), context=context)
+    finally:
+        for task in tasks:
+            if not task.done():
+                runner.run(_cancelled(task))
+
+
+async def _cancelled(task: asyncio.Task[Any]) -> None:
+    """As `asyncio.run` does it at its end, and what it ends with is told by the exception that has interrupted it."""
+    task.cancel()
+    await asyncio.wait([task])
+    with suppress(BaseException):
+        task.result()

@@ -1,0 +1,101 @@
+"""What the warm worker relies on in Prefect's runner and engine that is not public."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import uuid
+from pathlib import Path
+
+import pytest
+from prefect.runner._flow_run_executor import FlowRunExecutor, FlowRunExecutorContext
+from prefect.runner._process_manager import ProcessHandle, ProcessManager
+from prefect.runner._workspace_hook_runner import WorkspaceHookRunner
+from prefect.runner._workspace_resolver import PreparedWorkspace, prepare_workspace
+from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
+
+from prefect_lifespan.warm_worker import engine_parts
+
+
+class Standing:
+    """In the place of a process and of what ends it."""
+
+    wait_after_graceful_kill = True
+    pid = 1234
+    returncode: int | None = None
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def is_alive(self, pid: int) -> bool:
+        return self.returncode is None
+
+    def graceful_kill(self, pid: int) -> None:
+        self.told.append("end")
+        self.returncode = -15
+
+    def hard_kill(self, pid: int) -> None:
+        self.told.append("die")
+
+    def close(self) -> None:
+        self.told.append("close")
+
+
+def test_a_process_is_whatever_has_a_pid_a_return_code_and_a_scope_that_ends_it() -> None:
+    standing = Standing()
+    handle = ProcessHandle(standing, standing)  # pyright: ignore[reportArgumentType]
+
+    assert (handle.pid, handle.returncode, handle.is_alive()) == (1234, None, True)
+    handle.graceful_kill()
+    handle.close()
+    assert (handle.returncode, handle.is_alive(), standing.told) == (-15, False, ["end", "close"])
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_process_manager_ends_a_run_by_its_scope(anyio_backend: str) -> None:
+    standing, run = Standing(), uuid.uuid4()
+    manager = ProcessManager()
+    await manager.add(run, ProcessHandle(standing, standing))  # pyright: ignore[reportArgumentType]
+
+    await manager.kill(run, grace_seconds=3)
+    await manager.remove(run)
+
+    assert standing.told == ["end", "close"]
+
+
+def test_an_executor_is_made_of_a_starter_and_what_runs_hooks() -> None:
+    parameters = inspect.signature(FlowRunExecutorContext.create_executor).parameters
+    assert {"flow_run", "starter", "propose_submitting", "hook_runner"} <= parameters.keys()
+    assert "task_status" in inspect.signature(FlowRunExecutor.submit).parameters
+    assert {"manifest_path", "stream_output"} == inspect.signature(WorkspaceHookRunner).parameters.keys()
+
+
+def test_a_workspace_is_prepared_in_the_process_that_asks_and_says_where_its_code_is() -> None:
+    assert [*inspect.signature(prepare_workspace).parameters] == ["client", "flow_run", "deployment", "workspace_root"]
+    assert {"workspace_root", "working_directory", "runtime_entrypoint", "environment"} <= {
+        *PreparedWorkspace.model_fields
+    }
+
+
+def test_the_control_channel_is_configured_anew_after_it_was_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(2):
+        monkeypatch.setenv("PREFECT__CONTROL_PORT", "1")
+        monkeypatch.setenv("PREFECT__CONTROL_TOKEN", "token")
+        engine_parts.configure_from_env()
+        assert "PREFECT__CONTROL_TOKEN" not in os.environ
+        engine_parts.stop_control_listener()
+    assert engine_parts.get_intent() is None
+    assert not engine_parts.engine_outcome_is_handled()
+
+
+def test_the_command_for_hooks_is_of_the_engines_interpreter() -> None:
+    command = engine_parts.hook_command(["python", "-m", "prefect.engine"])
+    assert command is not None
+    assert (command[0], command[-1]) == ("python", "hook")
+    assert Path(command[1]).exists()
+
+
+def test_a_process_worker_says_whether_its_command_is_configured() -> None:
+    assert ProcessJobConfiguration()._command_configured is False
+    assert {"run", "_submit_adhoc_run"} <= vars(ProcessWorker).keys()
