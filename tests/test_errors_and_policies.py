@@ -49,7 +49,8 @@ def test_each_message_says_what_where_and_what_to_do() -> None:
     assert closed.startswith("App.db was asked for after the lifespan of flow run 'x' had closed. Await")
     assert asynchronous.startswith("The flow x cannot open App.a, App.b: asynchronous resources need")
     assert timeout == (
-        "App.db did not open within 1.5 s. Still at it: App.a. Raise open_timeout_seconds if it needs longer."
+        "App.db did not open within 1.5 s. Still at it: App.a. Raise open_timeout_seconds if it needs longer. "
+        "(docs/errors.md#resourcetimeouterror)"
     )
     assert failed.startswith("App.db has failed while it was open: OSError: gone. ")
     assert "await container.a.init()" in on_loop

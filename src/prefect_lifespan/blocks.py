@@ -33,7 +33,7 @@ class BlockNotFoundError(LifespanError, ValueError):
         self.api = api
         self.cure = cure
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return f"There is no block {self.slug} on Prefect's API {self.api}. {self.cure}"
 
 

@@ -32,7 +32,7 @@ class LimitNotFoundError(LifespanError):
         super().__init__(tuple(names))
         self.names = tuple(names)
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         create = " && ".join(f"prefect gcl create {name} --limit N" for name in self.names)
         return (
             f"There is no global concurrency limit {' or '.join(self.names)} on Prefect's API. Create it: `{create}`."

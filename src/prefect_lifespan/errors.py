@@ -8,7 +8,8 @@
     ├── ResourceCloseError         several failed to close while the body succeeded (also an ExceptionGroup)
     └── UsageError                 a call that the library cannot serve as it stands (also a TypeError)
 
-Errors carry data and draw their text late, so they survive pickling between processes.
+Errors carry data and draw their text late, so they survive pickling between processes. Each text ends in the address of
+its entry on the page of errors.
 """
 
 from __future__ import annotations
@@ -20,11 +21,30 @@ if TYPE_CHECKING:
     from prefect_lifespan.graph import Finding
 
 
+# The page with an entry for each error class and each code of a finding. The project has no site of its own that could be
+# named: this is its place in the repository and in the source distribution.
+PAGE = "docs/errors.md"
+
+
+def address(entry: str) -> str:
+    """Where the page of errors tells of a class or of a code: what happened, why it is bad, what to do."""
+    return f"{PAGE}#{entry.lower()}"
+
+
 class LifespanError(Exception):
     """Base of every error that this library raises itself.
 
     An error of a user's initialiser or task is never wrapped in one: it arrives with its own type.
     """
+
+    def __str__(self) -> str:
+        text = self._text()
+        if PAGE in text:  # a finding's, which has an entry of its own
+            return text
+        return f"{text} ({address(type(self).__name__)})"
+
+    def _text(self) -> str:
+        return super().__str__()
 
 
 class InvalidContainerError(LifespanError):
@@ -39,7 +59,7 @@ class InvalidContainerError(LifespanError):
         self.container = container
         self.findings = tuple(findings)
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         count = len(self.findings)
         head = f"{self.container} cannot be opened: {count} finding{'s' if count != 1 else ''}."
         return "\n\n".join([head, *(str(finding) for finding in self.findings)])
@@ -60,7 +80,7 @@ class LifespanClosedError(LifespanError):
         self.failure = failure
         self.shut_down = shut_down
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         if self.failure:
             return (
                 f"{self.resource} has failed while it was open: {self.failure}. It is of no use any more, closes with the "
@@ -92,7 +112,7 @@ class AsyncResourceError(LifespanError):
         self.where = where
         self.on_loop = on_loop
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         names = ", ".join(self.resources)
         kind = "an asynchronous resource" if len(self.resources) == 1 else "asynchronous resources"
         head = f"{self.where[:1].upper()}{self.where[1:]} cannot open {names}: {kind} needs an event loop to open on"
@@ -126,7 +146,7 @@ class ResourceTimeoutError(LifespanError, TimeoutError):
         self.seconds = seconds
         self.waiting = tuple(waiting)
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         text = f"{self.resource} did not {self.action} within {self.seconds:g} s."
         if self.waiting:
             text += f" Still at it: {', '.join(self.waiting)}."

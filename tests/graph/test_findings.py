@@ -40,7 +40,8 @@ def test_an_undefined_dependency_is_drawn_from_what_needs_it() -> None:
         "undefined-dependency: App.url is a Dependency that nothing provides\n"
         "  App.engine  (Factory)\n"
         "  └─ App.url  (Dependency)\n"
-        "  Cure: give it a default, or provide it: lifespan(App, overrides={'url': ...})"
+        "  Cure: give it a default, or provide it: lifespan(App, overrides={'url': ...})\n"
+        "  See: docs/errors.md#undefined-dependency"
     )
 
 

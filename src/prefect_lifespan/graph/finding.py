@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from prefect_lifespan.errors import address
+
 Severity = Literal["error", "warning"]
 Code = Literal[
     # Of containers: `check`.
@@ -95,11 +97,11 @@ class Finding:
     @property
     def told(self) -> str:
         """In one sentence, for an error that is about this alone."""
-        return f"{self.message}: {self.cure}"
+        return f"{self.message}: {self.cure} ({address(self.code)})"
 
     def __str__(self) -> str:
         drawn = [
             ("  " if depth == 0 else "  " + "   " * (depth - 1) + "└─ ") + step for depth, step in enumerate(self.way)
         ]
         head = self.code if self.severity == "error" else f"{self.severity}: {self.code}"
-        return "\n".join([f"{head}: {self.message}", *drawn, f"  Cure: {self.cure}"])
+        return "\n".join([f"{head}: {self.message}", *drawn, f"  Cure: {self.cure}", f"  See: {address(self.code)}"])

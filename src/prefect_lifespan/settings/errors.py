@@ -21,7 +21,7 @@ class SettingsError(LifespanError, pydantic_settings.SettingsError):
         self.settings = settings
         self.problems = tuple(problems)
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         count = len(self.problems)
         head = f"{self.settings} cannot be made: {count} problem{'s' if count != 1 else ''}."
         return "\n".join([head, *(f"  {problem}" for problem in self.problems)])
