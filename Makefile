@@ -3,6 +3,7 @@
 # make test       what must hold before each commit: style, types, layers, tests
 # make test-all   the same, with every test on every runner, and with coverage in all processes
 # make bench      the figures behind the claims of speed
+# make docs       the site of the documentation, in build/docs
 # make clean      removes the environment and everything the commands above wrote
 #
 # Each command stands alone on a fresh clone: it makes .venv when that is missing (with uv where there is one,
@@ -32,10 +33,10 @@ DEMO := PREFECT_HOME="$${PREFECT_HOME:-$(CURDIR)/data/prefect}" \
 	PREFECT_SERVER_ANALYTICS_ENABLED=false \
 	PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS=120
 
-.PHONY: help run test test-all lint types layers pytest pytest-all bench format clean
+.PHONY: help run test test-all lint types layers pytest pytest-all bench docs format clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -6
+	@sed -n 's/^# //p' Makefile | head -7
 
 run: $(VENV)/.installed-app $(if $(filter dask ray,$(RUNNER)),$(VENV)/.installed-runners)
 	@export $(DEMO)
@@ -68,6 +69,10 @@ pytest-all: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-bench
 	@for benchmark in benchmarks/[!_]*.py; do $(BIN)/python -m "benchmarks.$$(basename "$$benchmark" .py)"; done
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/sphinx-build -n -W --keep-going -q docs build/docs
+	@echo "The site stands in build/docs/index.html"
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .

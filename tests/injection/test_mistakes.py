@@ -78,7 +78,9 @@ def test_lifespan_without_its_container_says_how_it_is_written():
     def flow_function() -> None: ...
 
     bare: Any = lifespan
-    assert refusal(lambda: bare(flow_function)) == "@lifespan is written with its container: @lifespan(Container)"
+    assert refusal(lambda: bare(flow_function)) == (
+        "@lifespan is written with its container: @lifespan(Container) (docs/errors.md#usageerror)"
+    )
 
 
 def test_a_function_without_markers_is_told_how_to_mark():
@@ -269,4 +271,4 @@ def test_a_block_has_no_parameters_to_give_to_a_function_for_overrides():
 
 def test_inject_with_parentheses_says_to_write_it_without():
     called: Any = inject
-    assert refusal(called) == "@inject takes no arguments; write it without parentheses"
+    assert refusal(called) == ("@inject takes no arguments; write it without parentheses (docs/errors.md#usageerror)")

@@ -284,8 +284,10 @@ def test_a_wrong_error_or_outcome_is_a_problem():
     ]
     assert list(Expected(asyncio.CancelledError).differs(None, [])) == ["nothing came out, not CancelledError"]
     failed = ResourceCloseError("1 resource of App failed to close", [other])
+    told = str(failed)
+    assert told.endswith("(docs/errors.md#resourcecloseerror)")
     assert list(Expected(wanted, closing="db").differs(failed, [])) == [
-        "ResourceCloseError('1 resource of App failed to close (1 sub-exception)') came out, not ValueError('wanted')"
+        f"ResourceCloseError({told!r}) came out, not ValueError('wanted')"
     ]
     both = ResourceCloseError("2 resources of App failed to close", [other, wanted])
     assert list(Expected(wanted, closing="db").differs(both, [])) == []
