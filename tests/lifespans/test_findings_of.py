@@ -67,7 +67,7 @@ def test_a_mistake_has_a_code_file_and_line_and_a_cure(target: Any, code: str, c
     assert (finding.code, finding.severity) == (code, "error")
     assert f"({__file__}:" in finding.path
     assert cure in finding.cure
-    assert finding.told == f"{finding.message}: {finding.cure}"
+    assert finding.told == f"{finding.message}: {finding.cure} (docs/errors.md#{code})"
 
 
 @pytest.mark.filterwarnings("ignore:Default value Provide:UserWarning")  # Prefect reads the markers for its schema
