@@ -86,7 +86,7 @@ class Shell:
     def running(cls, environment: dict[str, str]) -> Iterator[Shell]:
         """Start it, and end it."""
         command = [sys.executable, "-W", "ignore", "-m", "tests.docs.shell"]
-        with subprocess.Popen(
+        with subprocess.Popen(  # noqa: S603
             command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as process:
             yield cls(process)

@@ -10,18 +10,21 @@ import pytest
 
 from tests.docs.shell import ROOT, Command, File, Shell, missing, steps
 
-PAGES = ["tutorial"]
+HOW_TO = ["transactions", "asynchronous", "subflows", "background-tasks", "hooks", "deployments"]
+PAGES = ["tutorial", *(f"how-to/{name}" for name in HOW_TO)]
 
 
 @pytest.fixture(scope="module")
 def shell(prefect_server: str) -> Iterator[Shell]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("APP_", "COLUMNS"))}
-    about_prefect = {"PREFECT_API_URL": prefect_server, "PREFECT_LOGGING_COLORS": "false"}
-    with Shell.running({**environment, **about_prefect, "COLUMNS": "120"}) as running:
+    about = {"PREFECT_API_URL": prefect_server, "PREFECT_LOGGING_COLORS": "false", "COLUMNS": "120"}
+    # What pytest would rewrite has been imported where commands are forked from.
+    about["PYTEST_ADDOPTS"] = "-p no:cacheprovider -W ignore::pytest.PytestAssertRewriteWarning"
+    with Shell.running({**environment, **about}) as running:
         yield running
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.rpartition("/")[2])
 def test_a_page_can_be_followed(page: str, shell: Shell, tmp_path: Path) -> None:
     given = 0
     for step in steps(ROOT / "docs" / f"{page}.md"):
