@@ -39,9 +39,10 @@ def test_there_is_one_entry_for_each_class_and_each_code(entries: dict[str, str]
 
 
 def test_each_entry_says_what_happened_why_it_is_bad_and_what_to_do(entries: dict[str, str]) -> None:
+    severities: dict[str, str] = {str(code): severity for code, severity in SEVERITIES.items()}
     for name, text in entries.items():
         assert re.findall(r"^\*\*(.+)\.\*\* \S", text, re.MULTILINE) == PARTS, name
-        severity = dict[str, str](SEVERITIES).get(name)
+        severity = severities.get(name)
         if severity is not None:
             assert (severity == "warning") == ("A warning" in " ".join(text.split())), name
 
