@@ -14,7 +14,6 @@ project = "prefect-lifespan"
 version = release = prefect_lifespan.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "_llms"]
 exclude_patterns = ["_*"]
-suppress_warnings = ["toc.empty_glob"]  # a page that nobody has listed is still in the site: there may be none
 html_theme = "furo"
 html_title = f"prefect-lifespan {release}"
 html_show_sourcelink = False
