@@ -129,6 +129,39 @@ def test_a_run_that_ends_its_process_crashes_and_the_next_one_has_another(pool: 
     pool.worker.reaches("dead hook Crashed")
 
 
+def test_a_process_opens_what_it_keeps_before_its_first_run_mends_it_and_ends_by_its_limits(
+    api: SyncPrefectClient, programs: Programs, tmp_path: Path
+) -> None:
+    pool = WarmPool.started(
+        api, programs, tmp_path / "kept", processes=1, container="warm_program:App", health_check_seconds=0.0,
+        max_runs_per_process=2, idle_seconds=1.0,
+    )  # fmt: skip
+    counts = pool.deploy("counts")
+    pool.completes(pool.run(counts, "early"))
+    one, _ = body_of(pool, "early")
+    pool.worker.tell(f"unwell {one}")
+    pool.completes(pool.run(counts, "mended"))
+    pool.worker.reaches(f"close model in {one} none")  # it has had its two runs
+    pool.completes(pool.run(counts, "idle"))
+    two, _ = body_of(pool, "idle")
+    pool.worker.reaches(f"close model in {two} none")
+
+    assert one != two
+    assert [line for line in pool.worker.marks() if "model in" in line or "body" in line] == [
+        f"open model in {one}",
+        f"early body in {one}, model open, db open, unset",
+        f"close model in {one} ConnectionError",
+        f"open model in {one}",
+        f"mended body in {one}, model open, db open, unset",
+        f"close model in {one} none",
+        f"open model in {two}",
+        f"idle body in {two}, model open, db open, unset",
+        f"close model in {two} none",
+    ]
+    assert "it has had 2 runs" in pool.worker.log()
+    assert "it stood idle" in pool.worker.log()
+
+
 def test_a_worker_that_is_told_to_stop_lets_runs_end_and_closes_everything(
     api: SyncPrefectClient, programs: Programs, tmp_path: Path
 ) -> None:

@@ -230,6 +230,10 @@ class Engine:
         """The resources that the providers of `keys` need, dependencies first."""
         return tuple(self.slots[node.key] for node in self.graph.needed(keys))
 
+    def open_slots(self) -> list[Slot]:
+        """The resources of its own that are open, in the order of their opening."""
+        return [slot for slot in self.slots.values() if slot.ledger is self.ledger and slot.state is State.OPEN]
+
     def slots_on_other_loop(self, keys: Iterable[int], loop: asyncio.AbstractEventLoop) -> list[Slot]:
         """Of the resources that `keys` need, those that `loop` cannot use as they are.
 

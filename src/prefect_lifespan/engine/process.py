@@ -91,6 +91,17 @@ class ProcessEngines(Generic[E]):
                 del self._entries[key]
         return [engine for engine, closer in self._unused.items() if closer is user]
 
+    def in_use(self) -> list[E]:
+        """The engines that have been made and not closed."""
+        return [entry.engine for entry in [*self._entries.values()]]
+
+    def drop(self, engine: E) -> None:
+        """Whoever asks next gets another one; the caller, whom no lifespan disturbs, closes this one."""
+        under(self._lock, self._drop, engine)
+
+    def _drop(self, engine: E) -> None:
+        self._entries = {key: entry for key, entry in self._entries.items() if entry.engine is not engine}
+
     def forget(self, engine: E) -> None:
         """It has closed."""
         self._unused.pop(engine, None)

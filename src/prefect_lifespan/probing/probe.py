@@ -223,26 +223,35 @@ class _Blocking:
         for slot in self._course.to_open():
             with self._course.opening(slot):
                 self._engine.open([slot], WHERE, in_callers_context=True)
-            check = slot.policy.health_check
-            if check is not None and self._course.is_open(slot):
+            if slot.policy.health_check is not None and self._course.is_open(slot):
                 with self._course.checking(slot):
-                    self._check(slot, partial(_checked, check, slot.value))
-
-    def _check(self, slot: Slot, check: Callable[[], None]) -> None:
-        if slot.lane is None or slot.context is None:
-            check()
-            return
-        checking, limit = slot.lane.submit(check, slot.context.context), self._asked.timeout_seconds
-        if wait([checking], limit).not_done:
-            slot.ledger.lanes.drop(slot.lane, slot.path)
-            raise _late(limit)
-        checking.result()
+                    check_health(slot, self._asked.timeout_seconds)
 
     def _close(self, outcome: BaseException | None) -> None:
         self._course.begin_close()
         if outcome is not None:
             self._engine.settle_interrupted(outcome)
         self._course.closed(self._engine.close(outcome))
+
+
+def check_health(slot: Slot, limit_seconds: float | None) -> None:
+    """Run the health check of an open resource, if it has one, without an event loop, in the thread it lives in.
+
+    Raises:
+        TimeoutError: no answer within the limit; it is left behind in its thread.
+        Exception: the resource is unwell.
+    """
+    check = slot.policy.health_check
+    if check is None:
+        return
+    if slot.lane is None or slot.context is None:
+        _checked(check, slot.value)
+        return
+    checking = slot.lane.submit(partial(_checked, check, slot.value), slot.context.context)
+    if wait([checking], limit_seconds).not_done:
+        slot.ledger.lanes.drop(slot.lane, slot.path)
+        raise _late(limit_seconds)
+    checking.result()
 
 
 def _checked(check: Callable[[Any], object], value: object) -> None:

@@ -61,7 +61,7 @@ class Serving:
         self._inbox = Inbox(connection, self._runner.get_loop(), self._worker_is_lost)
         working_dir = None if options.working_dir is None else Path(options.working_dir)
         self._code = Code(Path(options.folder), working_dir)
-        self._kept = Kept(options.container, options.health_check_seconds, self._runner)
+        self._kept = Kept(options.container, options.health_check_seconds)
         self._handlers = {signal.SIGTERM: self._terminated, signal.SIGINT: self._terminated}
         self._under_way: UUID | None = None
 
@@ -108,12 +108,16 @@ class Serving:
         try:
             workspace = self._runner.run(self._code.pull(flow_run_id))
             flow = self._code.load(workspace)
-            self._kept.make_ready()
         except StaleCode:
             raise
         except Exception:
             flow_run_logger(flow_run).exception("Unexpected exception encountered when trying to load flow")
             return Outcome(1, "its code could not be loaded")
+        try:
+            self._kept.make_ready()
+        except Exception:
+            flow_run_logger(flow_run).exception("What the process keeps open could not be opened")
+            return Outcome(1, "what it keeps open could not be opened")
         self._leave_manifest(flow_run, workspace)
         self._inbox.send(Begins())
         error = run_in_engine(flow, flow_run, self._runner)
