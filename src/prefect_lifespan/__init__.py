@@ -31,6 +31,7 @@ if _typing.TYPE_CHECKING:
     from prefect_lifespan.overriding import override
     from prefect_lifespan.probing import aprobe, probe
     from prefect_lifespan.scoped import carried
+    from prefect_lifespan.task_serving import serve_tasks
     from prefect_lifespan.wiring import wire
 
 __version__ = "0.1.0"
@@ -60,6 +61,7 @@ __all__ = [
     "probe",
     "provided",
     "resource",
+    "serve_tasks",
     "wire",
 ]
 
@@ -74,6 +76,7 @@ _MODULES = {
     "probing": ["aprobe", "probe"],
     "current": ["current_container"],
     "scoped": ["carried"],
+    "task_serving": ["serve_tasks"],
     "wiring": ["wire"],
 }
 _MODULE_OF = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-RUNNERS = {"process-pool", "dask", "ray"}
+RUNNERS = {"process-pool", "dask", "ray", "warm-worker"}
 PAGES = [Path(__file__).parents[2] / "docs" / "how-to" / f"{runner}.md" for runner in sorted(RUNNERS)]
 PROGRAMS = [
     pytest.param(page.stem, program, id=f"{page.stem}-{number}")
