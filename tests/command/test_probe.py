@@ -70,8 +70,8 @@ def test_the_table_has_a_row_for_each_and_retries_are_made_where_asked_for(
     [
         ("Hanging", "db", signal.SIGINT, []),
         ("Hanging", "db", signal.SIGTERM, []),
-        ("Hanging", "db", signal.SIGINT, ["--timeout", "50"]),
-        ("AsyncHanging", "feed", signal.SIGINT, ["--timeout", "50"]),
+        ("Hanging", "db", signal.SIGINT, ["--timeout", "10"]),
+        ("AsyncHanging", "feed", signal.SIGINT, ["--timeout", "10"]),
     ],
     ids=["SIGINT", "SIGTERM", "while a thread hangs", "on an event loop"],
 )

@@ -35,7 +35,7 @@ def counted(marks: list[Mark]) -> Counter[str]:
     return Counter(mark.what for mark in marks)
 
 
-@pytest.mark.parametrize("kind", on("thread", "pool", "dask processes"))
+@pytest.mark.parametrize("kind", on("thread", "pool", extended=["dask processes"]))
 def test_each_task_has_a_block_with_its_outcome_and_a_slot_of_its_own(
     ledgers: Path, runners: Runners, kind: str
 ) -> None:

@@ -47,6 +47,7 @@ def test_workers_that_outlive_a_flow_which_joined_close_with_the_lifespan(cluste
     assert marks.read_text().splitlines() == [f"open {pid}", f"close {pid}"]
 
 
+@pytest.mark.extended  # what ends with the flow is told on a pool as well
 @pytest.mark.xdist_group("ray")
 def test_workers_that_ray_ends_with_a_flow_which_joined_close_before_that(programs: Programs, marks: Path) -> None:
     pytest.importorskip("prefect_ray")

@@ -61,7 +61,7 @@ def test_a_worker_that_hangs_in_closing_holds_up_nobody_beyond_its_limit(losing:
     assert run.outcomes == {run.program.pid: "none"}
 
 
-@pytest.mark.parametrize("kind", on("outliving ray", extended=["pool", "outliving dask"]))
+@pytest.mark.parametrize("kind", on("outliving dask", extended=["pool", "outliving ray"]))
 def test_a_worker_that_is_stopped_is_given_up_and_named_in_the_log(losing: Losing, kind: str) -> None:
     run = losing.start("stopped", kind)
     stopped, other = run.begin()

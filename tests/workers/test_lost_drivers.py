@@ -82,9 +82,9 @@ def test_a_pool_whose_driver_is_killed_closes_at_once(losing: Losing) -> None:
 @pytest.mark.parametrize(
     ("kind", "signal"),
     [
-        ("outliving ray", SIGTERM),
+        ("outliving dask", SIGTERM),
+        pytest.param("outliving ray", SIGTERM, marks=pytest.mark.extended),
         pytest.param("outliving ray", SIGINT, marks=pytest.mark.extended),
-        pytest.param("outliving dask", SIGTERM, marks=pytest.mark.extended),
         pytest.param("outliving dask", SIGINT, marks=pytest.mark.extended),
     ],
 )

@@ -18,7 +18,7 @@ import pytest
 from tests.workers.records import Mark, Runners, marks_at, on
 
 NOTEBOOK = Path(__file__).parent / "programs" / "notebook.py"
-KINDS = on("thread", "pool", extended=["dask processes", "ray"])
+KINDS = on("thread", extended=["pool", "dask processes", "ray"])
 # Whose workers outlive a flow.
 LASTING = pytest.mark.parametrize("kind", on("thread", extended=["dask processes", "ray"]))
 SECONDS = 120

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from dependency_injector import containers, providers
+from prefect.variables import Variable
 
 from prefect_lifespan.workers.messages import FailedElsewhere
+from tests.workers.programs import api_closers
 from tests.workers.programs import passing as program
 from tests.workers.programs.journey import Broken, mark
 from tests.workers.records import Mark, Runners, marks_at, on
@@ -134,3 +137,10 @@ def test_a_close_error_that_the_driver_cannot_load_does_not_replace_the_bodys_ow
 
     assert type(runs.error) is Broken
     assert any("while closing Unclosable.unclosable" in note for note in runs.error.__notes__)
+
+
+@pytest.mark.parametrize("kind", ELSEWHERE)
+def test_a_closer_in_a_worker_talks_to_the_api_and_the_run_completes(runners: Runners, kind: str) -> None:
+    ((name, pid),) = api_closers.noting.with_options(task_runner=runners.of(kind))()
+    assert pid != os.getpid()
+    assert Variable.get(name) == "closed"

@@ -56,7 +56,7 @@ class Script:
         return [mark.what for mark in self.marks(run)]
 
 
-@pytest.fixture(scope="session", params=on("pool", "ray", extended=["thread", "dask processes", "dask threads"]))
+@pytest.fixture(scope="session", params=on("ray", extended=["thread", "pool", "dask processes", "dask threads"]))
 def kind(request: pytest.FixtureRequest) -> str:
     return request.param
 
