@@ -10,8 +10,8 @@ import pytest
 
 from tests.docs.shell import ROOT, Command, File, Shell, missing, steps
 
-HOW_TO = ["transactions", "asynchronous", "subflows", "background-tasks", "hooks", "deployments"]
-PAGES = ["tutorial", *(f"how-to/{name}" for name in HOW_TO)]
+HOW_TO = ["transactions", "asynchronous", "subflows", "background-tasks", "hooks", "deployments", "migrating"]
+PAGES = ["README", "docs/tutorial", *(f"docs/how-to/{name}" for name in HOW_TO)]
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def shell(prefect_server: str) -> Iterator[Shell]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.rpartition("/")[2])
 def test_a_page_can_be_followed(page: str, shell: Shell, tmp_path: Path) -> None:
     given = 0
-    for step in steps(ROOT / "docs" / f"{page}.md"):
+    for step in steps(ROOT / f"{page}.md"):
         if isinstance(step, File):
             (tmp_path / step.name).write_text(step.text, "utf-8")
         else:
