@@ -39,29 +39,3 @@ def test_an_override_reaches_a_pool_as_the_page_says(tmp_path: Path, prefect_ser
     subprocess.run(  # noqa: S603 - the documentation's own
         [sys.executable, program], env={**os.environ, "PREFECT_API_URL": prefect_server}, timeout=100, check=True
     )
-
-
-@pytest.mark.parametrize("page", ["settings", "blocks", "connection-limits", "types"])
-def test_a_page_with_a_whole_program_runs_and_prints(page: str, tmp_path: Path, prefect_server: str) -> None:
-    text = (PAGES[0].parent / f"{page}.md").read_text("utf-8")
-    (shown,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    program = tmp_path / "program.py"
-    program.write_text(shown, "utf-8")
-
-    environment = {**os.environ, "PREFECT_API_URL": prefect_server}
-    done = subprocess.run(  # noqa: S603 - the documentation's own
-        [sys.executable, program],
-        cwd=tmp_path,
-        env=environment,
-        timeout=100,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    expected = {
-        "settings": "5 connections",
-        "blocks": "5",
-        "connection-limits": "one of three connections",
-        "types": "12\n4",
-    }
-    assert done.stdout.startswith(f"{expected[page]}\n")

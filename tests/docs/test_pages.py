@@ -10,7 +10,10 @@ import pytest
 
 from tests.docs.shell import ROOT, Command, File, Shell, missing, steps
 
-HOW_TO = ["transactions", "asynchronous", "subflows", "background-tasks", "hooks", "deployments", "migrating"]
+HOW_TO = [
+    "transactions", "asynchronous", "subflows", "background-tasks", "hooks", "deployments", "migrating",
+    "settings", "blocks", "connection-limits", "types",
+]  # fmt: skip
 PAGES = ["README", "docs/tutorial", *(f"docs/how-to/{name}" for name in HOW_TO)]
 
 
