@@ -118,6 +118,7 @@ def test_a_container_that_cannot_be_opened_is_sent_to_check(
     [
         (["--only", "dv"], "only names 'dv', which Plain does not declare; did you mean 'db'?"),
         (["--timeout", "0"], "timeout_seconds is 0.0; it must be greater than zero"),
+        (["--timeout", "-1"], "Cure: --timeout takes seconds, above zero"),
     ],
 )
 def test_a_wrong_option_is_a_wrong_call(

@@ -60,6 +60,9 @@ def test_whatever_goes_wrong_at_import_is_told_with_its_place(
         ("plain:open_db.__name__", "plain:open_db.__name__ is a str", "name a container, a flow or a task"),
         ("plain", "plain: 2 containers", "name one of them: plain:Plain, plain:Other"),
         (":Plain", "':Plain' names nothing", "write module:Container"),
+        ("plain:instance", "plain:instance is a DynamicContainer", "that is an instance; name its class: plain:Plain"),
+        ("plain.Plain", "there is no module 'plain.Plain'", "write plain:Plain"),
+        ("faults.well.Well", "there is no module 'faults.well.Well'", "write faults.well:Well"),
         ("conftest.txt", "there is no module 'conftest.txt'", "run the command in the project's root"),
     ],
 )

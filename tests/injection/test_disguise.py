@@ -183,3 +183,17 @@ def test_closures_and_lambdas_are_injected():
 
 def test_an_injected_function_is_pickled_by_its_name():
     assert pickle.loads(pickle.dumps(blocking)) is blocking  # noqa: S301
+
+
+def test_the_signature_says_what_is_injected_where_it_is_given_and_does_so_when_it_has_travelled():
+    signature: Any = inspect.signature(blocking)
+    for each in (signature, pickle.loads(pickle.dumps(signature))):  # noqa: S301 - its own
+        assert each == signature
+        assert str(each) == str(signature)
+        with pytest.raises(TypeError, match=r"unexpected keyword argument 'db'; db is injected: .* `override\(...\)`"):
+            each.bind(1, db="fake")
+        with pytest.raises(TypeError, match=r"too many positional arguments; db is injected"):
+            each.bind(1, 2, 3)
+        with pytest.raises(TypeError, match="missing a required argument: 'a'$"):
+            each.bind()
+    assert signature.replace(parameters=[]) == inspect.Signature(return_annotation=signature.return_annotation)

@@ -278,3 +278,35 @@ def test_a_task_that_is_delayed_is_refused_where_it_is_delayed():
             delayed()
     assert forgotten.delay(tenant="mine").task_run_id
     assert forgotten.apply_async(("mine",)).task_run_id
+
+
+def test_a_task_that_dependency_injector_has_wired_is_refused_by_name():
+    stock = task(wiring.inject(delete))
+    namespace = types.ModuleType("wired_by_hand")
+    cast("Any", namespace).delete = stock.fn
+    stock.fn.__module__ = namespace.__name__
+    container = App()
+    container.wire(modules=[namespace])
+    try:
+
+        @flow
+        def main() -> Any:
+            return stock()
+
+        refused(main(return_state=True), "import inject from prefect_lifespan")
+    finally:
+        container.unwire()
+
+
+@pytest.mark.parametrize("call", [lambda work: work("mine"), lambda work: work.submit(tenant="mine")])
+def test_what_is_given_for_an_injected_parameter_is_told_what_to_do(call: Any):
+    work = task(inject(delete))
+
+    @flow
+    @lifespan(App)
+    def main() -> Any:
+        return call(work)
+
+    message = str(main(return_state=True).message)
+    assert "tenant is injected: put another in its place with `override(...)` around the call" in message
+    assert work.fn(tenant="mine") == "mine"

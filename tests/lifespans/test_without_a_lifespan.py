@@ -1,6 +1,7 @@
 """In a flow run that has no lifespan of a container, what opens for each call says so: one warning for each run."""
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -69,3 +70,17 @@ def test_a_run_with_its_lifespan_and_its_hooks_are_not_warned_of(caplog: pytest.
     run()
     store.fn(3)
     assert warnings(caplog) == []
+
+
+def test_a_task_that_a_thread_of_the_users_own_calls_is_told_what_it_misses(caplog: pytest.LogCaptureFixture):
+    @flow
+    @lifespan(App)
+    def run() -> str:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(store, 1).result()
+
+    with pytest.warns(UserWarning, match="without a flow run id"):  # Prefect misses the run as well
+        assert run() == "db"
+    told = [record.getMessage() for record in caplog.records if "`carried(function)`" in record.getMessage()]
+    assert len(told) == 1
+    assert "store was called where no lifespan of App is in force" in told[0]

@@ -20,8 +20,8 @@ _RULES: Sequence[Callable[[Program], Iterator[Located]]] = (
     of_containers,
     missing_settings,
     unused,
+    of_functions,  # before what calls them: a function without `@inject` is told once, as that
     of_works,
-    of_functions,
     not_open,
     without_lifespan,
     cannot_travel,
@@ -57,6 +57,6 @@ def checked(targets: Sequence[str]) -> Checked:
     findings: dict[object, Located] = {}
     for rule in _RULES:
         for each in rule(program):
-            findings.setdefault((each.finding.code, each.finding.path, each.finding.message), each)
+            findings.setdefault((each.finding.path, each.finding.message), each)
     in_order = sorted(findings.values(), key=lambda each: (each.file or "", each.line or 0))
     return Checked(tuple(in_order), len(program.containers), len(program.flows), len(program.tasks))

@@ -36,16 +36,22 @@ def module_named(name: str) -> ModuleType:
         found = importlib.util.find_spec(name)
     except ModuleNotFoundError as error:
         found = None
-        if error.name is not None and error.name != name.rpartition(".")[0]:
+        if error.name not in (None, name, name.rpartition(".")[0]):
             raise _failed(name, error) from error
     except Exception as error:
         raise _failed(name, error) from error
     if found is None:
         raise CommandError(
             f"there is no module {name!r}, and no such file or folder",
-            "run the command in the project's root, or give the path: path/to/file.py",
+            _colon_for(name) or "run the command in the project's root, or give the path: path/to/file.py",
         )
     return _imported(name)
+
+
+def _colon_for(name: str) -> str:
+    """What to write for the name of what a module declares, with a dot before it instead of a colon."""
+    module, _, declared = name.rpartition(".")
+    return f"write {module}:{declared}" if hasattr(sys.modules.get(module), declared) else ""
 
 
 def modules_in(folder: Path) -> Iterator[ModuleType]:

@@ -49,8 +49,10 @@ def run(
         raise CommandError(
             f"{error.container} cannot be opened as it is declared: {codes}", f"prefect-lifespan check {target}", FOUND
         ) from error
-    except (UsageError, ValueError) as error:
+    except UsageError as error:
         raise CommandError(str(error), "prefect-lifespan graph shows the paths") from error
+    except ValueError as error:  # of the time limit
+        raise CommandError(str(error), "--timeout takes seconds, above zero") from error
     with _terminated_as_interrupted():
         return _as_json(asked) if form == "json" else _as_table(asked, container)
 

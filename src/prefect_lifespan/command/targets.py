@@ -62,10 +62,7 @@ def find(targets: Iterable[str]) -> Found:
             value = _attribute(module, name)
             found.modules[module.__name__] = module
             if not found.add(value):
-                raise CommandError(
-                    f"{target} is a {type(value).__qualname__}",
-                    "name a container, a flow or a task: module:Container",
-                )
+                raise CommandError(f"{target} is a {type(value).__qualname__}", _instead_of(value))
             if is_container(value):
                 found.named.append(cast("ContainerClass", value))
             continue
@@ -111,6 +108,14 @@ def _module_of(value: Any) -> str | None:
     if inspect.isclass(value) or inspect.isfunction(value):
         return value.__module__
     return None
+
+
+def _instead_of(value: Any) -> str:
+    """What to name in the place of what is nothing to look at; of the instance of a container, its class."""
+    declared: Any = getattr(value, "declarative_parent", None)
+    if is_container(declared):
+        return f"that is an instance; name its class: {declared.__module__}:{declared.__qualname__}"
+    return "name a container, a flow or a task: module:Container"
 
 
 def _split(target: str) -> tuple[str, str]:

@@ -32,6 +32,7 @@ Code = Literal[
     "inner-container-marker",
     "provider-as-default",
     "stock-inject",
+    "uninjected-helper",
     "unknown-name",
     # Of a program as a whole: the command `prefect-lifespan check`.
     "cannot-travel",
@@ -64,6 +65,7 @@ SEVERITIES: Mapping[Code, Severity] = {
     "inner-container-marker": "error",
     "provider-as-default": "error",
     "stock-inject": "error",
+    "uninjected-helper": "warning",
     "unknown-name": "error",
     "cannot-travel": "warning",
     "container-not-open": "warning",

@@ -310,7 +310,7 @@ class Call:
 
     def _tell_of_opening_for_the_call(self, container: ContainerClass) -> None:
         name, where = container.__qualname__, self._plan.where
-        missed = process_wide.open_somewhere(container) if self._attempt is None else None
+        missed = process_wide.open_somewhere(container) if surroundings.run() is None else None
         if missed is not None and missed.is_missed_by(where):
             missed.logger.warning(
                 "%s was called where no lifespan of %s is in force, although one is open in this process: it opens what it "

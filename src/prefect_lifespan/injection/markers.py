@@ -19,6 +19,7 @@ from prefect_lifespan.graph.anchors import as_written, copy_inside, owner_of, to
 from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.injection.typed import Injected
+from prefect_lifespan.injection.visible import VisibleSignature
 from prefect_lifespan.layers import did_you_mean
 
 if TYPE_CHECKING:
@@ -239,7 +240,8 @@ def without(function: Function, injected: Container[str]) -> inspect.Signature:
         if name not in injected
     ]
     returned = _own(signature.return_annotation, function, nonlocals)
-    return signature.replace(parameters=visible, return_annotation=returned)
+    hidden = [name for name in signature.parameters if name in injected]
+    return VisibleSignature(visible, return_annotation=returned, injected=hidden)
 
 
 def _own(annotation: object, function: Function, nonlocals: Mapping[str, object]) -> object:

@@ -54,6 +54,15 @@ def unprovided(function: object) -> tuple[Unprovided, ...]:
     return found if found and not _is_wired(function) else ()
 
 
+def wired_by_position(function: object) -> tuple[Unprovided, ...]:
+    """The parameters that dependency-injector provides by name, and that Prefect, which does so first, gives by position."""
+    function = _called(function)
+    if not inspect.isfunction(function) or not _is_wired(function):
+        return ()
+    by_position = {p.name for p in inspect.signature(function).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD}
+    return tuple(each for each in _carried(function) if each.name in by_position)
+
+
 _KNOWN: WeakKeyDictionary[Function, tuple[Unprovided, ...]] = WeakKeyDictionary()
 
 
@@ -88,7 +97,7 @@ def mistake(kind: Kind, function: Any, left: Sequence[Unprovided], of: str = "")
     where = place_of(function)
     names = ", ".join(each.told for each in left)
     subject = f"the {kind} {where}{of}"
-    if any(_is_stock_injected(each) for each in _chain(function)):
+    if any(_is_stock_injected(each) for each in wrapped_by(function)):
         return Finding(
             code="stock-inject",
             path=where,
@@ -140,11 +149,11 @@ def place_of(function: Any) -> str:
     return name if code is None else f"{name} ({code.co_filename}:{code.co_firstlineno})"
 
 
-def _chain(function: Any) -> list[Any]:
+def wrapped_by(function: Any) -> list[Any]:
     """A function, and those that it wraps."""
-    chain = [function]
-    inspect.unwrap(function, stop=lambda each: chain.append(each) is not None)
-    return chain
+    chain: list[Any] = []
+    last = inspect.unwrap(function, stop=lambda each: chain.append(each) is not None)
+    return [*chain, last]
 
 
 def _is_stock_injected(function: object) -> bool:
@@ -153,7 +162,7 @@ def _is_stock_injected(function: object) -> bool:
 
 def _is_wired(function: Function) -> bool:
     """Whether dependency-injector provides what the function asks for, since a container was wired to its module."""
-    return any(patched is not None and bool(patched.injections) for patched in map(_patched, _chain(function)))
+    return any(patched is not None and bool(patched.injections) for patched in map(_patched, wrapped_by(function)))
 
 
 def _patched(function: object) -> Any:

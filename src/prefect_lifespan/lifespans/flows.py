@@ -6,7 +6,6 @@ import asyncio
 import copy
 import inspect
 from collections.abc import Callable, Generator, Sequence
-from functools import partial
 from typing import Any, cast
 
 from prefect.flows import Flow
@@ -14,14 +13,14 @@ from prefect.tasks import Task
 from prefect.utilities.callables import parameter_schema
 
 from prefect_lifespan.errors import UsageError
-from prefect_lifespan.graph import graph_of
+from prefect_lifespan.graph import Finding, graph_of
 from prefect_lifespan.injection.markers import check_string_ids, markers_of, without
 from prefect_lifespan.injection.plan import Plan, planned
 from prefect_lifespan.injection.wrappers import Binding, asynchronous_generator, dress
 from prefect_lifespan.lifespans.asked import Settings, refuse_what_does_not_take
 from prefect_lifespan.lifespans.drawing import DrawnSession, session_of
-from prefect_lifespan.lifespans.forgotten import refuse_reachable, tell_of_asynchronous
-from prefect_lifespan.lifespans.mistakes import blocking_in_force
+from prefect_lifespan.lifespans.forgotten import refuse_reachable, tell, tell_of_asynchronous
+from prefect_lifespan.lifespans.mistakes import blocking_in_force, helpers_named_in
 from prefect_lifespan.lifespans.session import Session
 from prefect_lifespan.steps import AsyncSteps, Steps
 
@@ -78,6 +77,7 @@ class FlowLifespan:
         markers = markers_of(function)
         self._function = function
         self._looked_through = False
+        self._helpers: Sequence[Finding] = ()
         self._blocking: Sequence[Function] = ()
         self.plan = Plan(function, markers, settings.container)
         check_string_ids(markers, graph_of(settings.container), self.plan.where)
@@ -92,7 +92,7 @@ class FlowLifespan:
         session = self._session(args, kwargs)
 
         def body() -> Any:
-            self._tell_of_asynchronous(session)
+            self._tell_of_suspicions(session)
             return self._binding.call(self.plan, args, kwargs)
 
         return session.around(body)
@@ -100,7 +100,12 @@ class FlowLifespan:
     async def acall(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The same for a coroutine function."""
         session = self._session(args, kwargs, asyncio.get_running_loop())
-        return await session.aaround(partial(self._binding.acall, self.plan, args, kwargs))
+
+        async def body() -> Any:
+            self._tell_of_suspicions(session)
+            return await self._binding.acall(self.plan, args, kwargs)
+
+        return await session.aaround(body)
 
     def steps(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Generator[Any, Any, Any]:
         """The same for a generator function, whose caller goes on without it between two steps."""
@@ -110,7 +115,7 @@ class FlowLifespan:
     def _steps(
         self, session: Session | DrawnSession, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Generator[Any, Any, Any]:
-        self._tell_of_asynchronous(session)
+        self._tell_of_suspicions(session)
         steps = session.scope.stepping(self._binding.steps(self.plan, args, kwargs))
         return session.returns((yield from steps))
 
@@ -121,6 +126,7 @@ class FlowLifespan:
 
         async def begin_injected() -> Steps:
             nonlocal injected
+            self._tell_of_suspicions(session)
             injected = self._binding.asteps(self.plan, args, kwargs)
             return await injected.begin()
 
@@ -149,13 +155,15 @@ class FlowLifespan:
         """Once: what it names does not change from run to run, and where it does, the engine looks at each call."""
         if not self._looked_through:
             refuse_reachable(self._function, self._settings.container)
+            self._helpers = list(helpers_named_in(self._function))
             self._blocking = blocking_in_force(self._function)
             self._looked_through = True
 
-    def _tell_of_asynchronous(self, session: Session | DrawnSession) -> None:
-        """Say at the start of a run without an event loop what would have to be opened on one."""
+    def _tell_of_suspicions(self, session: Session | DrawnSession) -> None:
+        """Say at the start of a run what is wrong with functions that it names, if it calls them."""
         in_force = session.scope.innermost(self._settings.container)
         if in_force is not None and isinstance(session, Session):
+            tell(self._helpers, in_force)
             tell_of_asynchronous(self._blocking, in_force)
 
     def _parameters(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from prefect_lifespan.engine import State
 from prefect_lifespan.errors import UsageError
+from prefect_lifespan.graph import Finding
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.lifespans.mistakes import (
     Work,
@@ -46,8 +47,13 @@ def tell_of_asynchronous(functions: Iterable[Callable[..., Any]], lifespan: InFo
     engine = lifespan.engine
     if engine.ledger.loop is None and engine.graph.asynchronous:
         under = lifespan.under(current_scope().layers)
-        for finding in asynchronous_in(functions, under.graph, lambda node: under.slots[node.key].state is State.OPEN):
-            lifespan.logger.warning("%s", finding.told)
+        tell(asynchronous_in(functions, under.graph, lambda node: under.slots[node.key].state is State.OPEN), lifespan)
+
+
+def tell(found: Iterable[Finding], lifespan: InForce) -> None:
+    """Say in the run's log what is suspicious, and no mistake for certain."""
+    for finding in found:
+        lifespan.logger.warning("%s", finding.told)
 
 
 def refuse(work: Work, parameters: Mapping[str, object]) -> None:

@@ -16,6 +16,9 @@ from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, cast
 
+from prefect.flows import Flow
+from prefect.tasks import Task
+
 from prefect_lifespan.lifespans.reachable import Work
 
 # How a task or flow is called, beside by its own name.
@@ -24,13 +27,14 @@ _OPTIONS = "with_options"
 _UNKNOWN = object()
 
 
-def given_in(functions: Iterable[Callable[..., Any]], work: Work) -> set[str]:
-    """The parameters that some call of a task or flow gives, or may give, in the code of functions."""
-    parameters = inspect.signature(work.fn).parameters
-    return {name for function in functions for name in _given(function, work, list(parameters))}
+def given_in(functions: Iterable[Callable[..., Any]], called: Work | Callable[..., Any]) -> set[str]:
+    """The parameters that some call of a task, flow or function gives, or may give, in the code of functions."""
+    parameters = inspect.signature(cast("Work", called).fn if isinstance(called, (Task, Flow)) else called).parameters
+    written = dict.fromkeys(map(inspect.unwrap, functions))  # whose names are those of their source
+    return {name for function in written for name in _given(function, cast("object", called), list(parameters))}
 
 
-def _given(function: Callable[..., Any], work: Work, parameters: list[str]) -> Iterator[str]:
+def _given(function: Callable[..., Any], work: object, parameters: list[str]) -> Iterator[str]:
     try:
         source = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError):  # a session without source; a lambda within a statement

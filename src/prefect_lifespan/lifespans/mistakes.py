@@ -14,7 +14,7 @@ from prefect_lifespan.graph.anchors import anchor_of, key_of_path
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.injection.call import of_an_inner_container
 from prefect_lifespan.injection.markers import Marker, unknown_names
-from prefect_lifespan.injection.mistakes import Kind, mistake, place_of, unprovided
+from prefect_lifespan.injection.mistakes import Kind, mistake, place_of, unprovided, wired_by_position, wrapped_by
 from prefect_lifespan.injection.plan import plan_of
 from prefect_lifespan.lifespans.given_in_code import given_in
 from prefect_lifespan.lifespans.reachable import reachable, stays_in_its_lifespan, walked
@@ -49,6 +49,7 @@ def findings_of(target: Work | Callable[..., Any]) -> tuple[Finding, ...]:
     plan = plan_of(own.fn)
     if isinstance(own, Flow) and plan is not None and plan.container is not None:
         found += mistakes_under(own.fn, plan.container)
+        found += helpers_named_in(own.fn)
         found += () if own.isasync else asynchronous_in([own.fn, *blocking_in_force(own.fn)], graph_of(plan.container))
     return tuple(found)
 
@@ -58,7 +59,7 @@ def mistakes_of(work: Work, parameters: Mapping[str, object] | None = None) -> I
     left = unprovided(work.fn)
     if parameters is not None:
         left = tuple(each for each in left if each.is_left(parameters))
-    if left:
+    if left := left or wired_by_position(work.fn):
         yield mistake(kind_of(work), work.fn, left)
     for _, hook in hooks_of(work):
         if missing := unprovided(hook):
@@ -76,6 +77,22 @@ def mistakes_named_in(function: Callable[..., Any], *, but: Work | None = None) 
         work = cast("Work", each)
         if isinstance(each, (Task, Flow)) and any(mistakes_of(work)):
             yield from mistakes_of(work, dict.fromkeys(given_in(functions, work), _GIVEN))
+
+
+def helpers_named_in(function: Callable[..., Any]) -> Iterator[Finding]:
+    """The functions that a flow function names, at any depth, which carry a marker, and which nothing injects."""
+    named = list(walked(function))
+    functions = [each for each in named if not isinstance(each, (Task, Flow))]
+    # What a task, a flow and a wrapper call themselves is theirs.
+    provided = [function, *(each.fn for each in named if isinstance(each, (Task, Flow)))]
+    provided += [each for each in functions if plan_of(each) is not None]
+    theirs = {id(each) for one in provided for each in wrapped_by(one)}
+    theirs |= {id(each) for one in functions for each in wrapped_by(one) if each is not one}
+    for each in functions:
+        left = () if id(each) in theirs else unprovided(each)
+        if left and (left := [one for one in left if one.name not in given_in(functions, each)]):
+            found = mistake("function", each, left)
+            yield Finding(code="uninjected-helper", path=found.path, message=found.message, cure=found.cure)
 
 
 _GIVEN = object()

@@ -92,7 +92,12 @@ _NONE = {"prefect.task_runners.ThreadPoolTaskRunner", "prefect.task_runners.Pref
 
 def module_for(runner: Runner) -> RunnerModule | None:
     """The module that knows a task runner; None for one without worker processes that a lifespan could reach."""
-    for base in type(runner).__mro__:
+    return module_for_kind(type(runner))
+
+
+def module_for_kind(kind: type) -> RunnerModule | None:
+    """The same for a type of task runners."""
+    for base in kind.__mro__:
         name = f"{base.__module__}.{base.__qualname__}"
         if name in _NONE:
             return None

@@ -25,5 +25,8 @@ class Plain(containers.DeclarativeContainer):
     model = ProcessResource(open_db, "model")
 
 
+instance = Plain()
+
+
 class Other(containers.DeclarativeContainer):
     thing = providers.Object(1)

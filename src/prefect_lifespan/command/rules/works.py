@@ -16,8 +16,11 @@ def of_works(program: Program) -> Iterator[Located]:
     if program.found.works:
         from prefect_lifespan.lifespans.mistakes import findings_of  # noqa: PLC0415 - there is Prefect
 
+        wires = any(_wires(program))  # what a flow calls may be provided by then
         for work in (*program.tasks, *program.flows):
-            yield from (of_function(finding, work) for finding in findings_of(work))
+            for finding in findings_of(work):
+                if not (wires and finding.code == "uninjected-helper"):
+                    yield of_function(finding, work)
 
 
 def of_functions(program: Program) -> Iterator[Located]:

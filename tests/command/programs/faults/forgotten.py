@@ -29,6 +29,10 @@ def show(db: str = Provide[Forgotten.db]) -> None: ...
 def helper(db: str = Provide[Forgotten.db]) -> None: ...  # finding: forgotten-inject
 
 
+@stock_inject  # finding: uninjected-helper
+def wired_by_nobody(db: str = Provide[Forgotten.db]) -> None: ...
+
+
 def tell(  # finding: forgotten-inject
     flow: object, flow_run: object, state: object, db: str = Provide[Forgotten.db]
 ) -> None: ...
@@ -40,6 +44,8 @@ def run() -> None:
     store(1)
     load(1)
     look(1)
+    helper()
+    wired_by_nobody()
 
 
 class Jobs:
