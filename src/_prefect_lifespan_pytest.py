@@ -217,11 +217,11 @@ class LeakCheck:
     """
 
     config: pytest.Config
-    _open: dict[int, Opening] = field(default_factory=dict[int, Opening])
+    _open: dict[object, Opening] = field(default_factory=dict[object, Opening])
     _spans: list[Span] = field(default_factory=list[Span])
     _due: list[tuple[Opening, Span]] = field(default_factory=list["tuple[Opening, Span]"])
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _closed: dict[int, Event] = field(default_factory=dict[int, "Event"])  # before its opening was told
+    _closed: dict[object, Event] = field(default_factory=dict[object, "Event"])  # before its opening was told
     _watching: bool = False
 
     def pytest_unconfigure(self) -> None:
@@ -279,7 +279,7 @@ class LeakCheck:
             due, self._due = self._due, []
             self._closed.clear()
             for opening in left:
-                self._open.pop(id(opening.event.opening), None)
+                self._open.pop(opening.event.opening, None)
         lines = [f"  {opening}" for opening in left if self._counts(opening, item)]
         # What its last test allows itself is no word about a fixture that outlives it.
         kept = [f"  {opening}, by the fixture {span.name}" for opening, span in due if self._counts(opening, span.node)]
@@ -318,7 +318,7 @@ class LeakCheck:
 
     def observe(self, event: Event) -> None:
         """Keep account of what is open."""
-        key = id(event.opening)
+        key = event.opening
         with self._lock:
             if event.kind in ("closed", "close-failed"):
                 if self._open.pop(key, None) is None:

@@ -15,6 +15,7 @@ from prefect_lifespan.importing import when_imported as _when_imported
 if _typing.TYPE_CHECKING:
     from prefect_lifespan.current import current_container
     from prefect_lifespan.describing import describe
+    from prefect_lifespan.engine.events import Event, observe
     from prefect_lifespan.errors import (
         AsyncResourceError,
         InvalidContainerError,
@@ -39,6 +40,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AsyncResourceError",
     "Closing",
+    "Event",
     "InvalidContainerError",
     "LifespanClosedError",
     "LifespanError",
@@ -57,6 +59,7 @@ __all__ = [
     "inject",
     "injected",
     "lifespan",
+    "observe",
     "override",
     "probe",
     "provided",
@@ -67,6 +70,7 @@ __all__ = [
 
 _MODULES = {
     "describing": ["describe"],
+    "engine.events": ["Event", "observe"],
     "errors": [name for name in __all__ if name.endswith("Error")],
     "graph": ["check"],
     "injection": ["Closing", "Provide", "Provider", "inject", "injected", "provided"],

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
-from prefect_lifespan.engine import Engine, Listener, Options, logging_to
+from prefect_lifespan.engine import Engine, Observer, Options, logging_to
 from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.graph import Node
 from prefect_lifespan.graph.reader import ContainerClass
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 DEFAULT_POLICY = Policy(close_timeout_seconds=30.0, retries=0, retry_delay_seconds=1.0, on_close_error="raise")
 
 
-def log_of_this_run() -> Listener:
-    """A listener that writes to the log of the run that the caller is in."""
+def log_of_this_run() -> Observer:
+    """An observer that writes to the log of the run that the caller is in."""
     return logging_to(surroundings.logger())
 
 

@@ -39,6 +39,8 @@ def test_the_surface_is_the_one_that_the_design_promises():
             "carried",
             "provided",
             "injected",
+            "observe",
+            "Event",
         ),
         *("UsageError", "LifespanError", "InvalidContainerError", "LifespanClosedError", "AsyncResourceError"),
         *("ResourceTimeoutError", "ResourceCloseError"),

@@ -11,7 +11,7 @@ from typing import Any
 
 from dependency_injector import containers, providers
 
-from prefect_lifespan.engine import Engine, Event, Options
+from prefect_lifespan.engine import Engine, Event, Observers, Options
 from prefect_lifespan.lifetimes import Policy
 
 PATIENCE_SECONDS = 10
@@ -100,8 +100,8 @@ def engine_of(
 ) -> Engine:
     """An engine as a lifespan makes it, with limits that a test that hangs runs into."""
     defaults = Policy(**{"close_timeout_seconds": float(PATIENCE_SECONDS), "on_close_error": "raise", **policy})
-    listeners = () if events is None else (events.append,)
-    options = Options(defaults, max_workers, listeners)
+    observers = Observers(() if events is None else (events.append,))
+    options = Options(defaults, max_workers, observers)
     return Engine.of(container, name="the run", options=options, overrides=overrides, loop=loop)
 
 

@@ -204,19 +204,21 @@ def test_a_resources_own_policy_on_close_errors_stands_over_the_lifespans() -> N
         engine.close().settle()
 
 
-def test_a_listener_that_raises_is_dropped_with_a_log_line_and_harms_no_resource(
+def test_an_observer_that_raises_is_dropped_with_a_log_line_and_harms_no_resource(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Bad(list[Event]):
         def append(self, event: Event, /) -> None:
-            raise RuntimeError("listener")
+            raise RuntimeError("observer")
 
     journal = Journal()
     engine = engine_of(declare(a=journal.resource("a"), b=journal.resource("b")), events=Bad())
     open_all(engine)
     engine.close().settle()
     assert journal == ["+a", "+b", "-b", "-a"]
-    assert [record.getMessage() for record in caplog.records] == ["A listener raised and is dropped"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "An observer raised and is dropped: RuntimeError: observer"
+    ]
 
 
 def test_log_lines_carry_paths_seconds_and_errors_without_their_secrets() -> None:

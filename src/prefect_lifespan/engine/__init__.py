@@ -3,7 +3,16 @@
 from prefect_lifespan.engine.closing import CloseReport
 from prefect_lifespan.engine.contexts import passing
 from prefect_lifespan.engine.engine import Engine, process_engines
-from prefect_lifespan.engine.events import Event, Listener, library_logger, logging_to, observers
+from prefect_lifespan.engine.events import (
+    Event,
+    Observer,
+    Observers,
+    library_logger,
+    logging_to,
+    observe,
+    observers,
+    whose,
+)
 from prefect_lifespan.engine.interception import interceptors
 from prefect_lifespan.engine.options import Options, Overrides
 from prefect_lifespan.engine.slot import Slot, State, lifespan_numbers
@@ -12,7 +21,8 @@ __all__ = [
     "CloseReport",
     "Engine",
     "Event",
-    "Listener",
+    "Observer",
+    "Observers",
     "Options",
     "Overrides",
     "Slot",
@@ -21,7 +31,9 @@ __all__ = [
     "library_logger",
     "lifespan_numbers",
     "logging_to",
+    "observe",
     "observers",
     "passing",
     "process_engines",
+    "whose",
 ]

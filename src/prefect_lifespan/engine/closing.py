@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import cast
 
+from prefect_lifespan.engine.events import Event
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.engine.slot import Slot
 from prefect_lifespan.errors import LifespanError, ResourceCloseError, ResourceTimeoutError
@@ -25,6 +26,7 @@ class CloseReport:
     warned: list[Exception] = field(default_factory=list[Exception])
     translations: list[Exception] = field(default_factory=list[Exception])
     interruption: BaseException | None = None
+    events: list[Event] = field(default_factory=list[Event])  # of other processes, which nobody has been told of here
 
     @property
     def told(self) -> Outcome:
@@ -79,6 +81,7 @@ class CloseReport:
         self.warned += [error for error in other.warned if not _is_in(error, self.warned)]
         new = [error for error in other.translations if not _is_in(error, [*self.translations, *self.raising])]
         self.raising += [error for error in new if not self._translates(error)]
+        self.events += [event for event in other.events if not any(event is known for known in self.events)]
         self.interrupted(other.interruption)
         return self
 

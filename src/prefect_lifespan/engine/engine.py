@@ -23,7 +23,7 @@ from prefect_lifespan.engine.calls import ContainerCalls
 from prefect_lifespan.engine.closing import CloseReport, apersist
 from prefect_lifespan.engine.configuration import load_copies
 from prefect_lifespan.engine.dependents import Dependents
-from prefect_lifespan.engine.events import Listener, process_log
+from prefect_lifespan.engine.events import Observer, Observers, process_log
 from prefect_lifespan.engine.hosting import open_async, uninterrupted
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.engine.instance import (
@@ -85,7 +85,7 @@ class Engine:
             name,
             defaults=options.defaults,
             max_workers=options.max_workers,
-            listeners=options.told,
+            told=options.told,
             loop=loop,
             above=None if parent is None else parent.ledger,
         )
@@ -159,7 +159,7 @@ class Engine:
         lasts: bool = False,
         overrides: Overrides | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
-        log: Listener | None = None,
+        log: Observer | None = None,
     ) -> Engine:
         """An engine with copies of its own of every provider that reaches an `affected` or a newly overridden one.
 
@@ -422,9 +422,9 @@ class Engine:
 
     @classmethod
     def _for_process(cls, container: ContainerClass, options: Options) -> Engine:
-        options = replace(options, listeners=(process_engines.heard,), log=process_log)
+        options = replace(options, observers=Observers((process_engines.heard,)), log=process_log)
         engine = cls.of(container, name="the process", options=options, of_a_run=False)
-        engine.ledger.home_thread = None
+        engine.ledger.home_thread = engine.ledger.whose = None
         return engine
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

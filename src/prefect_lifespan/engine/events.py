@@ -1,32 +1,69 @@
 """What the engine reports about each opening and closing: events as data, and the log line of each.
 
-A listener hears one lifespan's events, an observer those of all in the process. Lines carry paths, seconds and errors;
-never a value or an argument. The cause of a retry, and what an error of closing says, stand there with their secrets
+Observers of a lifespan hear of that one, those of the process of all in it; the log is one of them. Lines carry paths,
+seconds and errors; never a value or an argument. The cause of a retry, and what an error of closing says, stand there with their secrets
 masked, the latter with its traceback: nobody else may ever tell of it.
 """
 
 from __future__ import annotations
 
+import inspect
 import logging
+import os
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeAlias
 from weakref import WeakKeyDictionary
 
+from prefect_lifespan.errors import UsageError
 from prefect_lifespan.forks import children
 from prefect_lifespan.lifetimes import Lifetime
-from prefect_lifespan.masking import told, traceback_of
+from prefect_lifespan.managers import manager
+from prefect_lifespan.masking import text_of, told, traceback_of
 
 Kind = Literal["opened", "open-failed", "open-retried", "failed", "closed", "close-failed"]
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """One opening, failure or closing of one resource: its container and path, the seconds it took, and its error if any.
+class Whose:
+    """For whom something opens: ids of the flow run and of the task run, the task's name, and the span that they run in.
 
-    `outcome` is what a closing told the resource: the exception of the body, None where that succeeded. `opening` is
-    the same object in all events of one opening. `lifespan` names whose it was, and `number` counts lifespans.
+    `span` is written as W3C's `traceparent`; each is empty where there is none.
+    """
+
+    flow_run: str = ""
+    task_run: str = ""
+    task: str = ""
+    span: str = ""
+
+
+NOBODY = Whose()
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One opening, failure or closing of one resource, told when it has happened.
+
+    Args:
+        kind: "opened", "open-failed", "open-retried" (it failed, and will be tried again), "failed" (while it was open),
+            "closed" or "close-failed".
+        container: the container class's qualified name.
+        resource: the path of what was opened; `path` is that of what was declared, where another one stands in for it.
+        seconds: how long opening or closing took; of one that failed while it was open, how long it had been.
+        error: the exception, where it happened; None after the event has travelled.
+        outcome: the exception of the body that a closing told the resource, None where that succeeded, or after travelling.
+        lifetime: how long the resource lives.
+        lifespan: whose it was, in words; `number` counts the lifespans of a process.
+        opening: the same in all events of one opening, and in no others.
+        at: when it had happened, in seconds since the epoch.
+        pid: the process that it happened in.
+        whose: the flow run and the task run that it was opened for.
+        error_type: the error's type by name; empty without an error.
+        error_text: what the error says, its secrets masked.
+
+    An event can be pickled: it leaves behind what lives, and keeps what is data.
     """
 
     kind: Kind
@@ -39,6 +76,25 @@ class Event:
     lifespan: str = ""
     number: int = 0
     opening: object = None
+    at: float = field(default_factory=time.time)
+    pid: int = field(default_factory=os.getpid)
+    whose: Whose = NOBODY
+    error_type: str = ""
+    error_text: str = ""
+    outcome_type: str = ""
+
+    def __post_init__(self) -> None:
+        if self.error is not None:
+            object.__setattr__(self, "error_type", type(self.error).__qualname__)
+            object.__setattr__(self, "error_text", text_of(self.error))
+        if self.outcome is not None:
+            object.__setattr__(self, "outcome_type", type(self.outcome).__qualname__)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        # Of exceptions their names and texts go, which are masked; of the opening what tells it from others anywhere.
+        left = {"error": None, "outcome": None, "opening": _token(self.opening, self.pid)}
+        return _arrived, ({**values, **left},)
 
     @property
     def path(self) -> str:
@@ -49,20 +105,20 @@ class Event:
     def message(self) -> str:
         """The log line."""
         name = f"{self.container}.{self.resource}"
-        error = type(self.error).__name__
+        said = f"{self.error_type}: {self.error_text}" if self.error_text else self.error_type
         match self.kind:
             case "opened":
                 return f"Opened {name} in {self.seconds:.3f} s"
             case "open-failed":
-                return f"Opening {name} failed after {self.seconds:.3f} s: {error}"
+                return f"Opening {name} failed after {self.seconds:.3f} s: {self.error_type}"
             case "open-retried":
-                return f"Opening {name} failed after {self.seconds:.3f} s, and will be tried again: {_said(self.error)}"
+                return f"Opening {name} failed after {self.seconds:.3f} s, and will be tried again: {said}"
             case "failed":
-                return f"{name} failed while it was open, after {self.seconds:.3f} s: {_said(self.error)}"
+                return f"{name} failed while it was open, after {self.seconds:.3f} s: {said}"
             case "closed":
-                return f"Closed {name} in {self.seconds:.3f} s{'' if self.outcome is None else ' after a failure'}"
+                return f"Closed {name} in {self.seconds:.3f} s{' after a failure' if self.outcome_type else ''}"
             case "close-failed":
-                return f"Closing {name} failed after {self.seconds:.3f} s: {_said(self.error)}"
+                return f"Closing {name} failed after {self.seconds:.3f} s: {said}"
 
     @property
     def traceback(self) -> str:
@@ -79,18 +135,23 @@ class Event:
         """The level of the log line, as in the logging module."""
         if self.kind == "open-retried":
             return logging.WARNING
-        if self.error is not None:
+        if self.error_type:
             return logging.ERROR
         # One for each task, or for each call: a hundred of them would hide what the run itself has opened.
         return logging.DEBUG if self.lifetime is Lifetime.TASK else logging.INFO
 
 
-def _said(error: BaseException | None) -> str:
-    return "" if error is None else told(error)
+def _arrived(values: dict[str, Any]) -> Event:
+    return Event(**values)
+
+
+def _token(opening: object, pid: int) -> object:
+    number = getattr(opening, "number", None)
+    return opening if number is None else f"{pid}-{number}"
 
 
 Logger: TypeAlias = "logging.Logger | logging.LoggerAdapter[logging.Logger]"
-Listener: TypeAlias = Callable[[Event], None]
+Observer: TypeAlias = Callable[[Event], object]
 
 library_logger = logging.getLogger("prefect_lifespan")
 
@@ -103,22 +164,25 @@ def declared_path(path: str) -> str:
 
 
 class Observers:
-    """Who hears the events of every lifespan in this process, from whatever thread they come."""
+    """Who hears events: of one lifespan, or of every lifespan in this process; from whatever thread they come."""
 
-    def __init__(self) -> None:
-        self._observers: tuple[Listener, ...] = ()
+    def __init__(self, observers: Iterable[Observer] = ()) -> None:
+        self._observers: tuple[Observer, ...] = tuple(observers)
         self._lock = threading.Lock()
+
+    def __bool__(self) -> bool:
+        return bool(self._observers)
 
     def begin_anew(self) -> None:
         """In a forked child: the same are in force, and nobody holds the lock."""
         self._lock = threading.Lock()
 
-    def add(self, observer: Listener) -> None:
+    def add(self, observer: Observer) -> None:
         """Let an observer hear what happens from now on."""
         with self._lock:
             self._observers = (*self._observers, observer)
 
-    def remove(self, observer: Listener) -> None:
+    def remove(self, observer: Observer) -> None:
         """Let an observer hear no more; one that is none is left alone."""
         with self._lock:
             self._observers = tuple(other for other in self._observers if other != observer)
@@ -128,8 +192,9 @@ class Observers:
         for observer in self._observers:
             try:
                 observer(event)
-            except Exception:
-                library_logger.exception("An observer raised and is dropped")
+            except Exception as error:
+                # Not its traceback: the frames hold what it was about to tell, and the line is in everybody's log.
+                library_logger.error("An observer raised and is dropped: %s", told(error))  # noqa: TRY400
                 self.remove(observer)
 
 
@@ -137,8 +202,63 @@ observers = Observers()
 children.begin_with(observers)
 
 
-def logging_to(logger: Logger) -> Listener:
-    """A listener that writes each event to `logger`."""
+@manager
+def observe(observer: Observer) -> Generator[None]:
+    """Let `observer` hear of every opening and closing in this process for the body of a `with`.
+
+    An observer is called in whatever thread or event loop it happens in, so it returns soon. One that raises is dropped
+    with a log line. Worker processes are others: their events reach the observers of the lifespan, `lifespan(observers=...)`.
+
+    Args:
+        observer: a function of an `Event`; not a coroutine function.
+
+    Raises:
+        UsageError: it cannot be called like that.
+
+    Example:
+        >>> from dependency_injector import containers, providers
+        >>> from prefect_lifespan import lifespan, observe
+        >>> class App(containers.DeclarativeContainer):
+        ...     db = providers.Resource(lambda: "db")
+        >>> with observe(lambda event: print(event.kind, event.path)), lifespan(App):
+        ...     pass
+        opened db
+        closed db
+    """
+    require_observer(observer)
+    observers.add(observer)
+    try:
+        yield
+    finally:
+        observers.remove(observer)
+
+
+def require_observer(observer: object) -> None:
+    """Refuse what is no observer.
+
+    Raises:
+        UsageError: it cannot be called, or gives a coroutine that nobody awaits.
+    """
+    if not callable(observer):
+        raise UsageError(f"an observer is a function of an Event; {type(observer).__qualname__} cannot be called")
+    if inspect.iscoroutinefunction(observer) or inspect.iscoroutinefunction(type(observer).__call__):
+        name = getattr(observer, "__qualname__", type(observer).__qualname__)
+        raise UsageError(
+            f"the observer {name} is a coroutine function, and nobody awaits it; write a plain function, `def`"
+        )
+
+
+class _Whose:
+    """Says for whom the caller works; the layer that knows runs installs how."""
+
+    here: Callable[[], Whose] = staticmethod(lambda: NOBODY)
+
+
+whose = _Whose()
+
+
+def logging_to(logger: Logger) -> Observer:
+    """An observer that writes each event to `logger`."""
 
     def log(event: Event) -> None:
         level = event.level
@@ -152,7 +272,7 @@ Write: TypeAlias = Callable[[int, str], None]
 
 
 class ProcessLog:
-    """A listener for what lives as long as the process: each event goes to the log of the run that causes it.
+    """An observer for what lives as long as the process: each event goes to the log of the run that causes it.
 
     What closes outside any run, at the end of the process, goes to the log of the run that has opened it. `of_this_run`
     gives what writes to the log of the run that the caller is in, None outside one; the layer that knows runs installs it.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from prefect_lifespan.engine.events import Listener
+from prefect_lifespan.engine.events import Observer, Observers
 from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.lifetimes import Policy
 
@@ -18,10 +18,10 @@ class Options:
 
     defaults: Policy
     max_workers: int = 1
-    listeners: tuple[Listener, ...] = ()
-    log: Listener | None = None  # writes the lines
+    observers: Observers = field(default_factory=Observers)  # shared by all that stands on an engine
+    log: Observer | None = None  # writes the lines
 
     @property
-    def told(self) -> tuple[Listener, ...]:
+    def told(self) -> tuple[Observers, ...]:
         """Who hears what happens: the log first."""
-        return self.listeners if self.log is None else (self.log, *self.listeners)
+        return (self.observers,) if self.log is None else (Observers((self.log,)), self.observers)

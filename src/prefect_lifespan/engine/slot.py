@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefect_lifespan.engine.clocks import Clock
 from prefect_lifespan.engine.contexts import ResourceContext
-from prefect_lifespan.engine.events import Event, Kind, Listener, library_logger, observers
+from prefect_lifespan.engine.events import Event, Kind, Observers, Whose, observers, whose
 from prefect_lifespan.engine.initialiser import Entered
 from prefect_lifespan.engine.lanes import Lane, Lanes
 from prefect_lifespan.errors import LifespanClosedError, LifespanError
@@ -57,6 +57,7 @@ class State(Enum):
 
 
 lifespan_numbers = itertools.count(1)
+slot_numbers = itertools.count(1)
 _DONE: Future[None] = Future()
 _DONE.set_result(None)
 
@@ -79,7 +80,7 @@ class Ledger:
         *,
         defaults: Policy,
         max_workers: int,
-        listeners: tuple[Listener, ...],
+        told: tuple[Observers, ...],
         loop: asyncio.AbstractEventLoop | None,
         above: Ledger | None = None,
     ) -> None:
@@ -100,7 +101,9 @@ class Ledger:
         self._ending: CloseReport | None = None
         self.opened: list[Slot] = []
         self.opening: set[Slot] = set()
-        self._listeners = listeners
+        self._told = (*told, observers)
+        # Where it is None, whoever is in need when something happens.
+        self.whose: Whose | None = whose.here()
 
     @property
     def at_home(self) -> bool:
@@ -154,14 +157,9 @@ class Ledger:
                 slot.begin_anew()
 
     def emit(self, event: Event) -> None:
-        """Tell every listener; one that raises is dropped with a log line, and never harms the resource."""
-        for listener in self._listeners:
-            try:
-                listener(event)
-            except Exception:
-                library_logger.exception("A listener raised and is dropped")
-                self._listeners = tuple(other for other in self._listeners if other is not listener)
-        observers.tell(event)
+        """Tell the log, the observers of the lifespan, and those of the process."""
+        for each in self._told:
+            each.tell(event)
 
 
 class Slot:
@@ -169,6 +167,7 @@ class Slot:
 
     def __init__(self, node: Node, ledger: Ledger, provider: ManagedResource) -> None:
         self.node = node
+        self.number = next(slot_numbers)
         self.ledger = ledger
         self.provider = provider
         self.state = State.PENDING
@@ -391,5 +390,6 @@ class Slot:
                 lifespan=ledger.name,
                 number=ledger.number,
                 opening=self,
+                whose=ledger.whose or whose.here(),
             )
         )

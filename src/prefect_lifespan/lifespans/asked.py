@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 
 import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
 
-from prefect_lifespan.engine import Listener
+from prefect_lifespan.engine import Observer
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.graph.reader import ContainerClass
@@ -32,13 +32,13 @@ class Settings:
     policy: Policy
     pending: Literal["wait", "cancel"]
     everywhere: bool = False
-    listeners: tuple[Listener, ...] = ()
+    observers: tuple[Observer, ...] = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A flow's function is pickled with every task that goes to another process, where nobody may ever call it."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         # Observers stay where they can be heard.
-        return _arrived, ({**values, "overrides": _portable(self.overrides), "listeners": ()},)
+        return _arrived, ({**values, "overrides": _portable(self.overrides), "observers": ()},)
 
 
 def _arrived(values: dict[str, Any]) -> Settings:

@@ -10,6 +10,8 @@ from typing import Any, Generic, Literal, TypeVar, cast
 
 from dependency_injector import containers, providers
 
+from prefect_lifespan.engine import Observer
+from prefect_lifespan.engine.events import require_observer
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph import graph_of
 from prefect_lifespan.graph.anchors import anchor_of, as_written, copy_inside, owner_of
@@ -50,6 +52,9 @@ class lifespan(Generic[C]):  # noqa: N801 - used as a decorator and a context ma
         everywhere: for the block of an application: True has it in force in every context of the process that has no
             lifespan of that container of its own: the requests of an ASGI app, which run in other tasks and threads than
             its lifespan, threads and their flows. One at a time for a container; not for a decorator.
+        observers: functions that are told of each opening and closing, an `Event`, where and when it happens; what happens
+            in worker processes, when the lifespan ends. One that raises is dropped with a log line. Those of a lifespan that
+            joins another one hear what that opens and closes meanwhile.
         max_workers: how many blocking initialisers may run at a time, each in a thread that its resource then stays
             in. 1 runs them in the calling thread.
         open_timeout_seconds: seconds that one attempt to open one resource may take; None for no limit.
@@ -63,7 +68,7 @@ class lifespan(Generic[C]):  # noqa: N801 - used as a decorator and a context ma
 
     Raises:
         TypeError: `container` is not a container class.
-        UsageError: a name in `overrides` or `eager` that the container does not declare; a `TaskResource` in `eager`;
+        UsageError: an observer that cannot be called, or is a coroutine function; a name in `overrides` or `eager` that the container does not declare; a `TaskResource` in `eager`;
             `everywhere` on a decorator, or, when entered, while there is another one of that container.
         ValueError: a number or a word out of range.
         InvalidContainerError: when entered, a container that cannot be opened as it is declared and overridden.
@@ -98,6 +103,7 @@ class lifespan(Generic[C]):  # noqa: N801 - used as a decorator and a context ma
         eager: Eager = True,
         share: bool = True,
         everywhere: bool = False,
+        observers: Iterable[Observer] = (),
         max_workers: int = 1,
         open_timeout_seconds: float | None = None,
         close_timeout_seconds: float | None = 30,
@@ -130,6 +136,7 @@ class lifespan(Generic[C]):  # noqa: N801 - used as a decorator and a context ma
             ),
             pending=pending,
             everywhere=everywhere,
+            observers=_observers(observers),
         )
         self._enterings: Enterings[Session | DrawnSession] = Enterings()
 
@@ -206,6 +213,15 @@ class lifespan(Generic[C]):  # noqa: N801 - used as a decorator and a context ma
             refuse_what_does_not_take(self._settings.overrides)
         name = f"`{statement} lifespan({self._settings.container.__qualname__})`"
         return session_of(self._settings, None, name=name, loop=loop)
+
+
+def _observers(given: object) -> tuple[Observer, ...]:
+    if not isinstance(given, Iterable):
+        raise UsageError(f"observers is {given!r}; give a list of them, observers=[...]")
+    observers = tuple(cast("Iterable[Observer]", given))
+    for observer in observers:
+        require_observer(observer)
+    return observers
 
 
 def _checked(eager: object, container: ContainerClass) -> Sequence[AnyProvider | str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Hashable
 from contextvars import Context, copy_context
@@ -23,7 +24,7 @@ from prefect.transactions import Transaction
 from prefect.utilities.visualization import get_task_viz_tracker
 
 from prefect_lifespan.engine import library_logger, passing
-from prefect_lifespan.engine.events import Logger, Write, process_log
+from prefect_lifespan.engine.events import Logger, Whose, Write, process_log, whose
 from prefect_lifespan.forks import children
 from prefect_lifespan.surroundings import surroundings
 
@@ -148,6 +149,29 @@ def run() -> Hashable | None:
     return flow.flow_run.id if flow is not None and flow.flow_run is not None else None
 
 
+def whose_here() -> Whose:
+    """The flow run and the task run that the caller is in, and the span that they run in."""
+    flow, task = FlowRunContext.get(), TaskRunContext.get()
+    if task is not None:
+        task_run = task.task_run
+        return Whose(str(task_run.flow_run_id or run() or ""), str(task_run.id), task.task.name, span_here())
+    if flow is None or flow.flow_run is None:
+        return Whose(span=span_here())
+    return Whose(str(flow.flow_run.id), span=span_here())
+
+
+def span_here() -> str:
+    """The span that the caller is in, as W3C's traceparent; empty without one, and where no SDK has been loaded."""
+    if "opentelemetry.sdk" not in sys.modules:
+        return ""
+    from opentelemetry import trace  # noqa: PLC0415 - nothing is loaded where nothing is traced
+
+    context = trace.get_current_span().get_span_context()
+    if not context.is_valid:
+        return ""
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+
+
 def is_being_drawn() -> bool:
     """Whether the flow function is only run for `flow.visualize()`, which calls no task."""
     return get_task_viz_tracker() is not None
@@ -179,3 +203,4 @@ surroundings.attempt = attempt
 surroundings.run = run
 surroundings.logger = run_logger
 surroundings.told = told
+whose.here = whose_here

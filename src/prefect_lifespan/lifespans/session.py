@@ -12,7 +12,7 @@ from anyio import CancelScope
 from anyio.lowlevel import checkpoint_if_cancelled
 from prefect.context import FlowRunContext
 
-from prefect_lifespan.engine import CloseReport, Engine, Options, logging_to, process_engines
+from prefect_lifespan.engine import CloseReport, Engine, Observer, Observers, Options, logging_to, process_engines
 from prefect_lifespan.engine.closing import add_note, apersist, persist
 from prefect_lifespan.engine.hosting import uninterrupted
 from prefect_lifespan.engine.loops import running_loop
@@ -71,6 +71,7 @@ class Session:
         self._report: CloseReport | None = None
         self._grace: Grace | None = None
         self._reached: list[Reached] | None = None
+        self._observers: list[Observer] = []
         self.is_closed = False
 
     def _begin(self) -> Engine:
@@ -98,11 +99,12 @@ class Session:
             engine = Engine.of(
                 settings.container,
                 name=run_name(self._name),
-                options=Options(settings.policy, settings.max_workers, settings.listeners, logging_to(logger)),
+                options=Options(settings.policy, settings.max_workers, Observers(), logging_to(logger)),
                 overrides=overrides,
                 loop=self._loop,
             )
             self._in_force = InForce(lambda: engine, outer.layers, self.pending, logger=logger)
+        self._observe(*settings.observers)
         process_engines.enter(self._in_force.engine.process_keys, self)
         if settings.everywhere:
             process_wide.announce(self._in_force)
@@ -207,7 +209,7 @@ class Session:
             persist(report, partial(self._close_of_the_process, engine, report))
         if is_termination(report.interruption or report.outcome) and not self._joined:
             persist(report, send_log)
-        self.is_closed = True
+        self._end()
         report.settle()
 
     async def aclose(self, outcome: BaseException | None) -> None:
@@ -225,8 +227,15 @@ class Session:
             except BaseException as interruption:
                 report.interrupted(interruption)
         await awaited_within(held_signals.back(), lambda _: self._close_on_loop(in_force, report))
-        self.is_closed = True
+        self._end()
         report.settle()
+
+    def _end(self) -> None:
+        """All has closed: observers of one that joined hear no more of the other."""
+        if self._joined:
+            for observer in self._observers:
+                self.engine.options.observers.remove(observer)
+        self.is_closed = True
 
     async def _close_on_loop(self, in_force: InForce, report: CloseReport) -> None:
         # Prefect's timeouts are anyio's, and cancel again at each turn of the event loop as long as one waits.
@@ -324,7 +333,7 @@ class Session:
         while reached_so_far:
             reached = reached_so_far[-1]
             try:
-                report.merge(reached.close(_told(report), self._left()))
+                self._hear(report, reached.close(_told(report), self._left()))
             finally:  # once each: a second signal leaves it to end by itself
                 reached_so_far.remove(reached)
 
@@ -334,9 +343,22 @@ class Session:
             reached = reached_so_far[-1]
             closing = asyncio.to_thread(reached.close, _told(report), self._left())
             try:
-                report.interrupted(await uninterrupted(closing, report.merge))
+                report.interrupted(await uninterrupted(closing, partial(self._hear, report)))
             finally:
                 reached_so_far.remove(reached)
+
+    def _observe(self, *observers: Observer) -> None:
+        """Let observers hear of what opens and closes here until this lifespan ends."""
+        for observer in observers:
+            self.engine.options.observers.add(observer)
+            self._observers.append(observer)
+
+    def _hear(self, report: CloseReport, elsewhere: CloseReport) -> CloseReport:
+        """Take over what came of closing in other processes, and tell observers what has happened there."""
+        events, elsewhere.events = elsewhere.events, []
+        for event in sorted(events, key=lambda event: event.at):
+            self.engine.options.observers.tell(event)
+        return report.merge(elsewhere)
 
     def _still_reached(self) -> list[Reached]:
         assert self._in_force is not None, "it has begun"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from prefect_lifespan.engine import Engine, Options, Slot
+from prefect_lifespan.engine import Engine, Observers, Options, Slot
 from prefect_lifespan.engine.hosting import arrival_of
 from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.errors import InvalidContainerError, UsageError
@@ -165,7 +165,7 @@ class Asked:
         engine = Engine.of(
             self.container,
             name="a probe",
-            options=Options(defaults, workers, listeners=(course.heard,)),
+            options=Options(defaults, workers, observers=Observers((course.heard,))),
             overrides=current_scope().overrides_for(self.container),
             loop=loop,
             of_a_run=False,  # what lives as long as the process is opened anew: it may be in use

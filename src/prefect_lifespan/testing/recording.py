@@ -131,18 +131,18 @@ class recording:  # noqa: N801 - a context manager, named as the field names it
 
 def still_open(events: list[Event]) -> list[Event]:
     """The openings that no closing has followed; two threads may tell of the two in the other order."""
-    ended = {id(event.opening) for event in events if event.kind in _ENDS}
-    return [event for event in events if event.kind == "opened" and id(event.opening) not in ended]
+    ended = {event.opening for event in events if event.kind in _ENDS}
+    return [event for event in events if event.kind == "opened" and event.opening not in ended]
 
 
 def problems_in(events: list[Event]) -> Iterator[str]:
     """What was not closed, or not exactly once."""
     for event in still_open(events):
         yield f"{event.path} opened and did not close"
-    ends = Counter(id(event.opening) for event in events if event.kind in _ENDS)
+    ends = Counter(event.opening for event in events if event.kind in _ENDS)
     for event in events:
-        if event.kind == "opened" and ends[id(event.opening)] > 1:
-            yield f"{event.path} closed {ends[id(event.opening)]} times"
+        if event.kind == "opened" and ends[event.opening] > 1:
+            yield f"{event.path} closed {ends[event.opening]} times"
 
 
 def line_of(event: Event) -> str:

@@ -10,7 +10,7 @@ import pickle
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from prefect_lifespan.engine import CloseReport
+from prefect_lifespan.engine import CloseReport, Event
 from prefect_lifespan.engine.closing import add_note, notes_of
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.errors import LifespanError
@@ -94,21 +94,24 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """What a worker process says when it has closed an opening: the errors of resources that did not close."""
+    """What a worker process says when it has closed an opening: which resources did not close, and what observers hear."""
 
     raising: tuple[Sent, ...]
     warned: tuple[Sent, ...]
     translations: tuple[Sent, ...]
+    events: tuple[Event, ...] = ()
 
     @classmethod
     def dumped(cls, report: CloseReport) -> bytes:
         """The report of closing, as bytes."""
         found = (report.raising, report.warned, report.translations)
-        return pickle.dumps(cls(*(tuple(Sent.of(error, cloudpickled) for error in errors) for errors in found)))
+        sent = (tuple(Sent.of(error, cloudpickled) for error in errors) for errors in found)
+        return pickle.dumps(cls(*sent, events=tuple(report.events)))
 
     def into(self, report: CloseReport) -> None:
         """Add what failed to the driver's own report."""
         here = CloseReport("", report.outcome, _exceptions(self.raising), _exceptions(self.warned))
+        here.events += self.events
         for error in _exceptions(self.translations):
             if isinstance(error, FailedElsewhere):
                 here.raising.append(error)

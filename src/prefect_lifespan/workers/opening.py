@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Hashable
 from contextvars import Context
 from time import monotonic
 
-from prefect_lifespan.engine import CloseReport, Engine, Event, Options, process_engines
+from prefect_lifespan.engine import CloseReport, Engine, Event, Observers, Options, process_engines
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.engine.slot import State
 from prefect_lifespan.errors import LifespanError
@@ -19,6 +20,9 @@ from prefect_lifespan.scope import InForce, Reached, Scope
 from prefect_lifespan.workers.exits import Close, at_exit
 from prefect_lifespan.workers.reach import HasEnded, Joined
 from prefect_lifespan.workers.references import BroughtLayer, LayerReference, LifespanReference, Parts
+
+# How many events of a process its driver's observers hear at most: the last ones.
+MOST_EVENTS = 10_000
 
 
 class Abandoned(LifespanError):
@@ -72,6 +76,9 @@ class Opening(InForce):
         self.unused_since = monotonic()
         self.reference = reference
         self._made: Engine | None = None
+        # What its driver's observers are to hear, with the end: nobody waits for it before.
+        self._events: deque[Event] = deque(maxlen=MOST_EVENTS)
+        self._observers = Observers((self._events.append,) if reference.observed else ())
         self._context = Context()  # of what opened it first, which knows the run and the API
         self._making = threading.Lock()
         self._free = threading.Condition()
@@ -130,7 +137,7 @@ class Opening(InForce):
         context, pid = context_of_the_run(), os.getpid()
         self._context = context
 
-        def listener(event: Event) -> None:
+        def log(event: Event) -> None:
             # What closes it is no task, and would not know the API that Prefect's settings name.
             traceback = event.traceback and f"\n{event.traceback}"
             told = (event.level, "%s in worker process %d%s", event.message, pid, traceback)
@@ -139,7 +146,7 @@ class Opening(InForce):
         engine = Engine.of(
             parts.container,
             name=reference.run,
-            options=Options(parts.policy, parts.max_workers, log=listener),
+            options=Options(parts.policy, parts.max_workers, self._observers, log=log),
             overrides=parts.by_key,
         )
         engine.ledger.home_thread = None
@@ -206,6 +213,7 @@ class Opening(InForce):
             for ended in process_engines.leave(engine.process_keys, self, closing=closing):
                 report.merge(self._context.copy().run(ended.close, report.told))
                 process_engines.forget(ended)
+        report.events += self._events
         if self.membership.joined is not None:
             self.membership.joined.farewell(report)
         return report

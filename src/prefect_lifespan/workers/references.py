@@ -49,6 +49,7 @@ class LifespanReference:
     link: Link | None
     layers: tuple[str, ...]
     payload: bytes = field(repr=False)
+    observed: bool = False  # whether somebody here hears of what opens and closes there
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,7 @@ def lifespan_reference(lifespan: InForce, link: Link | None, dumps: Dumps) -> Li
         link=link,
         layers=tuple(layer.id for layer in lifespan.layers),
         payload=dumped(parts, parts.container, parts.overrides, dumps),
+        observed=bool(lifespan.engine.options.observers),
     )
 
 
