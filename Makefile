@@ -4,6 +4,8 @@
 # make test-all   the same, with every test on every runner, and with coverage in all processes
 # make bench      the figures behind the claims of speed
 # make docs       the site of the documentation, in build/docs
+# make dist       the distribution, in ./dist; make dist-test runs the tests of its source with its wheel
+# make test-versions   the oldest and newest Prefect, dependency-injector and Python; writes docs/versions.md
 # make clean      removes the environment and everything the commands above wrote
 #
 # Each command stands alone on a fresh clone: it makes .venv when that is missing (with uv where there is one,
@@ -33,10 +35,10 @@ DEMO := PREFECT_HOME="$${PREFECT_HOME:-$(CURDIR)/data/prefect}" \
 	PREFECT_SERVER_ANALYTICS_ENABLED=false \
 	PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS=120
 
-.PHONY: help run test test-all lint types layers pytest pytest-all bench docs format clean
+.PHONY: help run test test-all lint types layers pytest pytest-all dist dist-test test-versions bench docs format clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -7
+	@sed -n 's/^# //p' Makefile | head -9
 
 run: $(VENV)/.installed-app $(if $(filter dask ray,$(RUNNER)),$(VENV)/.installed-runners)
 	@export $(DEMO)
@@ -67,6 +69,30 @@ pytest: $(VENV)/.installed-dev
 pytest-all: $(VENV)/.installed-dev
 	$(PYTEST) --cov --cov-report=term
 
+dist: $(VENV)/.installed-dev $(VENV)/.installed-dist
+	rm -rf dist
+	$(BIN)/python -m hatchling build
+	$(BIN)/twine check --strict dist/*
+
+# In an environment of its own, from the source that would be uploaded and the wheel that is made of it.
+# DIST_TESTS=tests/engine runs less.
+DIST_TESTS ?= tests
+dist-test: dist
+	@folder="$$(mktemp -d)"
+	trap 'rm -rf "$$folder"' EXIT
+	tar -xzf dist/*.tar.gz -C "$$folder" --strip-components=1
+	cd "$$folder"
+	$(abspath $(BIN))/python -m hatchling build -t wheel -d dist
+	$(abspath $(BIN))/python -m venv .venv
+	.venv/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	.venv/bin/python -m pip install --quiet dist/*.whl --group dev
+	.venv/bin/python -c 'import prefect_lifespan as p; assert "site-packages" in p.__file__, p.__file__; print(p.__file__)'
+	PYTHONDONTWRITEBYTECODE= .venv/bin/pytest --numprocesses=2 --dist=loadgroup --no-loadscope-reorder -m "not extended" $(DIST_TESTS)
+
+# ROWS="oldest newest" runs these rows of noxfile.py.
+test-versions: $(VENV)/.installed-versions
+	$(BIN)/nox $(if $(ROWS),--session $(ROWS))
+
 bench: $(VENV)/.installed-bench
 	@for benchmark in benchmarks/[!_]*.py; do $(BIN)/python -m "benchmarks.$$(basename "$$benchmark" .py)"; done
 
@@ -79,7 +105,7 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) data reports build dist .coverage .coverage.* .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .nox data reports build dist .coverage .coverage.* .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
 	@if [ -z "$(PYTHON)" ]; then
