@@ -14,6 +14,7 @@ project = "prefect-lifespan"
 version = release = prefect_lifespan.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "_llms"]
 exclude_patterns = ["_*"]
+default_role = "code"  # what docstrings put between single backticks
 html_theme = "furo"
 html_title = f"prefect-lifespan {release}"
 html_show_sourcelink = False
