@@ -6,10 +6,11 @@ import asyncio
 import contextvars
 import logging
 import os
+import signal
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from contextlib import AsyncExitStack, ExitStack
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from dependency_injector import containers, providers
@@ -391,3 +392,31 @@ def test_a_forked_child_waits_for_none_of_its_parents_calls() -> None:
         released.set()
     thread.join(SECONDS)
     assert record == ["used", "closed"]
+
+
+def test_a_second_signal_on_an_event_loop_does_not_name_them_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(grace, "TERMINATION_GRACE_SECONDS", 0.1)
+    begun, released = threading.Event(), threading.Event()
+
+    def terminate(*_: object) -> NoReturn:
+        raise SystemExit
+
+    async def main() -> None:
+        async with lifespan(App):
+            context = contextvars.copy_context()
+            threading.Thread(target=context.run, args=(_waiting_only, begun, released), daemon=True).start()
+            assert begun.wait(SECONDS)
+            asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGTERM)  # while that is waited for
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        with caplog.at_level(logging.WARNING), pytest.raises((KeyboardInterrupt, SystemExit)):
+            asyncio.run(main())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        released.set()
+    assert record == ["closed"]
+    assert caplog.text.count("Still running after a grace") == 1

@@ -327,3 +327,33 @@ def test_on_postgresql_queries_work_on_both_sides(postgres_url: URL, from_thread
         assert all(number.isdigit() for number in told), told
         assert str(own) not in told
         assert backend() == own
+
+
+@pytest.mark.parametrize("in_a_thread", [False, True])
+def test_a_child_of_an_asynchronous_opening_holds_no_signals_back(in_a_thread: bool) -> None:
+    statuses: list[int] = []
+
+    async def forking() -> AsyncIterator[None]:
+        await asyncio.to_thread(fork) if in_a_thread else fork()
+        yield
+
+    def fork() -> None:
+        child = os.fork()
+        if not child:
+            signal.raise_signal(signal.SIGTERM)
+            os._exit(1)  # it was held back
+        statuses.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+    class Forking(containers.DeclarativeContainer):
+        it = providers.Resource(forking)
+
+    async def main() -> None:
+        async with lifespan(Forking):
+            pass
+
+    before = signal.signal(signal.SIGTERM, lambda *_: os._exit(7))
+    try:
+        asyncio.run(main())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert statuses == [7]

@@ -17,6 +17,7 @@ from collections.abc import Callable, Generator
 from types import FrameType
 from typing import Any
 
+from prefect_lifespan.forks import children
 from prefect_lifespan.managers import manager
 
 Handler = Callable[[int, FrameType | None], Any]
@@ -45,6 +46,14 @@ class HeldSignals:
         self._interruptible = False
         self._standing_in: dict[int, _StandIn] = {}
         self._received: list[int] = []
+        children.begin_with(self)
+
+    def begin_anew(self) -> None:
+        """In a forked child: what the parent opens and closes holds nothing back here, and nobody releases it."""
+        self._holders.clear()
+        self._received.clear()
+        self._interruptible = False
+        self._hand_back()
 
     @manager
     def back(self, wake: Wake | None = None) -> Generator[None]:
@@ -124,11 +133,14 @@ class HeldSignals:
     def _release(self, holder: object) -> None:
         self._holders.pop(holder, None)
         if not self._holders:
-            for number, standing in list(self._standing_in.items()):
-                if signal.getsignal(number) is standing:
-                    signal.signal(number, standing.instead_of)
-                self._standing_in.pop(number, None)
+            self._hand_back()
             self.deliver()
+
+    def _hand_back(self) -> None:
+        for number, standing in list(self._standing_in.items()):
+            if signal.getsignal(number) is standing:
+                signal.signal(number, standing.instead_of)
+            self._standing_in.pop(number, None)
 
     def _handled(self, number: int) -> BaseException | None:
         """What the handler raises. It is called, and the signal not sent anew: asyncio hears of each that is sent."""

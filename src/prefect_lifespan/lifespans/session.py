@@ -70,6 +70,7 @@ class Session:
         self._returned: list[Future] = []
         self._report: CloseReport | None = None
         self._grace: Grace | None = None
+        self._has_told_left_behind = False
         self._reached: list[Reached] | None = None
         self._observers: list[Observer] = []
         self.is_closed = False
@@ -405,10 +406,12 @@ class Session:
 
     def _tell_left_behind(self) -> None:
         grace = None if self._grace is None else self._grace.seconds
-        if not self.pending.names():
+        # Closing that a signal has interrupted at its end goes through all of its steps again.
+        if self._has_told_left_behind or not self.pending.names():
             return
         flow_logger().warning(
             "Still running after a grace of %g s, their resources close now: %s",
             grace or 0.0,
             ", ".join(self.pending.names()),
         )
+        self._has_told_left_behind = True
