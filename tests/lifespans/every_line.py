@@ -1,7 +1,8 @@
 """One exception, as a signal handler raises it, at each line that the library runs in the main thread: what is then left?
 
-`python every_line.py MODE STEP OFFSET [HOW]` tries every STEP-th line from OFFSET on, each in a forked child, and prints
-what it found as JSON: how many were tried, and the findings, each with its line. HOW is "raise", at the line itself, or
+`python every_line.py MODES STEP OFFSET [HOW]` tries every STEP-th line from OFFSET on of each mode (parted by commas, each
+in a process of its own), each in a forked child, and prints what it found as JSON, a line for each mode: how many were
+tried, and the findings, each with its line. HOW is "raise", at the line itself, or
 "signal": a real one arrives there, whose handler raises where it is called.
 """
 
@@ -17,6 +18,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import suppress
 from typing import Any, NoReturn
@@ -364,9 +366,23 @@ def main(mode: str, step: int, offset: int, how: str = "raise") -> None:
     numbers = range(1 + offset, lines + 1, step)
     results = [tried_in_a_child(function, number, arrive) for number in numbers]
     findings = [f"{finding} at {where}" for _, where, found in results if where for finding in found]
-    print(json.dumps({"lines": lines, "tried": len(numbers), "findings": findings}))
+    print(json.dumps({"mode": mode, "lines": lines, "tried": len(numbers), "findings": findings}), flush=True)
+
+
+def each_in_a_child(modes: str, step: int, offset: int, how: str = "raise") -> None:
+    """Python and the library are loaded once for all of them."""
+    for mode in modes.split(","):
+        child = os.fork()
+        if not child:
+            try:
+                main(mode, step, offset, how)
+                os._exit(0)
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+        assert os.waitpid(child, 0)[1] == 0, mode
 
 
 if __name__ == "__main__":
     assert threading.active_count() == 1, "a fork takes the main thread only along"
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])
+    each_in_a_child(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])
