@@ -134,28 +134,34 @@ def test_a_process_opens_what_it_keeps_before_its_first_run_mends_it_and_ends_by
 ) -> None:
     pool = WarmPool.started(
         api, programs, tmp_path / "kept", processes=1, container="warm_program:App", health_check_seconds=0.0,
-        max_runs_per_process=2, idle_seconds=1.0,
+        max_runs_per_process=2,
     )  # fmt: skip
-    counts = pool.deploy("counts")
-    pool.completes(pool.run(counts, "early"))
+    listens = pool.deploy("listens")
+    pool.completes(pool.run(listens, "early"))
     one, _ = body_of(pool, "early")
     pool.worker.tell(f"unwell {one}")
-    pool.completes(pool.run(counts, "mended"))
+    pool.completes(pool.run(listens, "mended"))
     pool.worker.reaches(f"close model in {one} none")  # it has had its two runs
-    pool.completes(pool.run(counts, "idle"))
+    pool.completes(pool.run(pool.deploy("listens", job_variables={"idle_seconds": 1.0}), "idle"))
     two, _ = body_of(pool, "idle")
     pool.worker.reaches(f"close model in {two} none")
 
     assert one != two
-    assert [line for line in pool.worker.marks() if "model in" in line or "body" in line] == [
+    assert [line for line in pool.worker.marks() if " model" in line or " feed" in line] == [
         f"open model in {one}",
-        f"early body in {one}, model open, db open, unset",
+        "open feed",
+        f"early body in {one}, model open, feed open",
+        "close feed none",
         f"close model in {one} ConnectionError",
         f"open model in {one}",
-        f"mended body in {one}, model open, db open, unset",
+        "open feed",
+        f"mended body in {one}, model open, feed open",
+        "close feed none",
         f"close model in {one} none",
         f"open model in {two}",
-        f"idle body in {two}, model open, db open, unset",
+        "open feed",
+        f"idle body in {two}, model open, feed open",
+        "close feed none",
         f"close model in {two} none",
     ]
     assert "it has had 2 runs" in pool.worker.log()

@@ -2,7 +2,7 @@
 
 from prefect_lifespan.engine.closing import CloseReport
 from prefect_lifespan.engine.contexts import passing
-from prefect_lifespan.engine.engine import Engine, process_engines
+from prefect_lifespan.engine.engine import Engine, process_engines, process_loop
 from prefect_lifespan.engine.events import (
     Event,
     Observer,
@@ -35,5 +35,6 @@ __all__ = [
     "observers",
     "passing",
     "process_engines",
+    "process_loop",
     "whose",
 ]

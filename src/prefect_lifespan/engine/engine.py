@@ -41,6 +41,7 @@ from prefect_lifespan.engine.managed import ManagedResource
 from prefect_lifespan.engine.opening import opening_for
 from prefect_lifespan.engine.options import Options, Overrides
 from prefect_lifespan.engine.process import ProcessEngines
+from prefect_lifespan.engine.process_loop import ProcessLoop
 from prefect_lifespan.engine.resolving import Resolver
 from prefect_lifespan.engine.settings_first import SettingsFirst
 from prefect_lifespan.engine.signals import held_signals
@@ -111,11 +112,13 @@ class Engine:
         overrides: Overrides | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
         of_a_run: bool = True,
+        on_process_loop: bool = False,
     ) -> Engine:
         """An engine for a new instance of `container`; nothing is open yet.
 
         `overrides` replace providers of the class by identity. Asynchronous resources may be opened on `loop`. The
-        resources of the process are shared with every other engine, but for one that is not `of_a_run`: it is theirs.
+        resources of the process are shared with every other engine, but for one that is not `of_a_run`: it is theirs. One
+        `on_process_loop` is of the asynchronous ones among them.
 
         Raises:
             InvalidContainerError: the container cannot be opened as it is declared and overridden.
@@ -126,16 +129,16 @@ class Engine:
             raise InvalidContainerError(graph.container, findings(graph, copying=True))
         engine = cls(container, graph, name=name, options=options, overrides=overrides or {}, loop=loop)
         try:
-            engine._become_an_instance(of_a_run=of_a_run)
+            engine._become_an_instance(of_a_run=of_a_run, on_process_loop=on_process_loop)
         except BaseException:
             process_engines.release(engine.process_keys, engine)
             raise
         return engine
 
-    def _become_an_instance(self, *, of_a_run: bool) -> None:
+    def _become_an_instance(self, *, of_a_run: bool, on_process_loop: bool) -> None:
         graph = self.graph
         sources = {key: node.provider for key, node in graph.nodes.items()}
-        shared = self._of_the_process() if of_a_run else {}
+        shared = self._of_the_process(asynchronous=of_a_run) if of_a_run or on_process_loop else {}
         try:
             self.instances, memo = copy_providers(graph, sources, own_keys(graph), self._manage, shared)
             declared = cast("Any", self.container_class).auto_load_config
@@ -287,8 +290,8 @@ class Engine:
         inherited = [slot for slot in slots if slot.ledger is not self.ledger and slot.state is not State.OPEN]
         if inherited and self.parent is not None:
             await self.parent.aopen(inherited, where, asked=asked)
-        elif inherited:  # the process's own, which open in their own threads
-            await asyncio.to_thread(self.open, inherited, where, asked=asked)
+        elif inherited:
+            await self._aopen_of_the_process(inherited, where, asked)
         own = [slot for slot in slots if slot.ledger is self.ledger and slot.state is not State.OPEN]
         if not own:
             return
@@ -299,6 +302,16 @@ class Engine:
                 await open_async(self.ledger, own, self.needs, in_callers_context=True)
             else:
                 await asyncio.shield(self._spawn(open_async(self.ledger, own, self.needs, in_callers_context=False)))
+
+    async def _aopen_of_the_process(self, slots: Sequence[Slot], where: str, asked: Sequence[int]) -> None:
+        """Those open in threads of their own, or on the process's loop: the latter may need the former, not otherwise."""
+        on_its_loop = [slot for slot in slots if slot.ledger.loop is not None]
+        blocking_ones = [slot for slot in slots if slot.ledger.loop is None]
+        if blocking_ones:
+            await asyncio.to_thread(self.open, blocking_ones, where, asked=asked)
+        for slot in on_its_loop:
+            engine = slot.provider.engine
+            await engine.aopen(engine.needed([slot.node.key]), where)
 
     def _refuse_task_resources(self, slots: Iterable[Slot]) -> None:
         """Here they would live as long as a run, and be shared by its tasks."""
@@ -400,22 +413,28 @@ class Engine:
         managed.initialise, managed.awaited, managed.retire = calls.initialise, calls.awaited, calls.retire
         return managed
 
-    def _of_the_process(self) -> dict[int, AnyProvider]:
+    def _of_the_process(self, *, asynchronous: bool) -> dict[int, AnyProvider]:
         """The managed resources of the process's engines for what the container declares to live as long.
 
         Not for what an override or an interceptor brings or reaches, which is this run's alone, nor for asynchronous
-        ones: they are its loop's.
+        ones, unless they are asked for and this engine's loop is the process's: else they are its loop's.
         """
+        on_its_loop = asynchronous and self.ledger.loop is not None and self.ledger.loop is process_loop.loop
         reached = self.graph.reaching(lambda node: node.key in self.overrides or interceptors.concern(self, node))
         shared: dict[int, AnyProvider] = {}
         for node in self.graph.resources:
-            if node.lifetime is not Lifetime.PROCESS or node.is_async or node.foreign or node.key in reached:
+            if node.lifetime is not Lifetime.PROCESS or node.foreign or node.key in reached:
+                continue
+            if node.is_async and not on_its_loop:
                 continue
             owner = owner_of(node.provider) or self.container_class
             # What is overridden on the class in the meantime has an engine of its own, and so does what no longer is.
             key = (owner, graph_of(owner).stand_ins_for_the_process)
-            self.process_keys.add(key)
-            engine = process_engines.get(key, partial(Engine._for_process, owner, self.options), self)
+            if node.is_async:
+                engine = process_loop.get(key, partial(Engine._for_process_loop, owner, self.options))
+            else:
+                self.process_keys.add(key)
+                engine = process_engines.get(key, partial(Engine._for_process, owner, self.options), self)
             shared[node.key] = engine.instances[node.key]
             self.slots[node.key] = engine.slots[node.key]
         return shared
@@ -427,6 +446,16 @@ class Engine:
         engine.ledger.home_thread = engine.ledger.whose = None
         return engine
 
+    @classmethod
+    def _for_process_loop(cls, container: ContainerClass, options: Options) -> Engine:
+        options = replace(options, observers=Observers(), log=process_log)
+        loop = process_loop.loop
+        engine = cls.of(container, name="the process", options=options, loop=loop, of_a_run=False, on_process_loop=True)
+        engine.ledger.owner = engine.ledger.whose = (
+            None  # no run's: what lives there ends with the process, or with the loop
+        )
+        return engine
+
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `work` as a task that outlives a cancelled caller, and that closing waits for."""
         task = asyncio.get_running_loop().create_task(work)
@@ -436,3 +465,4 @@ class Engine:
 
 
 process_engines: ProcessEngines[Engine] = ProcessEngines()
+process_loop: ProcessLoop[Engine] = ProcessLoop()

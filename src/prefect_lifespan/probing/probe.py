@@ -292,6 +292,13 @@ async def _open_each_on_loop(asked: Asked, engine: Engine, course: Course) -> No
                 await _check_on_loop(slot, check, asked.timeout_seconds)
 
 
+async def check_health_on_loop(slot: Slot, limit_seconds: float | None) -> None:
+    """The same on the running event loop, which the resource lives on."""
+    check = slot.policy.health_check
+    if check is not None:
+        await _check_on_loop(slot, check, limit_seconds)
+
+
 async def _check_on_loop(slot: Slot, check: Callable[[Any], object], limit_seconds: float | None) -> None:
     limit = asyncio.timeout(limit_seconds)
     try:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from time import monotonic
 from typing import Any
 
 from prefect.logging import get_logger
 from prefect.utilities.importtools import import_object
 
-from prefect_lifespan.engine import Engine, Options, Slot, process_engines
+from prefect_lifespan.engine import Engine, Options, process_engines, process_loop
 from prefect_lifespan.graph import graph_of
 from prefect_lifespan.graph.findings import require_container
 from prefect_lifespan.lifetimes import Lifetime, Policy
 from prefect_lifespan.masking import told
-from prefect_lifespan.probing import check_health
+from prefect_lifespan.probing import check_health, check_health_on_loop
 
 WHERE = "the warm process"
 # What a lifespan has where nothing is said; and how long a check may take: what does not answer is unwell.
@@ -24,12 +25,17 @@ _logger = get_logger("flow_runs.lifespan")
 
 
 class Kept:
-    """Opens them before the first run, looks after them between runs, and closes them at the end."""
+    """Opens them before the first run, looks after them between runs, and closes them at the end.
 
-    def __init__(self, container: str | None, health_check_seconds: float) -> None:
+    Asynchronous ones live on the process's event loop, which `runner` has.
+    """
+
+    def __init__(self, container: str | None, health_check_seconds: float, runner: asyncio.Runner) -> None:
         self._container = container
         self._health_check_seconds = health_check_seconds
+        self._runner = runner
         self._checked: float | None = None
+        process_loop.loop = runner.get_loop()
 
     def make_ready(self) -> None:
         """Before a run: what the container declares is open, and what is open has been well not long ago.
@@ -41,21 +47,30 @@ class Kept:
         if self._checked is None or now - self._checked >= self._health_check_seconds:
             self._checked = now
             if (is_first or self._close_what_is_unwell()) and self._container is not None:
-                _open(self._container)
+                container: Any = require_container(import_object(self._container))
+                self._runner.run(_open(container))
 
     def close(self) -> None:
         """At the end of the process."""
+        self._runner.run(process_loop.close())
         process_engines.close_all()
 
     def _close_what_is_unwell(self) -> bool:
-        """Close the engines that have an unwell resource; whoever asks next opens anew. Whether there were any."""
+        """Close the engines that have an unwell resource; whoever asks next opens anew. Whether there were any.
+
+        What lives on the loop may need any other one, so all of that closes first.
+        """
+        illness = self._runner.run(_illness_on_loop())
         unwell = {engine: error for engine in process_engines.in_use() if (error := _illness_of(engine)) is not None}
+        if illness is None and not unwell:
+            return False
+        self._runner.run(process_loop.close(illness))
         for engine, error in unwell.items():
             process_engines.drop(engine)
             report = engine.close(error)
             if report.interruption is not None:
                 raise report.interruption
-        return bool(unwell)
+        return True
 
 
 def _illness_of(engine: Engine) -> Exception | None:
@@ -64,21 +79,31 @@ def _illness_of(engine: Engine) -> Exception | None:
         try:
             check_health(slot, _CHECK_SECONDS)
         except Exception as error:
-            _logger.warning("%s is unwell, and closes to open anew: %s", slot.path, told(error))
-            return error
+            return _told(slot.path, error)
     return None
 
 
-def _open(name: str) -> None:
-    """Open the process's resources that a container declares, so far as no event loop is needed for it."""
-    container: Any = require_container(import_object(name))
-    engine = Engine.of(container, name=WHERE, options=Options(_DEFAULTS))
+async def _illness_on_loop() -> Exception | None:
+    """The same of what lives on the process's loop."""
+    for slot in [slot for engine in process_loop.in_use() for slot in engine.open_slots()]:
+        try:
+            await check_health_on_loop(slot, _CHECK_SECONDS)
+        except Exception as error:
+            return _told(slot.path, error)
+    return None
+
+
+def _told(path: str, error: Exception) -> Exception:
+    _logger.warning("%s is unwell, and closes to open anew: %s", path, told(error))
+    return error
+
+
+async def _open(container: Any) -> None:
+    """Open the process's resources that a container declares."""
+    loop = asyncio.get_running_loop()
+    engine = Engine.of(container, name=WHERE, options=Options(_DEFAULTS), loop=loop)
     try:
-        wanted: list[Slot] = engine.eager(
-            node.key
-            for node in graph_of(container).resources
-            if node.lifetime is Lifetime.PROCESS and not node.is_async
-        )
-        engine.open(wanted, WHERE)
+        nodes = [node for node in graph_of(container).resources if node.lifetime is Lifetime.PROCESS]
+        await engine.aopen(engine.eager(node.key for node in nodes), WHERE)
     finally:
-        engine.close()  # it has nothing of its own: the process's stay open
+        await engine.aclose()  # it has nothing of its own: the process's stay open

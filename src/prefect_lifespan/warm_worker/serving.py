@@ -61,7 +61,7 @@ class Serving:
         self._inbox = Inbox(connection, self._runner.get_loop(), self._worker_is_lost)
         working_dir = None if options.working_dir is None else Path(options.working_dir)
         self._code = Code(Path(options.folder), working_dir)
-        self._kept = Kept(options.container, options.health_check_seconds)
+        self._kept = Kept(options.container, options.health_check_seconds, self._runner)
         self._handlers = {signal.SIGTERM: self._terminated, signal.SIGINT: self._terminated}
         self._under_way: UUID | None = None
 

@@ -39,6 +39,7 @@ def open_session(label: str) -> Iterator[Handle]:
 class App(containers.DeclarativeContainer):
     label = providers.Object("no")
     model = ProcessResource(open_model)
+    feed = ProcessResource(marks.asynchronous, "feed")
     db = providers.Resource(open_db, label)
     session = TaskResource(open_session, label)
 
@@ -65,6 +66,12 @@ def counts(label: str, model: Handle = Provide[App.model], db: Handle = Provide[
     mark(f"{label} body in {os.getpid()}, model {model.state}, db {db.state}, {os.environ.get('SETTING', 'unset')}")
     uses.submit(label).result()
     return label
+
+
+@flow
+@lifespan(App, overrides=of_the_run)
+async def listens(label: str, model: Handle = Provide[App.model], feed: Handle = Provide[App.feed]) -> None:
+    mark(f"{label} body in {os.getpid()}, model {model.state}, feed {feed.state}")
 
 
 @flow(on_cancellation=[told], on_crashed=[told])
