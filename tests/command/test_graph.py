@@ -182,3 +182,33 @@ def test_a_tree_goes_to_a_file_without_colours(tmp_path: Path, in_process: InPro
     file = tmp_path / "tree.txt"
     assert in_process("graph", "plain:Plain", "-o", str(file)) == 0
     assert file.read_text("utf-8").startswith("Plain\n├── session  TaskResource\n")
+
+
+def test_what_is_made_with_a_whole_sub_container_leads_to_its_box_in_every_picture(
+    capsys: Output, in_process: InProcess
+) -> None:
+    told: dict[str, str] = {}
+    for form in ("tree", "mermaid", "dot", "svg"):
+        assert in_process("graph", "boxes.py:Boxes", "boxes.py", "-f", form) == 0
+        told[form] = capsys.readouterr().out
+    assert told["tree"].splitlines()[:6] == [
+        "Boxes",
+        "├── gateways.client  Factory",
+        "├── alone.client  Factory",
+        "└── dispatcher  Factory  ← send",
+        "    ├── gateways  Container  ← send",
+        "    └── empty  Container",
+    ]
+    ids = {label: name for name, label in re.findall(r'(\w+) ?\["(\w+)', told["mermaid"])}
+    dispatcher, gateways, empty = (ids[name] for name in ("dispatcher", "gateways", "empty"))
+    drawn = re.findall(r"^  (\w+) (-->|-\.->) (\w+)$", told["mermaid"], re.MULTILINE)
+    assert drawn == [
+        ("u0", "-.->", dispatcher), ("u0", "-.->", gateways), (dispatcher, "-->", gateways), (dispatcher, "-->", empty)
+    ]  # fmt: skip
+    assert '"dispatcher" -> "gateways.client" [lhead="cluster gateways"];' in told["dot"]
+    assert '"task send" -> "gateways.client" [style=dashed, lhead="cluster gateways"];' in told["dot"]
+    assert '-> "empty"' not in told["dot"]
+    svg = ET.fromstring(told["svg"])  # noqa: S314 - our own
+    lines = {(e.get("data-from"), e.get("data-to")) for e in svg.iter(f"{SVG}polyline")}
+    assert lines == {("dispatcher", "gateways"), ("dispatcher", "empty")}
+    assert "gateways\nasked for by task send" in {title.text for title in svg.iter(f"{SVG}title")}

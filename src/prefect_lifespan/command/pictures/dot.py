@@ -16,7 +16,7 @@ def dot_of(picture: Picture) -> str:
 
 def _lines(picture: Picture) -> Iterator[str]:
     yield f"digraph {_quoted(picture.description.container)} {{"
-    yield f'  rankdir=LR; fontname="sans-serif"; label={_quoted(picture.description.container)}; labelloc=t;'
+    yield f'  rankdir=LR; compound=true; fontname="sans-serif"; label={_quoted(picture.description.container)}; labelloc=t;'
     yield '  node [shape=box, style="filled,rounded", fontname="sans-serif", fontsize=11];'
     yield from _in_box(picture, None, "  ")
     for user in picture.users:
@@ -24,11 +24,9 @@ def _lines(picture: Picture) -> Iterator[str]:
         label = _quoted(user.name, user.kind)
         yield f'  {name} [label={label}, shape=oval, fillcolor="#ffffff", color="#374151"];'
         for path in user.asks:
-            yield f"  {name} -> {_quoted(path)} [style=dashed];"
-    shown = {node.path for node in picture.nodes}
-    for edge in picture.description.edges:
-        if edge.source in shown and edge.target in shown:
-            yield f"  {_quoted(edge.source)} -> {_quoted(edge.target)};"
+            yield from _edge(picture, name, path, "style=dashed")
+    for source, target in picture.edges:
+        yield from _edge(picture, _quoted(source), target)
     yield '  subgraph "cluster legend" {'
     yield '    label="lifetimes"; style=dotted;'
     for lifetime, text in LEGEND.items():
@@ -36,6 +34,17 @@ def _lines(picture: Picture) -> Iterator[str]:
         yield f'    {_quoted(f"legend {text}")} [label={_quoted(text)}, fillcolor="{fill}", color="{stroke}"];'
     yield "  }"
     yield "}"
+
+
+def _edge(picture: Picture, source: str, target: str, *attributes: str) -> Iterator[str]:
+    """An edge; Graphviz leads one to a box by one of the nodes in it, and cannot where that is empty."""
+    end: str | None = target
+    if target in picture.boxes:
+        end = next((node.path for node in picture.nodes if node.path.startswith(f"{target}.")), None)
+        attributes = (*attributes, f"lhead={_quoted(f'cluster {target}')}")
+    if end is not None:
+        told = f" [{', '.join(attributes)}]" if attributes else ""
+        yield f"  {source} -> {_quoted(end)}{told};"
 
 
 def _in_box(picture: Picture, box: str | None, indent: str) -> Iterator[str]:

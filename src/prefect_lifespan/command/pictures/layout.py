@@ -90,7 +90,7 @@ def layout_of(picture: Picture) -> Layout:
         inside: dict[str, Any] = {} if around is None else {"parent": boxes[around]}
         width, height = _size(picture, node)
         graph.node(node.path, width=width, height=height, **inside)
-    edges = _edges(picture)
+    edges = picture.edges
     for source, target in edges:
         graph.edge(source, target)
     placed: Any = None
@@ -122,12 +122,6 @@ def _size(picture: Picture, node: DescribedNode) -> tuple[float, float]:
     name = shortened(picture.name_in_box(node.path))
     width = max(len(name) * NAME_PIXELS, len(detail) * DETAIL_PIXELS, len(asked) * DETAIL_PIXELS)
     return width + _PADDING, HEIGHT + (_ASKED if asked else 0.0)
-
-
-def _edges(picture: Picture) -> Sequence[tuple[str, str]]:
-    shown = {node.path for node in picture.nodes}
-    edges = [(edge.source, edge.target) for edge in picture.description.edges]
-    return [edge for edge in edges if shown.issuperset(edge) and edge[0] != edge[1]]
 
 
 def _moved(placed: Any, ids: Sequence[str], edges: Sequence[tuple[str, str]]) -> Layout:

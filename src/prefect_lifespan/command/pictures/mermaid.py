@@ -15,6 +15,7 @@ def mermaid_of(picture: Picture) -> str:
 
 def _lines(picture: Picture) -> Iterator[str]:
     ids = {node.path: f"n{number}" for number, node in enumerate(picture.nodes)}
+    ids |= {box: f"b{number}" for number, box in enumerate(picture.boxes)}
     yield "---"
     yield f"title: {picture.description.container}"
     yield "---"
@@ -25,9 +26,8 @@ def _lines(picture: Picture) -> Iterator[str]:
         for path in user.asks:
             if path in ids:
                 yield f"  u{number} -.-> {ids[path]}"
-    for edge in picture.description.edges:
-        if edge.source in ids and edge.target in ids:
-            yield f"  {ids[edge.source]} --> {ids[edge.target]}"
+    for source, target in picture.edges:
+        yield f"  {ids[source]} --> {ids[target]}"
     if unused := [ids[node.path] for node in picture.nodes if node.path in picture.unused]:
         yield f"  class {','.join(unused)} unused"
     yield "  subgraph legend [ ]"
@@ -46,7 +46,7 @@ def _in_box(picture: Picture, box: str | None, ids: dict[str, str], indent: str)
             yield f'{indent}{ids[node.path]}["{_label(picture, node)}"]:::{node.lifetime or "none"}'
     for inner in picture.boxes:
         if picture.box_of(inner) == box:
-            yield f'{indent}subgraph b{picture.boxes.index(inner)} ["{_escaped(picture.name_in_box(inner))}"]'
+            yield f'{indent}subgraph {ids[inner]} ["{_escaped(picture.name_in_box(inner))}"]'
             yield from _in_box(picture, inner, ids, f"{indent}  ")
             yield f"{indent}end"
 

@@ -59,6 +59,12 @@ class Picture:
         """The providers that are no boxes."""
         return [node for node in self.description.nodes if node.kind not in _BOXES]
 
+    @property
+    def edges(self) -> Sequence[tuple[str, str]]:
+        """What is made with what: a provider with another one, or with a whole box that it is not in."""
+        edges = [(edge.source, edge.target) for edge in self.description.edges]
+        return [(one, other) for one, other in edges if one != other and not one.startswith(f"{other}.")]
+
     def box_of(self, path: str) -> str | None:
         """The innermost box that a path is in."""
         around = path.rpartition(".")[0]

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
-from prefect_lifespan.command.pictures.layout import Layout, Line, Rectangle, asking, layout_of, shortened
+from prefect_lifespan.command.pictures.layout import (
+    DETAIL_PIXELS,
+    NAME_PIXELS,
+    Layout,
+    Line,
+    Rectangle,
+    asking,
+    layout_of,
+    shortened,
+)
 from prefect_lifespan.command.pictures.picture import COLOURS, LEGEND, Picture
 from prefect_lifespan.describing import DescribedNode
 
@@ -52,7 +61,7 @@ def _lines(picture: Picture, layout: Layout) -> Iterator[str]:
     yield from _legend()
     yield f'<g transform="translate({_MARGIN} {_HEAD})">'
     for box in picture.boxes:
-        yield _box(picture.name_in_box(box), layout.places[box])
+        yield _box(picture, box, layout.places[box])
     for line in layout.lines:
         yield _edge(line)
     for node in picture.nodes:
@@ -75,11 +84,21 @@ def _legend() -> Iterator[str]:
     yield f'<text x="{x + 112:.0f}" y="54" class="asks">← flow, task: asks for it</text>'
 
 
-def _box(name: str, place: Rectangle) -> str:
+def _box(picture: Picture, box: str, place: Rectangle) -> str:
+    name, asked = picture.name_in_box(box), asking(picture, box)
+    if (len(name) * NAME_PIXELS + len(asked) * DETAIL_PIXELS) > place.width - 24:
+        asked = ""  # the title says it
     return (
-        f'<g><rect x="{place.x:.1f}" y="{place.y:.1f}" width="{place.width:.1f}" height="{place.height:.1f}" rx="8" '
-        f'class="box"/><text x="{place.x + 10:.1f}" y="{place.y + 15:.1f}" class="name">{escape(name)}</text></g>'
+        f'<g><title>{escape(_title(picture, box))}</title><rect x="{place.x:.1f}" y="{place.y:.1f}" width="{place.width:.1f}" height="{place.height:.1f}" rx="8" '
+        f'class="box"/><text x="{place.x + 10:.1f}" y="{place.y + 15:.1f}" class="name">{escape(name)} '
+        f'<tspan class="asks">{escape(asked)}</tspan></text></g>'
     )
+
+
+def _title(picture: Picture, path: str) -> str:
+    """All that is known of a provider or a box, as the mouse shows it."""
+    users = ", ".join(f"{user.kind} {user.name}" for user in picture.asked_by(path))
+    return f"{path}\nasked for by {users}" if users else path
 
 
 def _edge(line: Line) -> str:
@@ -92,9 +111,7 @@ def _node(picture: Picture, node: DescribedNode, place: Rectangle) -> Iterator[s
     fill, stroke = COLOURS[node.lifetime]
     dashes = ' stroke-dasharray="4 3"' if node.path in picture.unused else ""
     marks = "".join(f' <tspan class="mark {mark}">{mark}</tspan>' for mark in picture.marks(node))
-    users = ", ".join(f"{user.kind} {user.name}" for user in picture.asked_by(node.path))
-    asked = f"\nasked for by {users}" if users else ""
-    yield f'<g data-node="{escape(node.path)}"><title>{escape(node.path + asked)}</title>'
+    yield f'<g data-node="{escape(node.path)}"><title>{escape(_title(picture, node.path))}</title>'
     yield f'<rect {_at(place)} rx="5" fill="{fill}" stroke="{stroke}"{dashes}/>'
     lines = (
         ("name", escape(shortened(picture.name_in_box(node.path)))),

@@ -22,11 +22,10 @@ def tree_of(picture: Picture) -> RenderableType:
 class _Trees:
     def __init__(self, picture: Picture) -> None:
         self._picture = picture
-        self._nodes = {node.path: node for node in picture.nodes}
+        self._nodes = {node.path: node for node in picture.description.nodes}
         self._needs: dict[str, list[str]] = {path: [] for path in self._nodes}
-        for edge in picture.description.edges:
-            if edge.source in self._needs and edge.target in self._nodes:
-                self._needs[edge.source].append(edge.target)
+        for source, target in picture.edges:
+            self._needs[source].append(target)
         self._users: dict[str, list[str]] = {}
         for user in picture.users:
             for path in user.asks:
@@ -39,11 +38,12 @@ class _Trees:
             head.append(f"  opened by {', '.join(self._picture.opened_by)}", "dim")
         tree = Tree(head)
         needed = {target for targets in self._needs.values() for target in targets}
+        boxes = {box for box in self._picture.boxes if box not in self._users}  # what is in them stands for itself
         for path in self._nodes:
-            if path not in needed:
+            if path not in needed and path not in boxes:
                 self._add(tree, path)
         for path in self._nodes:  # a circle has no beginning
-            if path not in self._drawn:
+            if path not in self._drawn and path not in boxes:
                 self._add(tree, path)
         return tree
 
