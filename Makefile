@@ -97,8 +97,8 @@ bench: $(VENV)/.installed-bench
 	@for benchmark in benchmarks/[!_]*.py; do $(BIN)/python -m "benchmarks.$$(basename "$$benchmark" .py)"; done
 
 docs: $(VENV)/.installed-docs
-	$(BIN)/sphinx-build -n -W --keep-going -q docs build/docs
-	@echo "The site stands in build/docs/index.html"
+	@$(BIN)/sphinx-build -n -W -E --keep-going -q docs build/docs
+	echo "The site stands in build/docs/index.html"
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
