@@ -284,10 +284,14 @@ def give_up(slot: Slot) -> ResourceTimeoutError:
 
 
 def run_in_place(slot: Slot, function: Callable[[], None]) -> Future[None]:
-    """Run a closer where its resource was opened: in its lane and context, or here."""
+    """Run a closer where its resource was opened: in its lane and context, or here.
+
+    What has no exit has none to run in its lane, where another resource may hang that was opened there after it.
+    """
     context = slot.context
+    has_exit = slot.entered is None or slot.entered.has_exit
     closing = function if context is None else context.closing(function)
-    if slot.lane is not None and context is not None and not slot.lane.is_current:
+    if has_exit and slot.lane is not None and context is not None and not slot.lane.is_current:
         holds = slot.lane.holds
         closing_in_lane = slot.lane.submit(closing, context.context)
         closing_in_lane.add_done_callback(lambda _: holds.discard(slot))
