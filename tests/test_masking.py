@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from time import perf_counter
+
 import pytest
 from pydantic import BaseModel, SecretBytes, SecretStr
 
-from prefect_lifespan.masking import LONGEST, masked, text_of, told
+from prefect_lifespan.masking import LONGEST, masked, text_of, told, traceback_of
 
 SECRET = "hunter2-the-secret"
 
@@ -91,3 +93,16 @@ def test_values_are_looked_into_without_calling_anything_of_theirs() -> None:
     with pytest.raises(ConnectionError) as caught:
         of_settings(touchy)
     assert SECRET in told(caught.value)
+
+
+@pytest.mark.parametrize("part", ["a-", "x", "://a:", "password "])
+def test_masking_a_text_of_a_megabyte_takes_no_time_worth_the_name(part: str) -> None:
+    error = ConnectionError(f"refused with password={SECRET} " + part * (1_000_000 // len(part)))
+    began = perf_counter()
+
+    text, traceback = text_of(error), traceback_of(error)
+
+    assert perf_counter() - began < 10  # it was minutes
+    assert text.startswith("refused with password=***")
+    assert "refused with password=***" in traceback
+    assert SECRET not in text + traceback

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 MASK = "***"
 LONGEST = 500  # characters of an error's text that a log line holds
+_LONGEST_READ, _LONGEST_TRACEBACK = 10_000, 100_000  # and that are looked at: some hold a whole response
 
 _FRAMES, _DEPTH, _ITEMS = 50, 4, 100  # how far secrets are looked for: an error must not cost more than what failed
 _SHORTEST = 4  # characters of a secret that is masked wherever it stands: shorter ones are parts of ordinary words
@@ -25,7 +26,7 @@ _ADDRESS = re.compile(r"(://[^\s:/@]*:)\S+(@)")
 _IN_ADDRESS = re.compile(r"://[^\s:/@]*:([^\s@]+)@")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{4,}")
 _GIVEN = re.compile(
-    rf"""(?ix) ( \b [\w-]* (?: {_WORDS} ) (?: [_-]\w+ )? ['"]? \s* [=:] \s* )
+    rf"""(?ix) ( (?: {_WORDS} ) (?: [_-]\w+ )? ['"]? \s* [=:] \s* )
          ( (['"]) .*? \3 | [^\s,;&)'"\]}}]+ )"""
 )
 
@@ -47,7 +48,7 @@ def masked(text: str, secrets: Iterable[str] = ()) -> str:
 def text_of(error: BaseException) -> str:
     """What an error says, masked, on one line; nothing where it says nothing or cannot say it."""
     try:
-        text = masked(" ".join(str(error).split()), secrets_of(error))
+        text = masked(" ".join(_beginning(str(error), _LONGEST_READ).split()), secrets_of(error))
     except Exception:  # a text that cannot be made, whatever the user's class does for it
         return ""
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
@@ -62,10 +63,15 @@ def told(error: BaseException) -> str:
 def traceback_of(error: BaseException) -> str:
     """An error's traceback with those of its causes and contexts, masked; nothing where it cannot be made."""
     try:
-        text = "".join(format_exception(error)).rstrip()
+        text = _beginning("".join(format_exception(error)).rstrip(), _LONGEST_TRACEBACK)
         return masked(text, {secret for each in _chain(error) for secret in secrets_of(each)})
     except Exception:  # the class of a user's exception is asked for its name, its notes and more
         return ""
+
+
+def _beginning(text: str, longest: int) -> str:
+    """What is looked at of a text, in whole words: half a secret would not be known for one."""
+    return text if len(text) <= longest else f"{text[:longest].rpartition(' ')[0]} …"
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -99,7 +105,7 @@ def _in_named(name: object, value: object, depth: int) -> Iterator[str]:
     if isinstance(value, str):
         if isinstance(name, str) and sounds_secret(name):
             yield value
-        yield from _IN_ADDRESS.findall(value)
+        yield from _IN_ADDRESS.findall(value[:_LONGEST_READ])
         return
     yield from _in_value(value, depth)
 

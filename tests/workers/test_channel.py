@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from multiprocessing import AuthenticationError
-from multiprocessing.connection import Client
+from multiprocessing.connection import Client, Connection
+from pathlib import Path
+from time import monotonic
 
 import pytest
 
 from prefect_lifespan.engine import CloseReport
-from prefect_lifespan.workers.channel import LOOPBACK, Channel, ChannelLink
-from prefect_lifespan.workers.messages import End
+from prefect_lifespan.forks import children
+from prefect_lifespan.workers import channel as channel_module
+from prefect_lifespan.workers import reception
+from prefect_lifespan.workers.channel import LOOPBACK, Channel, ChannelLink, Channels
+from prefect_lifespan.workers.messages import Closed, End, loaded
 from prefect_lifespan.workers.reach import HasEnded, cloudpickled
 
 PATIENCE_SECONDS = 30
@@ -96,3 +104,158 @@ def test_no_message_waits_for_the_acknowledgement_of_the_one_before_it(channel: 
     with socket.fromfd(member.connection.fileno(), socket.AF_INET, socket.SOCK_STREAM) as connected:
         assert connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     joined.farewell(CloseReport("", None))
+
+
+def held() -> tuple[int, int]:
+    """How many files and threads of channels this process has."""
+    threads = [thread for thread in threading.enumerate() if thread.name == "lifespan-welcome"]
+    return len([*Path("/proc/self/fd").iterdir()]), len(threads)
+
+
+def soon(holds: Callable[[], bool], what: str) -> None:
+    """Wait until something holds."""
+    deadline, pause = monotonic() + PATIENCE_SECONDS, threading.Event()
+    while not holds():
+        assert monotonic() < deadline, what
+        pause.wait(0.01)
+
+
+def member_of(link: ChannelLink) -> Connection:
+    """A worker process that has joined, as the driver sees it."""
+    connection, is_live = reception.joined(link.address, link.key, (link.group, 4711))
+    assert is_live
+    return connection
+
+
+def says_nothing(stranger: socket.socket, link: ChannelLink) -> None:
+    """Connects, and waits."""
+
+
+def says_a_byte_now_and_then(stranger: socket.socket, link: ChannelLink) -> None:
+    """Never long silent, and never done."""
+
+    def drip() -> None:
+        with suppress(OSError):
+            stranger.sendall(b"\0\0\1\0")
+            while True:
+                stranger.sendall(b"x")
+                threading.Event().wait(0.02)
+
+    threading.Thread(target=drip, daemon=True).start()
+
+
+def announces_much(stranger: socket.socket, link: ChannelLink) -> None:
+    """A message of 1 GiB."""
+    stranger.sendall(b"\x40\0\0\0")
+
+
+def knows_the_key_and_says_nothing(stranger: socket.socket, link: ChannelLink) -> None:
+    """Shows that it is one of us, and not which."""
+    stranger.settimeout(None)
+    connection = reception._connection(stranger)
+    reception.answer_challenge(connection, link.key)
+    reception.deliver_challenge(connection, link.key)
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "behaves", [says_nothing, says_a_byte_now_and_then, announces_much, knows_the_key_and_says_nothing]
+)
+def test_who_does_not_come_in_is_sent_away_and_an_idle_worker_stays(
+    behaves: Callable[[socket.socket, ChannelLink], None],
+    channel: Channel,
+    link: ChannelLink,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reception, "HANDSHAKE_SECONDS", 0.3)
+    with member_of(link) as worker:
+        soon(lambda: held()[1] == 0, "everybody else has left")
+        files, _ = held()
+        with socket.create_connection(link.address, PATIENCE_SECONDS) as stranger:
+            behaves(stranger, link)
+            soon(lambda: held() == (files + 1, 0), "its files and its thread come back, but for its own end")
+            with suppress(ConnectionError):
+                while stranger.recv(1000):
+                    pass  # and it is told, after what was said to it
+        with ThreadPoolExecutor(1) as pool:
+            ending = pool.submit(end, channel, link)
+            assert isinstance(loaded(worker.recv_bytes()), End)
+            worker.send_bytes(Closed.dumped(CloseReport("", None)))
+            assert ending.result(PATIENCE_SECONDS).raising == []
+
+
+def test_five_hundred_strangers_at_once_neither_use_up_files_nor_keep_a_worker_out(
+    channel: Channel, link: ChannelLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reception, "CROWDED_SECONDS", 0.1)
+    soon(lambda: held()[1] == 0, "everybody else has left")
+    files, _ = held()
+    with ExitStack() as strangers:
+        for _ in range(500):
+            stranger = strangers.enter_context(socket.socket())
+            stranger.setblocking(False)
+            stranger.connect_ex(link.address)
+        soon(lambda: held()[1] > 0, "the first ones have come in")
+
+        assert joins(link)
+
+        guests_files, threads = held()
+        assert threads <= reception.MOST_GUESTS + 10, "some may be on their way out"
+        assert guests_files - files - 500 <= 2 * reception.MOST_GUESTS + 20
+    soon(lambda: held()[1] == 0 and held()[0] <= files + 2, "all of them have left, but for the worker")
+
+
+def test_a_worker_that_stops_within_a_message_is_not_waited_for_without_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(channel_module, "ANSWER_SECONDS", 0.2)
+    channel = Channel(LOOPBACK)
+    speaking, listening = channel.link(is_last_word=False), channel.link(is_last_word=False)
+    with member_of(speaking) as half_way, member_of(listening):
+        os.write(half_way.fileno(), b"\0\0\1\0half")
+        end(channel, speaking)
+        assert "Worker process 4711 did not close its resources in time" in caplog.text
+
+        caplog.clear()
+        much = ValueError("x" * 50_000_000)
+        channel.end(listening.group, End.dumped(much, None, cloudpickled), CloseReport("", None))
+        assert "Worker process 4711" in caplog.text
+
+
+def test_a_worker_whose_driver_has_gone_is_not_held_up_by_who_has_got_its_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reception, "JOIN_SECONDS", 0.2)
+    with socket.create_server((LOOPBACK, 0)) as silent, pytest.raises(HasEnded):
+        ChannelLink(silent.getsockname(), b"a key", "a group").join(OPENING)
+
+    other = Channel(LOOPBACK).link(is_last_word=False)
+    with pytest.raises(HasEnded):
+        ChannelLink(other.address, b"a key", "a group").join(OPENING)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot fork here")
+def test_a_forked_child_holds_nothing_of_its_parents_channels() -> None:
+    def sockets() -> set[str]:
+        links = [path for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+        return {str(where) for link in links if "socket:" in str(where := link.readlink())}
+
+    before = sockets()
+    channels = Channels()
+    children.begin_with(channels)
+    link = channels.at(LOOPBACK).link(is_last_word=False)
+    listening = sockets()
+    with member_of(link) as worker:
+        own = str(Path(f"/proc/self/fd/{worker.fileno()}").readlink())
+        reading, writing = os.pipe()
+        child = os.fork()
+        if not child:
+            os.write(writing, repr(sockets() - before - {own}).encode())
+            os._exit(0)
+        os.waitpid(child, 0)
+        inherited = os.read(reading, 10_000).decode()
+        for descriptor in (reading, writing):
+            os.close(descriptor)
+
+    assert listening - before, "the channel listens"
+    assert inherited == "set()"

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import os
 import secrets
-import socket
 import threading
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing import AuthenticationError
-from multiprocessing.connection import Client, Connection, Listener, answer_challenge, deliver_challenge, wait
+from multiprocessing.connection import Connection, wait
 from time import monotonic
-from typing import Any, cast
 
 from prefect_lifespan.engine import CloseReport
 from prefect_lifespan.engine.initialiser import Outcome
@@ -26,10 +23,7 @@ from prefect_lifespan.workers.messages import ANSWER_SECONDS, Closed, End, Heard
 from prefect_lifespan.workers.opening import Abandoned
 from prefect_lifespan.workers.openings import openings
 from prefect_lifespan.workers.reach import Dumps, HasEnded, Joined
-
-Address = tuple[str, int]
-
-_PAUSE_SECONDS = 0.1
+from prefect_lifespan.workers.reception import Address, Reception, joined
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +38,10 @@ class ChannelLink:
     def join(self, opening: str) -> Joined:
         """Connect, and listen for the end in a thread."""
         try:
-            connection = Client(self.address, authkey=self.key)
-            _send_at_once(connection)
-            connection.send((self.group, os.getpid()))
-            welcome = connection.recv()
-        except (OSError, EOFError):
+            connection, is_live = joined(self.address, self.key, (self.group, os.getpid()))
+        except OSError:
             raise HasEnded from None  # with its process
-        if not welcome:
+        if not is_live:
             connection.close()
             raise HasEnded
         threading.Thread(target=_listen, args=(connection, opening), name="lifespan-link", daemon=True).start()
@@ -60,12 +51,6 @@ class ChannelLink:
                 connection.send_bytes(Closed.dumped(report))
 
         return Joined(farewell)
-
-
-def _send_at_once(connection: Any) -> None:
-    """Let no message wait for the acknowledgement of the one before it, which the other side may put off for 40 ms."""
-    with socket.fromfd(connection.fileno(), socket.AF_INET, socket.SOCK_STREAM) as same:
-        same.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _listen(connection: Connection, opening: str) -> None:
@@ -99,18 +84,16 @@ class Channel:
 
     def __init__(self, host: str) -> None:
         self._key = secrets.token_bytes(32)
-        # Without the key, which whoever connects would have to show before the next one is let in.
-        self._listener = Listener((host, 0), backlog=128)
         self._members: dict[str, list[_Member]] = {}
         self._lock = threading.Lock()
-        threading.Thread(target=self._accept, name="lifespan-channel", daemon=True).start()
+        self._reception = Reception(host, self._key, self._admit, patience_seconds=ANSWER_SECONDS)
 
     def link(self, *, is_last_word: bool) -> ChannelLink:
         """What lets worker processes connect as a new group, for an opening that is live from now on."""
         group = uuid.uuid4().hex
         with self._lock:
             self._members[group] = []
-        return ChannelLink(cast("Address", self._listener.address), self._key, group, is_last_word)
+        return ChannelLink(self._reception.address, self._key, group, is_last_word)
 
     def end(self, group: str, end: bytes, report: CloseReport) -> None:
         """Tell a group that its opening has ended, and wait for what they say, as long as they may take."""
@@ -126,30 +109,22 @@ class Channel:
                     members.remove(member)
                     member.connection.close()
 
-    def _accept(self) -> None:
-        pause = threading.Event()
-        while True:
-            try:
-                connection = self._listener.accept()
-            except OSError:  # one who left again; or this process has no file left to open, for now
-                pause.wait(_PAUSE_SECONDS)
-                continue
-            threading.Thread(target=self._welcome, args=(connection,), name="lifespan-welcome", daemon=True).start()
+    def leave_to_the_parent(self) -> None:
+        """In a forked child: a worker would not notice its driver's end as long as the child has its connection, too."""
+        self._reception.leave_to_the_parent()
+        for member in [member for members in self._members.values() for member in members]:
+            member.connection.close()
 
-    def _welcome(self, connection: Any) -> None:
-        live = False
-        with suppress(OSError, EOFError, AuthenticationError):  # one who does not know the key, or who left again
-            _send_at_once(connection)
-            deliver_challenge(connection, self._key)
-            answer_challenge(connection, self._key)
-            group, pid = connection.recv()
-            with self._lock:
-                live = group in self._members
-                if live:
-                    self._members[group].append(_Member(connection, pid))
+    def _admit(self, connection: Connection, words: tuple[str, int]) -> bool:
+        """Let a worker process join its opening, and tell it whether that is live; then the connection is kept."""
+        group, pid = words
+        with self._lock:
+            live = group in self._members
+            if live:
+                self._members[group].append(_Member(connection, pid))
+            with suppress(OSError):  # it has left again, which is noticed at the end
                 connection.send(live)
-        if not live:
-            connection.close()
+        return live
 
 
 def _ready(members: list[_Member]) -> list[_Member]:
@@ -166,6 +141,8 @@ def _is_done(member: _Member, report: CloseReport) -> bool:
     """Hear what a worker process has to say; whether that was all."""
     try:
         message = loaded(member.connection.recv_bytes()) if member.connection.poll() else None
+    except BlockingIOError:  # it has stopped within what it says
+        message = None
     except (OSError, EOFError):
         flow_logger().error("Worker process %d ended without closing its resources", member.pid)
         return True
@@ -183,12 +160,14 @@ class Channels:
     """This process's channels, by the address of the machine that they listen at; made when first asked for."""
 
     def __init__(self) -> None:
-        self.begin_anew()
-
-    def begin_anew(self) -> None:
-        """In this process, and in a forked child, which has nobody who listens at its parent's."""
         self._channels: dict[str, Channel] = {}
         self._lock = threading.Lock()
+
+    def begin_anew(self) -> None:
+        """In a forked child, which has nobody who listens at its parent's."""
+        for channel in self._channels.values():
+            channel.leave_to_the_parent()
+        self._channels, self._lock = {}, threading.Lock()
 
     def at(self, host: str) -> Channel:
         """The channel at one of this machine's addresses."""
