@@ -36,6 +36,21 @@ def sounds_secret(name: str) -> bool:
     return _NAME.search(name) is not None
 
 
+def in_addresses(text: str) -> list[str]:
+    """The passwords of the addresses in a text."""
+    return _IN_ADDRESS.findall(text[:_LONGEST_READ])
+
+
+def revealed(value: object) -> str | None:
+    """What a value keeps secret that is made for that, as pydantic's `SecretStr`; None for any other."""
+    # Asked of the class: a value may answer to any attribute, or raise for one.
+    reveal = getattr(type(value), "get_secret_value", None)
+    if reveal is None:
+        return None
+    secret: object = reveal(value)
+    return secret.decode(errors="replace") if isinstance(secret, bytes) else str(secret)
+
+
 def masked(text: str, secrets: Iterable[str] = ()) -> str:
     """The text, with what looks like a secret, and each of `secrets`, masked."""
     for secret in sorted(secrets, key=len, reverse=True):
@@ -105,17 +120,15 @@ def _in_named(name: object, value: object, depth: int) -> Iterator[str]:
     if isinstance(value, str):
         if isinstance(name, str) and sounds_secret(name):
             yield value
-        yield from _IN_ADDRESS.findall(value[:_LONGEST_READ])
+        yield from in_addresses(value)
         return
     yield from _in_value(value, depth)
 
 
 def _in_value(value: object, depth: int) -> Iterator[str]:
-    # Asked of the class: a value may answer to any attribute, or raise for one.
-    reveal = getattr(type(value), "get_secret_value", None)
-    if reveal is not None:
-        secret: object = reveal(value)
-        yield secret.decode(errors="replace") if isinstance(secret, bytes) else str(secret)
+    secret = revealed(value)
+    if secret is not None:
+        yield secret
     elif depth:
         held = cast("object", value if isinstance(value, (dict, list, tuple)) else getattr(value, "__dict__", None))
         if isinstance(held, Mapping):

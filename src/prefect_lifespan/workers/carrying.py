@@ -129,8 +129,10 @@ def _reference(scope: Scope, runner: Runner) -> ScopeReference:
         lifespans = zip(in_force, links, strict=True)
         reference = ScopeReference(
             key=key_of(scope),
-            lifespans=tuple(lifespan_reference(lifespan, link, dumps) for lifespan, link in lifespans),
-            layers=tuple(layer_reference(layer, dumps) for layer in layers),
+            lifespans=tuple(
+                lifespan_reference(lifespan, link, dumps, is_stored=not attached) for lifespan, link in lifespans
+            ),
+            layers=tuple(layer_reference(layer, dumps, is_stored=not attached) for layer in layers),
             attached=attached,
         )
         scope.references[known] = (standing_on, reference)

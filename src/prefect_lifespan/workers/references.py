@@ -24,6 +24,7 @@ from prefect_lifespan.graph.reader import ContainerClass, is_given, qualified_na
 from prefect_lifespan.layers import Layer, next_number
 from prefect_lifespan.lifetimes import Policy
 from prefect_lifespan.scope import InForce, Scope
+from prefect_lifespan.workers.at_rest import secret_in
 from prefect_lifespan.workers.places import as_declared_here
 from prefect_lifespan.workers.reach import Dumps, Link
 
@@ -134,16 +135,21 @@ def _overriding(engine: Engine, key: int) -> AnyProvider | None:
     return None if is_given(engine.container_class, overriding) else overriding
 
 
-def lifespan_reference(lifespan: InForce, link: Link | None, dumps: Dumps) -> LifespanReference:
+def lifespan_reference(lifespan: InForce, link: Link | None, dumps: Dumps, *, is_stored: bool) -> LifespanReference:
     """What stands for a lifespan; one that came from another process goes on as it came, with a link to this one.
 
     Raises:
-        UsageError: what it is made of cannot be pickled.
+        UsageError: what it is made of cannot be pickled, or holds a secret where the reference is to be stored.
     """
     came_as = getattr(lifespan, "reference", None)
     if isinstance(came_as, LifespanReference):
+        if is_stored:
+            parts = Parts.loaded(came_as.payload, delayed=False)
+            refuse_secrets(parts, parts.container, parts.overrides)
         return replace(came_as, link=link)
     parts = Parts.of(lifespan)
+    if is_stored:
+        refuse_secrets(parts, parts.container, parts.overrides)
     return LifespanReference(
         id=lifespan.id,
         run=lifespan.engine.ledger.name,
@@ -155,12 +161,14 @@ def lifespan_reference(lifespan: InForce, link: Link | None, dumps: Dumps) -> Li
     )
 
 
-def layer_reference(layer: Layer, dumps: Dumps) -> LayerReference:
+def layer_reference(layer: Layer, dumps: Dumps, *, is_stored: bool) -> LayerReference:
     """What stands for an override.
 
     Raises:
-        UsageError: it cannot be pickled.
+        UsageError: it cannot be pickled, or holds a secret where the reference is to be stored.
     """
+    if is_stored:
+        refuse_secrets((layer.container, dict(layer.by_path)), layer.container, layer.by_path)
     if isinstance(layer, BroughtLayer):
         return layer.reference
     parts = (layer.container, dict(layer.by_path))
@@ -170,6 +178,26 @@ def layer_reference(layer: Layer, dumps: Dumps) -> LayerReference:
 def key_of(scope: Scope) -> str:
     """What tells a scope from all others, in any process."""
     return "/".join([*(lifespan.id for lifespan in scope.lifespans), *(layer.id for layer in scope.layers)])
+
+
+def refuse_secrets(parts: object, container: ContainerClass, overrides: Mapping[str, AnyProvider]) -> None:
+    """See to it that no secret gets into Prefect's result storage, where it stays, for whoever can read that.
+
+    Raises:
+        UsageError: there is one in what would be stored; an override, where one is the cause, by its path.
+    """
+    kind = secret_in(parts)
+    if kind is None:
+        return
+    name = qualified_name(container)
+    path = next((path for path, provider in overrides.items() if secret_in(provider)), None)
+    what = name if path is None else f"the override of {name}.{path}"
+    cure = "declare it in a module that the worker can import, and" if path is None else "give a provider and"
+    raise UsageError(
+        f"{what} holds a secret ({kind}), and a task that is delayed leaves what is in force in Prefect's result storage; "
+        f"{cure} read the secret where the task runs, from settings or a Secret block: `providers.Resource(open_it)`; or "
+        "submit the task, which stores nothing of it"
+    )
 
 
 def dumped(parts: object, container: ContainerClass, overrides: Mapping[str, AnyProvider], dumps: Dumps) -> bytes:
