@@ -30,6 +30,8 @@ from prefect_lifespan.unit import Unit
 
 R = TypeVar("R")
 
+MOST_PREPARED = 1024  # functions that a scope keeps something for
+
 
 class Reached(Protocol):
     """Other processes that a lifespan has reached: they hold resources of it, and close them with it."""
@@ -205,6 +207,9 @@ class Scope:
 
     def _keep(self, plan: object, prepared: object, ground: object) -> None:
         if ground == self.ground:
+            # Functions may come and go by the thousand in a long lifespan; what is called again is prepared again.
+            while len(self.prepared) >= MOST_PREPARED:
+                self.prepared.pop(next(key for key in self.prepared if key is not Flight))
             self.prepared[plan] = prepared
             process_wide.prepared_in.add(self)
 
