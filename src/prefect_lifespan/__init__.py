@@ -100,7 +100,7 @@ def __dir__() -> list[str]:
 
 def _come_into_force(_: object) -> None:
     """Guard Prefect's engines, and let scopes travel with its context; doing it twice does nothing."""
-    for layer in ("lifespans", "workers"):
+    for layer in ("observability", "lifespans", "workers"):
         _import_module(f"{__name__}.{layer}").install()
 
 

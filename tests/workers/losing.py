@@ -17,7 +17,7 @@ ENVIRONMENT = {
     "PYTHONPATH": str(ROOT),  # so that all processes can import what tests import
     "RAY_AUTH_MODE": "disabled",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "PREFECT_LIFESPAN_WORKER_IDLE_SECONDS": "1",
+    "PREFECT_INTEGRATIONS_LIFESPAN_WORKER_IDLE_SECONDS": "1",
     "ANSWER": "4",
     "CLOSE_TIMEOUT": "1",
 }

@@ -62,10 +62,10 @@ def check(
 ) -> int:
     """Find what is wrong with containers, flows and tasks, without opening anything."""
     from prefect_lifespan.command.checking import checked
-    from prefect_lifespan.command.reporting import report
+    from prefect_lifespan.command.reporting import report as report_findings
 
     found = checked(targets)
-    report(found, form)
+    report_findings(found, form)
     return FOUND if found.fails(strict=strict) else WELL
 
 
@@ -148,6 +148,21 @@ def init(
     from prefect_lifespan.command.starting import start
 
     start(folder)
+    return WELL
+
+
+@app.command(help_epilogue=_examples("report 0195a3f2-7c1b-7d7e-9a53-3f0e5d1c8a44 -o run.html"))
+def report(
+    flow_run_id: Annotated[str, Parameter(help="The id of a flow run that has left a report.")],
+    /,
+    *,
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"], help="The file to write.")] = None,
+    debug: Debug = False,
+) -> int:
+    """Write what a run's resources did, and when, as one HTML file."""
+    from prefect_lifespan.command.run_report import write_report
+
+    write_report(flow_run_id, output)
     return WELL
 
 

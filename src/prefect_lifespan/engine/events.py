@@ -59,6 +59,7 @@ class Event:
         opening: the same in all events of one opening, and in no others.
         at: when it had happened, in seconds since the epoch.
         pid: the process that it happened in.
+        attempt: which attempt at opening it was; of a closing, which one had opened it.
         whose: the flow run and the task run that it was opened for.
         error_type: the error's type by name; empty without an error.
         error_text: what the error says, its secrets masked.
@@ -82,6 +83,7 @@ class Event:
     error_type: str = ""
     error_text: str = ""
     outcome_type: str = ""
+    attempt: int = 1
 
     def __post_init__(self) -> None:
         if self.error is not None:
@@ -93,8 +95,19 @@ class Event:
     def __reduce__(self) -> tuple[Any, ...]:
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         # Of exceptions their names and texts go, which are masked; of the opening what tells it from others anywhere.
-        left = {"error": None, "outcome": None, "opening": _token(self.opening, self.pid)}
-        return _arrived, ({**values, **left},)
+        return _arrived, ({**values, "error": None, "outcome": None, "opening": self.key},)
+
+    @property
+    def as_data(self) -> Event:
+        """The same without what lives, to be kept."""
+        make, (values,) = self.__reduce__()
+        return make(values)
+
+    @property
+    def key(self) -> object:
+        """What all events of one opening have in common, before and after they have travelled."""
+        number = getattr(self.opening, "number", None)
+        return self.opening if number is None else f"{self.pid}-{number}"
 
     @property
     def path(self) -> str:
@@ -143,11 +156,6 @@ class Event:
 
 def _arrived(values: dict[str, Any]) -> Event:
     return Event(**values)
-
-
-def _token(opening: object, pid: int) -> object:
-    number = getattr(opening, "number", None)
-    return opening if number is None else f"{pid}-{number}"
 
 
 Logger: TypeAlias = "logging.Logger | logging.LoggerAdapter[logging.Logger]"

@@ -168,6 +168,7 @@ class Slot:
     def __init__(self, node: Node, ledger: Ledger, provider: ManagedResource) -> None:
         self.node = node
         self.number = next(slot_numbers)
+        self._attempt = 1
         self.ledger = ledger
         self.provider = provider
         self.state = State.PENDING
@@ -391,5 +392,8 @@ class Slot:
                 number=ledger.number,
                 opening=self,
                 whose=ledger.whose or whose.here(),
+                attempt=self._attempt,
             )
         )
+        if kind == "open-retried":
+            self._attempt += 1

@@ -33,6 +33,7 @@ class Settings:
     pending: Literal["wait", "cancel"]
     everywhere: bool = False
     observers: tuple[Observer, ...] = ()
+    report: bool = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A flow's function is pickled with every task that goes to another process, where nobody may ever call it."""

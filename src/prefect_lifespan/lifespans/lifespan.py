@@ -55,6 +55,7 @@ class lifespan(Generic[C]):  # noqa: N801 - used as a decorator and a context ma
         observers: functions that are told of each opening and closing, an `Event`, where and when it happens; what happens
             in worker processes, when the lifespan ends. One that raises is dropped with a log line. Those of a lifespan that
             joins another one hear what that opens and closes meanwhile.
+        report: whether a flow run ends with an artifact that shows when its resources opened, were held and closed.
         max_workers: how many blocking initialisers may run at a time, each in a thread that its resource then stays
             in. 1 runs them in the calling thread.
         open_timeout_seconds: seconds that one attempt to open one resource may take; None for no limit.
@@ -104,6 +105,7 @@ class lifespan(Generic[C]):  # noqa: N801 - used as a decorator and a context ma
         share: bool = True,
         everywhere: bool = False,
         observers: Iterable[Observer] = (),
+        report: bool = False,
         max_workers: int = 1,
         open_timeout_seconds: float | None = None,
         close_timeout_seconds: float | None = 30,
@@ -137,6 +139,7 @@ class lifespan(Generic[C]):  # noqa: N801 - used as a decorator and a context ma
             pending=pending,
             everywhere=everywhere,
             observers=_observers(observers),
+            report=report,
         )
         self._enterings: Enterings[Session | DrawnSession] = Enterings()
 

@@ -12,7 +12,7 @@ from anyio import CancelScope
 from anyio.lowlevel import checkpoint_if_cancelled
 from prefect.context import FlowRunContext
 
-from prefect_lifespan.engine import CloseReport, Engine, Observer, Observers, Options, logging_to, process_engines
+from prefect_lifespan.engine import CloseReport, Engine, Observers, Options, logging_to, process_engines
 from prefect_lifespan.engine.closing import add_note, apersist, persist
 from prefect_lifespan.engine.hosting import uninterrupted
 from prefect_lifespan.engine.loops import running_loop
@@ -27,6 +27,7 @@ from prefect_lifespan.lifespans.asked import Settings
 from prefect_lifespan.lifespans.futures import Future, PendingFutures, futures_in, watch_submissions
 from prefect_lifespan.lifespans.grace import Grace
 from prefect_lifespan.lifespans.prefect_run import flow_logger, is_termination, run_name, send_log
+from prefect_lifespan.lifespans.seen import Seen
 from prefect_lifespan.overriding import tell_of_copies
 from prefect_lifespan.process_wide import process_wide
 from prefect_lifespan.scope import InForce, Reached, Scope, current_scope, enter, leave
@@ -72,7 +73,7 @@ class Session:
         self._grace: Grace | None = None
         self._has_told_left_behind = False
         self._reached: list[Reached] | None = None
-        self._observers: list[Observer] = []
+        self._seen = Seen()
         self.is_closed = False
 
     def _begin(self) -> Engine:
@@ -105,7 +106,7 @@ class Session:
                 loop=self._loop,
             )
             self._in_force = InForce(lambda: engine, outer.layers, self.pending, logger=logger)
-        self._observe(*settings.observers)
+        self._seen = Seen.of(self._in_force, settings, joined=self._joined)
         process_engines.enter(self._in_force.engine.process_keys, self)
         if settings.everywhere:
             process_wide.announce(self._in_force)
@@ -202,15 +203,18 @@ class Session:
             return
         report = self._reported(outcome)
         in_force.engine.settle_interrupted(report.interruption or report.outcome or Abandoned())
+        self._seen.waiting()
         persist(report, self._wait_for_tasks)
+        self._seen.waited()
         persist(report, partial(self._close_elsewhere, report))
         if not self._joined:
             persist(report, lambda: report.merge(in_force.engine.close(_told(report))))
         for engine in self._leave_process(report):
             persist(report, partial(self._close_of_the_process, engine, report))
+        persist(report, partial(self._seen.end, report))
         if is_termination(report.interruption or report.outcome) and not self._joined:
             persist(report, send_log)
-        self._end()
+        self.is_closed = True
         report.settle()
 
     async def aclose(self, outcome: BaseException | None) -> None:
@@ -219,6 +223,7 @@ class Session:
         if self.is_closed or in_force is None or self._process != os.getpid():
             return
         report = self._reported(outcome)
+        self._seen.waiting()
         if Grace.after(report.interruption or report.outcome).seconds is None:
             # Signals are not held back yet: nothing else ends a waiting that has no limit.
             try:
@@ -228,15 +233,8 @@ class Session:
             except BaseException as interruption:
                 report.interrupted(interruption)
         await awaited_within(held_signals.back(), lambda _: self._close_on_loop(in_force, report))
-        self._end()
-        report.settle()
-
-    def _end(self) -> None:
-        """All has closed: observers of one that joined hear no more of the other."""
-        if self._joined:
-            for observer in self._observers:
-                self.engine.options.observers.remove(observer)
         self.is_closed = True
+        report.settle()
 
     async def _close_on_loop(self, in_force: InForce, report: CloseReport) -> None:
         # Prefect's timeouts are anyio's, and cancel again at each turn of the event loop as long as one waits.
@@ -275,6 +273,7 @@ class Session:
 
     async def _close_each_on_loop(self, in_force: InForce, report: CloseReport) -> None:
         await apersist(report, partial(self._wait_on_loop, report))
+        self._seen.waited()
         await apersist(report, partial(self._close_elsewhere_on_loop, report))
         if not self._joined:
 
@@ -289,6 +288,7 @@ class Session:
                 report.interrupted(await uninterrupted(closing))
 
             await apersist(report, close_of_the_process)
+        await apersist(report, partial(self._seen.aend, report))
 
     async def _wait_on_loop(self, report: CloseReport) -> None:
         grace = self._grace = self._grace or Grace.after(report.interruption or report.outcome)
@@ -334,7 +334,7 @@ class Session:
         while reached_so_far:
             reached = reached_so_far[-1]
             try:
-                self._hear(report, reached.close(_told(report), self._left()))
+                report.merge(self._seen.hear(reached.close(_told(report), self._left())))
             finally:  # once each: a second signal leaves it to end by itself
                 reached_so_far.remove(reached)
 
@@ -344,22 +344,9 @@ class Session:
             reached = reached_so_far[-1]
             closing = asyncio.to_thread(reached.close, _told(report), self._left())
             try:
-                report.interrupted(await uninterrupted(closing, partial(self._hear, report)))
+                report.interrupted(await uninterrupted(closing, lambda other: report.merge(self._seen.hear(other))))
             finally:
                 reached_so_far.remove(reached)
-
-    def _observe(self, *observers: Observer) -> None:
-        """Let observers hear of what opens and closes here until this lifespan ends."""
-        for observer in observers:
-            self.engine.options.observers.add(observer)
-            self._observers.append(observer)
-
-    def _hear(self, report: CloseReport, elsewhere: CloseReport) -> CloseReport:
-        """Take over what came of closing in other processes, and tell observers what has happened there."""
-        events, elsewhere.events = elsewhere.events, []
-        for event in sorted(events, key=lambda event: event.at):
-            self.engine.options.observers.tell(event)
-        return report.merge(elsewhere)
 
     def _still_reached(self) -> list[Reached]:
         assert self._in_force is not None, "it has begun"

@@ -78,10 +78,13 @@ class Opening(InForce):
         self._made: Engine | None = None
         # What its driver's observers are to hear, with the end: nobody waits for it before.
         self._events: deque[Event] = deque(maxlen=MOST_EVENTS)
-        self._observers = Observers((self._events.append,) if reference.observed else ())
+        self._observers = Observers((self._keep,) if reference.observed else ())
         self._context = Context()  # of what opened it first, which knows the run and the API
         self._making = threading.Lock()
         self._free = threading.Condition()
+
+    def _keep(self, event: Event) -> None:
+        self._events.append(event.as_data)
 
     @property
     def may_be_left_alone(self) -> bool:

@@ -6,7 +6,6 @@ lost, this process ends, or it stood unused for long while nobody was going to s
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Generator, Iterable
@@ -19,13 +18,10 @@ from prefect_lifespan.forks import children
 from prefect_lifespan.lifespans.prefect_run import flow_logger
 from prefect_lifespan.lifespans.session import Grace
 from prefect_lifespan.managers import manager
+from prefect_lifespan.observability.configured import configured
 from prefect_lifespan.scope import InForce, Scope
 from prefect_lifespan.workers.opening import Abandoned, Opening
 from prefect_lifespan.workers.references import BroughtLayer, LifespanReference, ScopeReference
-
-# How long an opening may stand unused where nobody will say that its lifespan has ended.
-IDLE_SECONDS_VARIABLE = "PREFECT_LIFESPAN_WORKER_IDLE_SECONDS"
-IDLE_SECONDS = 300.0
 
 # Ended openings that are remembered, so that a late task is told by name.
 _REMEMBERED = 1000
@@ -201,7 +197,7 @@ class Openings:
         threading.Thread(target=self._close_idle, name="lifespan-idle", daemon=True).start()
 
     def _close_idle(self) -> None:
-        limit = float(os.environ.get(IDLE_SECONDS_VARIABLE, IDLE_SECONDS))
+        limit = configured().worker_idle_seconds
         pause = threading.Event()
         while True:
             with self._lock:

@@ -1,0 +1,124 @@
+"""The picture of a run as data: when each resource opened, was held and closed, and what it is drawn from afterwards."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import zlib
+from base64 import b64decode, b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from prefect_lifespan.engine import Event
+from prefect_lifespan.lifetimes import Lifetime
+
+# Openings that a picture shows, each by itself; those of tasks stand together, as a hundred of them say no more.
+MOST_ROWS = 200
+
+_DATA, _LONGEST = "prefect-lifespan-", 500
+
+
+@dataclass
+class Row:
+    """One resource in one process, or all that tasks have opened of it there; times are seconds since the start."""
+
+    path: str
+    pid: int
+    lifetime: str
+    tasks: list[str] = field(default_factory=list[str])
+    openings: int = 0
+    began: float = 0.0  # when the first one began to open
+    opened: float | None = None  # when the first one had
+    closing: float | None = None  # when the last one began to close
+    closed: float | None = None
+    opening_seconds: float = 0.0
+    closing_seconds: float = 0.0
+    retries: int = 0
+    errors: list[str] = field(default_factory=list[str])
+
+
+@dataclass
+class Drawn:
+    """All that a picture is drawn from."""
+
+    container: str
+    run: str
+    flow_run: str
+    started: float  # since the epoch
+    seconds: float
+    seconds_waited: float
+    outcome: str
+    rows: Sequence[Row]
+    left_out: int = 0
+
+    def dumped(self) -> dict[str, str]:
+        """The same as an artifact's metadata: of each value, Prefect's API keeps the first 500 characters."""
+        text = b64encode(zlib.compress(json.dumps(asdict(self)).encode())).decode()
+        parts = [text[begin : begin + _LONGEST] for begin in range(0, len(text), _LONGEST)]
+        return {f"{_DATA}{number}": part for number, part in enumerate(parts)}
+
+    @classmethod
+    def loaded(cls, metadata: Mapping[str, str]) -> Drawn | None:
+        """The same from an artifact's metadata; None where they hold nothing of it."""
+        parts = {int(key.removeprefix(_DATA)): part for key, part in metadata.items() if key.startswith(_DATA)}
+        if not parts:
+            return None
+        text = "".join(parts[number] for number in sorted(parts))
+        values: dict[str, Any] = json.loads(zlib.decompress(b64decode(text)))
+        values["rows"] = [Row(**row) for row in values["rows"]]
+        return cls(**values)
+
+
+class Picture:
+    """An observer that keeps what a picture of one lifespan is drawn from."""
+
+    def __init__(self, container: str, run: str, flow_run: str) -> None:
+        self.drawn = Drawn(container, run, flow_run, time.time(), 0.0, 0.0, "", [])
+        self._rows: dict[object, Row] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, event: Event) -> None:
+        with self._lock:
+            row = self._row(event)
+            if row is not None:
+                _note(row, event, event.at - self.drawn.started)
+
+    def ended(self, outcome: str, waited: float) -> None:
+        """The lifespan has ended."""
+        with self._lock:
+            self.drawn.seconds = time.time() - self.drawn.started
+            self.drawn.outcome, self.drawn.seconds_waited = outcome, waited
+            self.drawn.rows = sorted(self._rows.values(), key=lambda row: row.began)
+
+    def _row(self, event: Event) -> Row | None:
+        of_tasks = event.lifetime is Lifetime.TASK
+        key = (event.path, event.pid) if of_tasks else event.key
+        row = self._rows.get(key)
+        if row is None:
+            if len(self._rows) >= MOST_ROWS:
+                self.drawn.left_out += event.kind == "opened"
+                return None
+            lifetime = "" if event.lifetime is None else event.lifetime.name.lower()
+            began = event.at - event.seconds - self.drawn.started
+            row = self._rows[key] = Row(event.path, event.pid, lifetime, began=began)
+        if event.whose.task and event.whose.task not in row.tasks:
+            row.tasks.append(event.whose.task)
+        return row
+
+
+def _note(row: Row, event: Event, at: float) -> None:
+    if event.error_type:
+        row.errors.append(f"{event.kind}: {event.error_type}" + (f": {event.error_text}" if event.error_text else ""))
+        del row.errors[10:]
+    if event.kind == "opened":
+        row.openings += 1
+        row.opening_seconds += event.seconds
+        row.opened = at if row.opened is None else min(row.opened, at)
+    elif event.kind == "open-retried":
+        row.retries += 1
+    elif event.kind in ("closed", "close-failed"):
+        row.closing_seconds += event.seconds
+        row.closing = max(row.closing or 0.0, at - event.seconds)
+        row.closed = max(row.closed or 0.0, at)

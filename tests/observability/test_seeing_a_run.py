@@ -1,0 +1,223 @@
+"""What people see of runs: events of Prefect's, spans, totals, the report; and that none of it fails or tells secrets."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from dependency_injector import containers, providers
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from prefect import flow, task
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.events.clients import AssertingEventsClient
+from prefect.events.worker import EventsWorker
+from prefect.runtime import flow_run
+
+from prefect_lifespan import Provide, TaskResource, inject, lifespan
+from prefect_lifespan.command.app import run as command
+from prefect_lifespan.observability import configured as settings
+from prefect_lifespan.observability.picture import Picture
+from prefect_lifespan.observability.report import html, markdown, save
+
+SECRET = "hunter22-of-the-warehouse"
+
+
+def fails_to_close(url: str) -> Iterator[str]:
+    yield url
+    raise OSError(f"cannot say goodbye to {url}")
+
+
+class App(containers.DeclarativeContainer):
+    warehouse = providers.Resource(fails_to_close, f"postgresql://me:{SECRET}@db/app")
+    queue = providers.Resource(lambda warehouse: "queue", warehouse)
+    session: Any = TaskResource(lambda queue: "session", queue)
+
+
+@task
+@inject
+def use(number: int, session: str = Provide[App.session]) -> int:
+    return number
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """Events of Prefect's that this process sends, which stay here."""
+    AssertingEventsClient.reset()
+    worker = EventsWorker.instance(AssertingEventsClient)
+    monkeypatch.setattr(EventsWorker, "instance", classmethod(lambda cls, *_: worker))
+    yield _Sent(worker)
+    worker.drain()
+    AssertingEventsClient.reset()
+
+
+class _Sent(list[Any]):
+    def __init__(self, worker: Any) -> None:
+        super().__init__()
+        self._worker = worker
+
+    def ours(self) -> list[Any]:
+        self._worker.wait_until_empty()
+        events = [event for client in AssertingEventsClient.all for event in client.events]
+        return [event for event in events if event.event.startswith("prefect-lifespan.")]
+
+
+@pytest.fixture(scope="module")
+def spans() -> InMemorySpanExporter:
+    """Spans that this process makes from now on: OpenTelemetry takes one provider in a process, and keeps it."""
+    exporter = InMemorySpanExporter()
+    provider = trace.get_tracer_provider()
+    if not isinstance(provider, TracerProvider):
+        provider = TracerProvider()
+        trace.set_tracer_provider(provider)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    return exporter
+
+
+def run_it(**options: Any) -> str:
+    """A run whose warehouse does not close; its id."""
+    ids: list[str] = []
+
+    @flow(name="seen")
+    @lifespan(App, on_close_error="warn", **options)
+    def seen() -> None:
+        ids.append(str(flow_run.get_id()))
+        use.map([1, 2]).wait()
+
+    seen()
+    return ids[0]
+
+
+def test_failures_are_events_of_prefect_that_name_the_resource_and_the_run(sent: Any) -> None:
+    run = run_it()
+    (failed,) = sent.ours()
+    assert failed.event == "prefect-lifespan.resource.close-failed"
+    name = f"{App.__qualname__}.warehouse"
+    assert failed.resource.id.endswith(name)
+    assert failed.resource.id.startswith("prefect-lifespan.resource.")
+    assert f"prefect.flow-run.{run}" in {related.id for related in failed.related}
+    assert failed.payload["error_type"] == "OSError"
+    assert failed.payload["error"] == "cannot say goodbye to postgresql://me:***@db/app"
+    assert failed.payload["lifetime"] == "run"
+    assert SECRET not in failed.model_dump_json()
+
+
+def test_all_openings_and_closings_are_events_where_the_settings_say_so(
+    sent: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_INTEGRATIONS_LIFESPAN_EVENTS", "all")
+    run_it()
+    events = {(event.event.rpartition(".")[2], event.resource.name.rpartition(".")[2]): event for event in sent.ours()}
+    assert set(events) == {
+        *(("opened", name) for name in ("warehouse", "queue", "session")),
+        *(("closed", name) for name in ("queue", "session")),
+        ("close-failed", "warehouse"),
+    }
+    assert events["closed", "queue"].follows == events["opened", "queue"].id
+    assert any(related.role == "task-run" for related in events["opened", "session"].related)
+    monkeypatch.setenv("PREFECT_INTEGRATIONS_LIFESPAN_EVENTS", "none")
+    known = len(sent.ours())
+    run_it()
+    assert len(sent.ours()) == known
+
+
+def test_a_lifespan_and_each_opening_and_closing_are_spans_of_the_run_they_happen_in(
+    spans: InMemorySpanExporter,
+) -> None:
+    spans.clear()
+    tracer = trace.get_tracer("test")
+    with tracer.start_as_current_span("the run") as parent:
+        run_it()
+    made = {span.name.replace(f"{App.__qualname__}.", ""): span for span in spans.get_finished_spans()}
+    assert set(made) >= {"open warehouse", "open queue", "open session", "close session", "close queue"}
+    assert f"lifespan {App.__qualname__}" in made
+    for name in ("open warehouse", "close queue", f"lifespan {App.__qualname__}"):
+        of = made[name].parent
+        assert of is not None
+        assert of.trace_id == parent.get_span_context().trace_id
+    failed = made["close warehouse"]
+    assert failed.status.status_code is trace.StatusCode.ERROR
+    (recorded,) = failed.events
+    assert recorded.attributes is not None
+    assert recorded.attributes["exception.message"] == "cannot say goodbye to postgresql://me:***@db/app"
+    assert failed.start_time is not None
+    assert failed.end_time is not None
+    assert failed.start_time <= failed.end_time
+    assert SECRET not in "".join(span.to_json() for span in spans.get_finished_spans())
+
+
+def test_the_log_of_a_run_ends_with_what_it_took_in_all(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "prefect.flow_runs.lifespan"):
+        run_it()
+    (line,) = [record.getMessage() for record in caplog.records if record.getMessage().startswith("Totals")]
+    assert line.startswith(f"Totals of {App.__qualname__}: opened 4 in ")
+    assert "slowest: " in line
+    assert "s for tasks, closed 4 in" in line
+    assert line.endswith(", 1 failed")
+
+
+def test_a_report_is_an_artifact_of_its_run_and_the_command_writes_it_as_one_file(
+    tmp_path: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = run_it(report=True)
+    with get_client(sync_client=True) as client:
+        (artifact,) = client.read_artifacts(
+            artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(run)]))
+        )
+    assert artifact.type == "markdown"
+    text = str(artifact.data)
+    assert text.startswith(f"# Resources of {App.__qualname__}")
+    assert "session (2)" in text
+    assert "close-failed: OSError: cannot say goodbye to postgresql://me:***@db/app" in text
+    assert command(["report", run, "-o", str(tmp_path / "run.html")]) == 0
+    page = (tmp_path / "run.html").read_text("utf-8")
+    assert "<td>use</td>" in page
+    assert SECRET not in page + text + json.dumps(artifact.metadata_)
+    capsys.readouterr()
+    assert command(["report", "00000000-0000-0000-0000-000000000000"]) == 1
+    assert "report=True" in capsys.readouterr().err
+    assert command(["report", "yesterday"]) == 2
+
+
+def test_an_api_that_does_not_answer_holds_up_a_report_no_longer_than_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        from prefect.settings import PREFECT_API_URL, temporary_settings
+
+        picture = Picture("App", "a run", "00000000-0000-0000-0000-000000000000")
+        picture.ended("", 0.0)
+        with (
+            temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{silent.getsockname()[1]}/api"}),
+            pytest.raises(TimeoutError, match="not saved within 0.1 s"),
+        ):
+            save(picture, 0.1)
+
+
+def test_a_picture_of_nothing_can_be_drawn() -> None:
+    picture = Picture("App", "", "")
+    picture.drawn.seconds = 0.0
+    assert "# Resources of App" in markdown(picture.drawn)
+    assert "Resources of App" in html(picture.drawn)
+
+
+def test_settings_that_do_not_hold_warn_and_the_defaults_stand_in(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("PREFECT_INTEGRATIONS_LIFESPAN_EVENTS", f"some-{os.getpid()}")
+    assert settings.configured().events == "failures"
+    assert "[integrations.lifespan]" in caplog.text
+
+
+def test_settings_are_read_from_prefect_toml(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    (tmp_path / "prefect.toml").write_text('[integrations.lifespan]\nevents = "all"\nreport = true\n')
+    monkeypatch.chdir(tmp_path)
+    read = settings.LifespanSettings()
+    assert (read.events, read.report, read.totals) == ("all", True, True)
