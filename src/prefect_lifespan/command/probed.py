@@ -128,6 +128,8 @@ def _terminated_as_interrupted() -> Generator[None]:
         return
 
     def interrupt(_: int, __: FrameType | None) -> None:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a script's shell starts what it does not wait for
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.raise_signal(signal.SIGINT)
 
     before = signal.signal(signal.SIGTERM, interrupt)
