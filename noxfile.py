@@ -43,7 +43,7 @@ class Case:
 
 CASES = (
     # The lower bounds of pyproject.toml.
-    Case("oldest", "3.11", ("prefect==3.8.0", "dependency-injector==4.49.0", "pydantic-settings==2.9.1")),
+    Case("oldest", "3.11", ("prefect==3.8.4", "dependency-injector==4.49.0", "pydantic-settings==2.9.1")),
     Case("prefect-3.8", "3.11", ("prefect==3.8.*",)),
     Case("newest", "3.11"),
     Case("python-3.12", "3.12"),

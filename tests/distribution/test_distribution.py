@@ -126,3 +126,12 @@ def test_version_and_changelog_agree() -> None:
         assert here > max(versions, default=Version("0")), "the version is that of the next release"
     else:
         assert here == versions[0]
+
+
+def test_the_oldest_row_of_the_table_of_versions_holds_the_lower_bounds() -> None:
+    project, rows = (ROOT / "pyproject.toml").read_text("utf-8"), (ROOT / "noxfile.py").read_text("utf-8")
+    bounds = {name: re.search(rf'"{name}>=([\d.]+)', project) for name in ("prefect", "pydantic-settings")}
+
+    assert {name: bound and bound[1] for name, bound in bounds.items()} == {
+        name: pin[1] if (pin := re.search(rf'"{name}==([\d.]+)"', rows)) else None for name in bounds
+    }
