@@ -30,7 +30,7 @@ class LimitNotFoundError(LifespanError):
 
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__(tuple(names))
-        self.names = tuple(names)
+        self.names: tuple[str, ...] = tuple(names)
 
     def _text(self) -> str:
         create = " && ".join(f"prefect gcl create {name} --limit N" for name in self.names)

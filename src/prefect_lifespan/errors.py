@@ -57,7 +57,7 @@ class InvalidContainerError(LifespanError):
     def __init__(self, container: str, findings: Sequence[Finding]) -> None:
         super().__init__(container, tuple(findings))
         self.container = container
-        self.findings = tuple(findings)
+        self.findings: tuple[Finding, ...] = tuple(findings)
 
     def _text(self) -> str:
         count = len(self.findings)
@@ -108,7 +108,7 @@ class AsyncResourceError(LifespanError):
 
     def __init__(self, resources: Sequence[str], where: str, on_loop: bool = False) -> None:
         super().__init__(tuple(resources), where, on_loop)
-        self.resources = tuple(resources)
+        self.resources: tuple[str, ...] = tuple(resources)
         self.where = where
         self.on_loop = on_loop
 
@@ -144,7 +144,7 @@ class ResourceTimeoutError(LifespanError, TimeoutError):
         self.resource = resource
         self.action = action
         self.seconds = seconds
-        self.waiting = tuple(waiting)
+        self.waiting: tuple[str, ...] = tuple(waiting)
 
     def _text(self) -> str:
         text = f"{self.resource} did not {self.action} within {self.seconds:g} s."

@@ -19,7 +19,7 @@ class SettingsError(LifespanError, pydantic_settings.SettingsError):
     def __init__(self, settings: str, problems: Sequence[str]) -> None:
         super().__init__(settings, tuple(problems))
         self.settings = settings
-        self.problems = tuple(problems)
+        self.problems: tuple[str, ...] = tuple(problems)
 
     def _text(self) -> str:
         count = len(self.problems)
