@@ -133,7 +133,7 @@ def test_an_override_without_a_secret_is_stored_with_a_delayed_task(stored: Path
 
 
 def test_a_task_that_is_submitted_to_a_pool_has_the_secret_and_leaves_it_nowhere(stored: Path) -> None:
-    @flow(task_runner=ProcessPoolTaskRunner(max_workers=1), persist_result=True)
+    @flow(task_runner=ProcessPoolTaskRunner(max_workers=1), persist_result=True)  # pyright: ignore  Prefect's own types differ
     @lifespan(App, overrides={"settings": Settings(password=SecretStr(PLANTED))}, eager=False)
     def submits() -> int:
         return length_of_password.submit(1).result()

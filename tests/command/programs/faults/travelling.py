@@ -31,5 +31,5 @@ def run_elsewhere(lock: object = Provide[Locks.lock]) -> None: ...
 
 
 def main() -> None:
-    run_elsewhere.with_options(name="elsewhere", task_runner=ProcessPoolTaskRunner(max_workers=2))()
-    run_in_threads.with_options(task_runner=runners.ThreadPoolTaskRunner())()
+    run_elsewhere.with_options(name="elsewhere", task_runner=ProcessPoolTaskRunner(max_workers=2))()  # pyright: ignore  Prefect's own types differ
+    run_in_threads.with_options(task_runner=runners.ThreadPoolTaskRunner())()  # pyright: ignore  Prefect's own types differ
