@@ -14,7 +14,7 @@ from prefect_lifespan.observability.picture import Drawn, Picture, Row
 
 KEY = "lifespan-report"
 _WIDTH = 60  # characters of a bar
-_OPENING, _HELD, _CLOSING, _NOTHING = "▒", "█", "░", " "
+_OPENING, _HELD, _CLOSING, _NOTHING = "o", "=", "c", " "  # of one width in every browser's font
 
 
 def save(picture: Picture, timeout_seconds: float) -> None:
