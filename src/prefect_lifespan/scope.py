@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import copy
 import functools
+import itertools
 import os
 import threading
 import uuid
+import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Hashable, Iterator, Mapping
 from contextlib import suppress
 from contextvars import ContextVar, Token
@@ -30,7 +32,7 @@ from prefect_lifespan.unit import Unit
 
 R = TypeVar("R")
 
-MOST_PREPARED = 1024  # functions that a scope keeps something for
+MOST_PREPARED = 1024  # functions that a scope keeps something for, where nothing tells that they have gone
 
 
 class Reached(Protocol):
@@ -158,7 +160,7 @@ class Scope:
     `references` what stands for this scope in other processes.
     """
 
-    __slots__ = ("__weakref__", "_entered", "_layers", "_process", "_unit", "prepared", "references")
+    __slots__ = ("__weakref__", "_entered", "_layers", "_process", "_unit", "_watched", "prepared", "references")
 
     def __init__(
         self, lifespans: tuple[InForce, ...] = (), layers: tuple[Layer, ...] = (), unit: Unit | None = None
@@ -168,6 +170,7 @@ class Scope:
         self._layers = tuple(layer for layer in layers if not layer.everywhere)
         self._unit = unit
         self.prepared: dict[object, Any] = {}
+        self._watched: dict[object, weakref.ref[object]] = {}
         self.references: dict[object, Any] = {}
 
     @property
@@ -201,16 +204,21 @@ class Scope:
         """What anything that is prepared for this scope stands on."""
         return (self.lifespans, self.layers)
 
-    def keep(self, plan: object, prepared: object, ground: object) -> None:
-        """Keep what was prepared for a function on some ground, as long as it stands on that."""
-        under(process_wide.lock, self._keep, plan, prepared, ground)
+    def keep(self, plan: object, prepared: object, ground: object, lives_with: object = None) -> None:
+        """Keep what was prepared for a function on some ground, as long as it stands on that, and an object lives."""
+        under(process_wide.lock, self._keep, plan, prepared, ground, lives_with)
 
-    def _keep(self, plan: object, prepared: object, ground: object) -> None:
+    def _keep(self, plan: object, prepared: object, ground: object, lives_with: object) -> None:
         if ground == self.ground:
-            # Functions may come and go by the thousand in a long lifespan; what is called again is prepared again.
+            # Functions may come and go by the thousand in a long lifespan. In a worker each task brings its function
+            # anew, and what was prepared for the last one serves the next: there only their number is bounded.
             while len(self.prepared) >= MOST_PREPARED:
-                self.prepared.pop(next(key for key in self.prepared if key is not Flight))
+                first = next(key for key in list(itertools.islice(self.prepared, 2)) if key is not Flight)
+                self.prepared.pop(first, None)
             self.prepared[plan] = prepared
+            if lives_with is not None:
+                forget = functools.partial(_forget, plan, self._watched, self.prepared)
+                self._watched[plan] = weakref.ref(lives_with, forget)
             process_wide.prepared_in.add(self)
 
     @property
@@ -298,6 +306,12 @@ class Scope:
     def overrides_for(self, container: ContainerClass) -> Mapping[int, Any]:
         """Providers of `container` that are overridden here, by identity; inner layers win."""
         return stacked(layer.by_key(container) for layer in self.layers if issubclass(container, layer.container))
+
+
+def _forget(plan: object, watched: dict[object, Any], prepared: dict[object, Any], _gone: object) -> None:
+    # The garbage collector calls it at any moment, in any thread, under any lock: it waits for none.
+    watched.pop(plan, None)
+    prepared.pop(plan, None)
 
 
 _scope: ContextVar[Scope] = ContextVar("prefect_lifespan_scope", default=Scope())  # noqa: B039 - immutable, but for its cache

@@ -245,7 +245,7 @@ class Call:
             within_unit=self._of_unit or any(given.engine.graph.has_task_resources for given in self._given),
             of_unit=self._of_unit,
         )
-        self._kept_in.keep(self._plan.key, prepared, self._ground)
+        self._kept_in.keep(self._plan.key, prepared, self._ground, self._plan.origin)
 
     def _give(self, marker: Marker) -> Given:
         engine, named = self._locate(marker)

@@ -25,12 +25,17 @@ from prefect_lifespan.surroundings import surroundings
 R = TypeVar("R")
 
 
+class Origin:
+    """Lives as long as the plan that a function was given here, and not with its copies from other processes."""
+
+
 class Plan:
     """The injected parameters of one function. It is what a wrapper holds of the library, beside the function."""
 
     def __init__(
         self, function: Function, markers: Mapping[str, Marker], container: ContainerClass | None = None
     ) -> None:
+        self.origin: Origin | None = Origin()
         self.container = container  # the one that the function opens, as `lifespan` has it
         self.decorator = "@inject" if container is None else "@lifespan"
         self.where = f"{function.__module__}.{function.__qualname__}"
@@ -38,6 +43,9 @@ class Plan:
         self.has_steps = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
         # Under it, scopes keep what was prepared: one plan arrives in another process with each task, as a new object.
         self.key = uuid.uuid4().hex
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "origin": None}
 
     def ready(self, explicit: Mapping[str, Any], *, counted: bool = False) -> dict[str, Any] | None:
         """Values of all injected parameters, at hand for a call that is `counted` in flight or need not be; else None."""
