@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import pickle
@@ -13,6 +14,8 @@ import prefect_lifespan.workers.reducers  # noqa: F401 - whatever it registers, 
 
 
 def answer(expression: str, pickles: list[str]) -> str:
+    # A marker that arrives alone does not keep its class until the next pickle; the plan of a task's function does.
+    gc.disable()
     arrived: list[Any] = [pickle.loads(bytes.fromhex(data)) for data in pickles]  # noqa: S301
     return repr(eval(expression, {"arrived": arrived, "first": arrived[0], "last": arrived[-1]}))  # noqa: S307
 
