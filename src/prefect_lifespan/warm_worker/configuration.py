@@ -23,8 +23,10 @@ _CODE = ("id", "entrypoint", "path", "pull_steps", "storage_document_id", "versi
 T = TypeVar("T")
 
 
-def _container() -> Any:
-    return Field(
+class _Asked(BaseModel):
+    """What this type of worker asks for, beside what Prefect's process worker does."""
+
+    container: str | None = Field(
         default=None,
         title="Container",
         description=(
@@ -33,46 +35,31 @@ def _container() -> Any:
             "each opens at its first use."
         ),
     )
-
-
-def _processes() -> Any:
-    return Field(
+    processes: int = Field(
         default=4,
         ge=1,
         title="Processes",
         description="How many warm processes a worker has at the most, and so how many flow runs at a time.",
     )
-
-
-def _max_runs() -> Any:
-    return Field(
+    max_runs_per_process: int | None = Field(
         default=None,
         ge=1,
         title="Runs per process",
         description="After so many runs a process closes, and a new one takes its place. Without it: never.",
     )
-
-
-def _idle_seconds() -> Any:
-    return Field(
+    idle_seconds: float = Field(
         default=300.0,
         gt=0,
         title="Idle seconds",
         description="A process that has had no run for so many seconds closes.",
     )
-
-
-def _max_memory() -> Any:
-    return Field(
+    max_memory_mib: float | None = Field(
         default=None,
         gt=0,
         title="Memory per process, in MiB",
         description="A process that holds more than this after a run closes. Without it: never.",
     )
-
-
-def _health_check_seconds() -> Any:
-    return Field(
+    health_check_seconds: float = Field(
         default=30.0,
         ge=0,
         title="Seconds between health checks",
@@ -81,10 +68,7 @@ def _health_check_seconds() -> Any:
             "What is unwell closes, and opens anew."
         ),
     )
-
-
-def _drain_seconds() -> Any:
-    return Field(
+    drain_seconds: float = Field(
         default=30.0,
         ge=0,
         title="Drain seconds",
@@ -92,28 +76,12 @@ def _drain_seconds() -> Any:
     )
 
 
-class LifespanVariables(ProcessVariables):
+class LifespanVariables(_Asked, ProcessVariables):
     """What may be set for a work pool, a deployment or a flow run."""
 
-    container: str | None = _container()
-    processes: int = _processes()
-    max_runs_per_process: int | None = _max_runs()
-    idle_seconds: float = _idle_seconds()
-    max_memory_mib: float | None = _max_memory()
-    health_check_seconds: float = _health_check_seconds()
-    drain_seconds: float = _drain_seconds()
 
-
-class LifespanJobConfiguration(ProcessJobConfiguration):
+class LifespanJobConfiguration(_Asked, ProcessJobConfiguration):
     """The same for one flow run, with its environment."""
-
-    container: str | None = _container()
-    processes: int = _processes()
-    max_runs_per_process: int | None = _max_runs()
-    idle_seconds: float = _idle_seconds()
-    max_memory_mib: float | None = _max_memory()
-    health_check_seconds: float = _health_check_seconds()
-    drain_seconds: float = _drain_seconds()
 
     _code: str = PrivateAttr(default="")
 
