@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.flow_runs import engine, let_pass_what_prefect_leaves_open, nothing_left_behind
 from tests.lifespans.witness import Witness
 
-# Prefect leaves connections to its API open when a run was asynchronous and its event loop ends; so it does without us.
-PREFECT_LEAVES_OPEN = ("ignore:unclosed <socket.socket:ResourceWarning", "ignore:unclosed transport:ResourceWarning")
+__all__ = ["engine", "nothing_left_behind"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let those connections pass, and nothing else."""
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            for each in PREFECT_LEAVES_OPEN:
-                item.add_marker(pytest.mark.filterwarnings(each))
-
-
-@pytest.fixture(autouse=True, scope="session")
-def engine(prefect_server: str) -> None:
-    """The API is there."""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def nothing_left_behind() -> Iterator[None]:
-    """What the tests of a file leave behind warns before those of the next one begin."""
-    yield
-    gc.collect()
+    let_pass_what_prefect_leaves_open(items, Path(__file__).parent)
 
 
 @pytest.fixture
