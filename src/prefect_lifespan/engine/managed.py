@@ -9,6 +9,7 @@ from dependency_injector import providers
 from prefect_lifespan.engine.slot import Slot, State
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph.edges import overriding_of
+from prefect_lifespan.steps import under
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +62,7 @@ class ManagedResource(providers.Resource[Any]):
 
     def override(self, provider: Any) -> Any:
         """Let another provider stand in, for this container instance."""
-        self.slot.at_hand = False
+        under(self.slot.ledger.lock, self.slot.withdraw)
         overriding: Any = super()
         return overriding.override(provider)
 

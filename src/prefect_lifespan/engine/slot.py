@@ -28,6 +28,7 @@ from prefect_lifespan.engine.clocks import Clock
 from prefect_lifespan.engine.contexts import ResourceContext
 from prefect_lifespan.engine.events import Event, Kind, Observers, Whose, observers, whose
 from prefect_lifespan.engine.initialiser import Entered
+from prefect_lifespan.engine.keepers import Keeper, Keepers
 from prefect_lifespan.engine.lanes import Lane, Lanes
 from prefect_lifespan.errors import LifespanClosedError, LifespanError
 from prefect_lifespan.forks import left_to_the_parent
@@ -101,6 +102,7 @@ class Ledger:
         self._ending: CloseReport | None = None
         self.opened: list[Slot] = []
         self.opening: set[Slot] = set()
+        self.keepers = Keepers()
         self._told = (*told, observers)
         # Where it is None, whoever is in need when something happens.
         self.whose: Whose | None = whose.here()
@@ -356,14 +358,23 @@ class Slot:
         self.ended()
         self.event("failed", perf_counter() - self.entered_at, error)
 
-    def _take_out_of_use(self) -> None:
+    def kept_by(self, keeper: Keeper) -> None:
+        """Its value may be kept from now on, if it is at hand still: whoever keeps it is told when it is withdrawn."""
+        under(self.ledger.lock, self.ledger.keepers.add, keeper)
+
+    def withdraw(self) -> None:
+        """Let its value not be given any more, by its provider or by who keeps it; under the lock of its ledger."""
         self.at_hand = False  # before the value goes: whoever read it and then sees this true has a good one
+        self.ledger.keepers.withdraw()
+
+    def _take_out_of_use(self) -> None:
+        self.withdraw()
         self.state = State.CLOSING
         self.value = None
 
     def begin_anew(self) -> None:
         """In a forked child: whoever has got hold of the parent's own is told so."""
-        self.at_hand = False
+        self.withdraw()
         self.state = State.CLOSED
         self.value = self.entered = self.context = self.host = self.lane = self._opening = self._closer = None
         self._claimed_by = None
