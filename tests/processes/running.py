@@ -115,7 +115,7 @@ class Program:
         """Wait until it has left these lines."""
         for line in lines:
             eventually(
-                lambda line=line: line in self.marks() or self._ended(), f"the program marks {line!r}", self._tell
+                lambda line=line: line in self.marks() or self.has_ended(), f"the program marks {line!r}", self._tell
             )
             assert line in self.marks(), f"it ended without {line!r}:\n{self._tell()}"
 
@@ -126,18 +126,18 @@ class Program:
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""
-        assert not self._ended(), f"it ended before the signal:\n{self._tell()}"
+        assert not self.has_ended(), f"it ended before the signal:\n{self._tell()}"
         os.kill(self.pid, number)
 
     def ends(self) -> int:
         """Wait until it has ended; its exit code, negative for a signal."""
-        eventually(self._ended, "the program ends", self._tell)
+        eventually(self.has_ended, "the program ends", self._tell)
         assert self.exit_code is not None
         return self.exit_code
 
     def kill(self) -> None:
         """End it, and what it has started, whatever they do; nothing where it has ended."""
-        if not self._ended():
+        if not self.has_ended():
             started = psutil.Process(self.pid).children(recursive=True)
             os.kill(self.pid, signal.SIGKILL)
             self.ends()
@@ -145,7 +145,8 @@ class Program:
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
 
-    def _ended(self) -> bool:
+    def has_ended(self) -> bool:
+        """Whether it has."""
         if self.exit_code is None:
             self.exit_code = self.zygote.ask(do="wait", pid=self.pid)
         return self.exit_code is not None

@@ -7,29 +7,46 @@ from signal import SIGCONT, SIGSTOP
 
 import pytest
 
-from tests.workers.losing import Losing, kill
+from tests.workers.losing import Losing, Run, kill
 from tests.workers.records import on
 
 # One loss is enough for Dask and Ray, too; by themselves they run such a task three times more.
 ONE_LOSS = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0", "RAY_TASK_MAX_RETRIES": "0"}
 
+# What Prefect's pool says when a worker has taken the lock of the queue for logs along.
+HELD = "Timed out waiting for process-pool message forwarding to stop"
+
 
 @pytest.mark.parametrize("kind", on("pool", extended=["dask", "outliving ray"]))
 def test_a_run_whose_worker_is_killed_fails_as_without_us_and_closes_everywhere_else(losing: Losing, kind: str) -> None:
-    ends = []
-    for flow in ("plain_results", "results"):
-        run = losing.start(flow, kind, beside=False, **ONE_LOSS)
-        lost, _ = run.begin()
-        kill(lost)
-        run.go()
-        ends.append((run.end_of_flow(), run.program.exit_code))
+    plain, _ = _loses_a_worker(losing, "plain_results", kind)
+    run, lost = _loses_a_worker(losing, "results", kind)
 
-    assert ends[0] == ends[1]
-    assert ends[1][0].startswith("raised")
+    assert plain.end_of_flow() == run.end_of_flow()
+    assert plain.program.exit_code == run.program.exit_code
+    assert run.end_of_flow().startswith("raised")
     outcomes = run.outcomes
     assert set(outcomes) == set(run.pids("open db")) - {lost}
     assert run.program.pid in outcomes
     assert "none" not in outcomes.values()
+
+
+def _loses_a_worker(losing: Losing, flow: str, kind: str) -> tuple[Run, int]:
+    """A run whose worker was killed, when its flow has ended; and the worker.
+
+    A worker of a pool that is killed while it passes a line of its log on holds the lock of Prefect's queue for ever, and
+    the driver cannot end, with this library or without it (docs/limits.md). Such a kill says nothing: there is another.
+    """
+    for _ in range(3):
+        run = losing.start(flow, kind, beside=False, **ONE_LOSS)
+        lost, _ = run.begin()
+        kill(lost)
+        run.go()
+        run.eventually(lambda run=run: run.program.has_ended() or HELD in run.program.log(), "the program ends")
+        if HELD not in run.program.log():
+            return run, lost
+        run.end()
+    raise AssertionError("each of three workers held the lock when it was killed")
 
 
 @pytest.mark.parametrize("kind", on("outliving dask", extended=["outliving ray"]))
