@@ -44,3 +44,12 @@ def test_declaring_checking_and_injecting_do_not_import_prefect() -> None:
 @pytest.mark.parametrize("imports", ["from prefect import flow", "import prefect.flow_engine"])
 def test_a_program_that_imports_prefect_later_has_all_of_the_library_in_force(imports: str) -> None:
     assert output(IN_FORCE.format(imports=imports)) == ["True prefect_lifespan.lifespans.prefect_run"]
+
+
+def test_providers_are_pickled_without_prefect_and_without_workers() -> None:
+    program = (
+        "import sys, prefect_lifespan.provider_pickling; from dependency_injector.providers import Factory; import pickle;"
+        "print(pickle.loads(pickle.dumps(Factory(dict)))());"
+        'print("prefect" in sys.modules, "prefect_lifespan.workers" in sys.modules)'
+    )
+    assert output(program) == ["{}", "False False"]

@@ -10,8 +10,8 @@ from dependency_injector import containers, providers
 
 from prefect_lifespan import Provide, inject, lifespan
 from prefect_lifespan.in_flight import Flight
+from prefect_lifespan.provider_pickling import register
 from prefect_lifespan.scope import MOST_PREPARED, current_scope
-from prefect_lifespan.workers.reducers import register
 
 
 def opened() -> Iterator[str]:

@@ -19,7 +19,7 @@ from pydantic import BaseModel, SecretBytes, SecretStr
 from sqlalchemy import make_url
 
 from prefect_lifespan import Provide, UsageError, inject, lifespan, override
-from prefect_lifespan.workers import reducers
+from prefect_lifespan.provider_pickling import register
 from prefect_lifespan.workers.at_rest import secret_in
 
 PLANTED = "planted-7c1f"
@@ -67,13 +67,13 @@ HOLD_NONE = {
 
 @pytest.mark.parametrize("provider", HOLD_A_SECRET.values(), ids=HOLD_A_SECRET)
 def test_a_secret_is_found_wherever_it_would_be_pickled(provider: Any) -> None:
-    reducers.register()
+    register()
     assert secret_in((App, {"db": provider})) is not None
 
 
 @pytest.mark.parametrize("provider", HOLD_NONE.values(), ids=HOLD_NONE)
 def test_what_holds_none_passes(provider: Any) -> None:
-    reducers.register()
+    register()
     assert secret_in((App, {"db": provider})) is None
 
 

@@ -1,11 +1,12 @@
 """Beyond one process: what of a lifespan travels to worker processes, where it opens there, and when it closes."""
 
-from prefect_lifespan.workers import carrying, reducers
+from prefect_lifespan import provider_pickling
+from prefect_lifespan.workers import carrying
 
 __all__ = ["install"]
 
 
 def install() -> None:
     """Let containers be pickled, and scopes travel with Prefect's context; doing it twice does nothing."""
-    reducers.register()
+    provider_pickling.register()
     carrying.install()

@@ -22,8 +22,8 @@ from prefect_lifespan.engine import CloseReport
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.lifespans.futures import PendingFutures, submissions, watch
 from prefect_lifespan.managers import manager
+from prefect_lifespan.provider_pickling import register
 from prefect_lifespan.scope import InForce, Scope, current_scope
-from prefect_lifespan.workers import reducers
 from prefect_lifespan.workers.opening import Opening
 from prefect_lifespan.workers.openings import openings
 from prefect_lifespan.workers.reach import Reach, Runner, RunnerModule, cloudpickled, module_for
@@ -124,7 +124,7 @@ def _reference(scope: Scope, runner: Runner) -> ScopeReference:
     standing_on = (links, in_force, layers)
     made_for, reference = scope.references.get(known, (None, None))
     if made_for != standing_on:
-        reducers.register()  # classes of providers may have come since
+        register()  # classes of providers may have come since
         dumps = cloudpickled if module is None else module.dumps
         lifespans = zip(in_force, links, strict=True)
         reference = ScopeReference(

@@ -23,9 +23,9 @@ from prefect_lifespan.graph.edges import SUB_CONTAINERS, AnyProvider, overriding
 from prefect_lifespan.graph.reader import ContainerClass, is_given, qualified_name
 from prefect_lifespan.layers import Layer, next_number
 from prefect_lifespan.lifetimes import Policy
+from prefect_lifespan.provider_pickling.classes_by_value import as_declared_here
 from prefect_lifespan.scope import InForce, Scope
 from prefect_lifespan.workers.at_rest import secret_in
-from prefect_lifespan.workers.places import as_declared_here
 from prefect_lifespan.workers.reach import Dumps, Link
 
 

@@ -12,6 +12,7 @@ from prefect_lifespan.command.targets import is_work
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph import Finding
 from prefect_lifespan.injection.mistakes import place_of
+from prefect_lifespan.provider_pickling import register
 
 
 def cannot_travel(program: Program) -> Iterator[Located]:
@@ -69,13 +70,12 @@ def _meant(expression: ast.expr, namespace: Mapping[str, object]) -> object:
 
 def _problem(runner: type, settings: Any) -> str:
     # There is Prefect, where there are flows.
-    from prefect_lifespan.workers import reducers  # noqa: PLC0415
     from prefect_lifespan.workers.reach import cloudpickled, module_for_kind  # noqa: PLC0415
     from prefect_lifespan.workers.references import Parts, dumped  # noqa: PLC0415
 
     if module_for_kind(runner) is None:
         return ""
-    reducers.register()
+    register()
     overrides = {} if settings.overrides is None or callable(settings.overrides) else dict(settings.overrides)
     parts = Parts(settings.container, settings.policy, settings.max_workers, overrides)
     try:

@@ -8,7 +8,7 @@ import cloudpickle
 from dependency_injector import containers, providers
 from dependency_injector.wiring import Provide
 
-import prefect_lifespan.workers.reducers  # noqa: F401
+import prefect_lifespan.provider_pickling  # noqa: F401
 
 
 class Client:

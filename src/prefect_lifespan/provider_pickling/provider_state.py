@@ -1,6 +1,6 @@
-"""What a provider of each kind is made of, read and set through dependency-injector's public names.
+"""The state of a provider: what it was declared with, read and set through dependency-injector's public names.
 
-What it holds while it is in use is left behind: an open resource, the instance of a singleton, locks, context
+What a provider holds while it is in use is left behind: an open resource, the instance of a singleton, locks, context
 variables, the asynchronous mode that it found out by being called.
 """
 
@@ -14,22 +14,29 @@ from typing import Any, NamedTuple
 from dependency_injector import providers
 
 from prefect_lifespan.graph.edges import is_kind
-from prefect_lifespan.workers.places import is_found_by_name
+from prefect_lifespan.provider_pickling.by_name import is_found_by_name
 
-Makings = dict[str, Any]
-
+Declared = dict[str, Any]  # what a provider was declared with, by the names that its class has for that
 
 # Without the stubs' types, most of which are partly unknown.
 _BASE: Any = providers.Provider
 _CONTAINER: Any = providers.Container
 
 
+class ProviderState(NamedTuple):
+    """What is to be carried over from one provider to another of its class."""
+
+    declared: Declared
+    overriding: tuple[Any, ...]  # the providers that override it, in their order
+    attributes: Any  # what the user of a class of his own has set, as `object.__getstate__` gives it
+
+
 class Kind(NamedTuple):
     """How all providers of some classes are read and set."""
 
     of: Any
-    read: Callable[[Any], Makings]
-    write: Callable[[Any, Makings], object]
+    read: Callable[[Any], Declared]
+    write: Callable[[Any, Declared], object]
 
 
 def kind_of(provider_class: Any) -> Kind:
@@ -50,52 +57,53 @@ def empty(provider_class: Any) -> Any:
     return made
 
 
-def read(provider: Any) -> tuple[Makings, tuple[Any, ...], Any]:
-    """What a provider is made of, what overrides it, and the attributes that its user gave it."""
-    return kind_of(type(provider)).read(provider), provider.overridden, provider.__getstate__()
+def read(provider: Any) -> ProviderState:
+    """The state of a provider."""
+    return ProviderState(kind_of(type(provider)).read(provider), provider.overridden, provider.__getstate__())
 
 
-def write(provider: Any, makings: Makings, overridden: Sequence[Any], attributes: Any) -> None:
-    """Give an empty provider what was read from another one."""
-    kind_of(type(provider)).write(provider, makings)
-    for overriding in overridden:
+def write(provider: Any, state: ProviderState) -> None:
+    """Give an empty provider the state of another one."""
+    kind_of(type(provider)).write(provider, state.declared)
+    for overriding in state.overriding:
         # As the base class has it: what overrides a container as a whole has overridden its providers as well.
         _BASE.override(provider, overriding)
+    attributes = state.attributes
     parts: Sequence[dict[str, Any] | None] = attributes if is_kind(attributes, tuple) else (attributes,)
     for part in parts:  # with slots there are two
         for name, value in (part or {}).items():
             setattr(provider, name, value)
 
 
-def _getting(*names: str) -> Callable[[Any], Makings]:
+def _getting(*names: str) -> Callable[[Any], Declared]:
     return lambda provider: {name: getattr(provider, name) for name in names}
 
 
-def _setting(*names: str) -> Callable[[Any, Makings], None]:
-    def write(provider: Any, makings: Makings) -> None:
+def _setting(*names: str) -> Callable[[Any, Declared], None]:
+    def write(provider: Any, declared: Declared) -> None:
         for name in names:
-            getattr(provider, f"set_{name}")(makings[name])
+            getattr(provider, f"set_{name}")(declared[name])
 
     return write
 
 
-def _read_call(provider: Any) -> Makings:
+def _read_call(provider: Any) -> Declared:
     return {"provides": _as_given(provider.provides), "args": provider.args, "kwargs": provider.kwargs}
 
 
-def _write_call(provider: Any, makings: Makings) -> None:
-    provider.set_provides(makings["provides"])
-    provider.set_args(*makings["args"])
-    provider.set_kwargs(**makings["kwargs"])
+def _write_call(provider: Any, declared: Declared) -> None:
+    provider.set_provides(declared["provides"])
+    provider.set_args(*declared["args"])
+    provider.set_kwargs(**declared["kwargs"])
 
 
-def _read_factory(provider: Any) -> Makings:
+def _read_factory(provider: Any) -> Declared:
     return {**_read_call(provider), "attributes": provider.attributes}
 
 
-def _write_factory(provider: Any, makings: Makings) -> None:
-    _write_call(provider, makings)
-    provider.set_attributes(**makings["attributes"])
+def _write_factory(provider: Any, declared: Declared) -> None:
+    _write_call(provider, declared)
+    provider.set_attributes(**declared["attributes"])
 
 
 def _as_given(initialiser: Any) -> Any:
@@ -128,53 +136,54 @@ async def _anothing() -> AsyncGenerator[None]:
 _WRAPPERS: Any = (contextlib.contextmanager(_nothing).__code__, contextlib.asynccontextmanager(_anothing).__code__)
 
 
-def _write_dependency(provider: Any, makings: Makings) -> None:
-    provider.set_instance_of(makings["instance_of"])
-    provider.set_default(makings["default"])
-    provider.assign_parent(makings["parent"])
+def _write_dependency(provider: Any, declared: Declared) -> None:
+    provider.set_instance_of(declared["instance_of"])
+    provider.set_default(declared["default"])
+    provider.assign_parent(declared["parent"])
 
 
-def _write_selector(provider: Any, makings: Makings) -> None:
-    provider.set_selector(makings["selector"])
-    provider.set_providers(**makings["providers"])
+def _write_selector(provider: Any, declared: Declared) -> None:
+    provider.set_selector(declared["selector"])
+    provider.set_providers(**declared["providers"])
 
 
-def _write_list(provider: Any, makings: Makings) -> None:
-    provider.set_args(*makings["args"])
+def _write_list(provider: Any, declared: Declared) -> None:
+    provider.set_args(*declared["args"])
 
 
-def _read_dependencies(provider: Any) -> Makings:
+def _read_dependencies(provider: Any) -> Declared:
     return {"providers": dict(provider.providers), "parent": provider.parent}
 
 
-def _write_dependencies(provider: Any, makings: Makings) -> None:
-    provider.providers.update(makings["providers"])
-    provider.assign_parent(makings["parent"])
+def _write_dependencies(provider: Any, declared: Declared) -> None:
+    provider.providers.update(declared["providers"])
+    provider.assign_parent(declared["parent"])
 
 
-def _read_container(provider: Any) -> Makings:
+def _read_container(provider: Any) -> Declared:
     container = provider.container
-    declared = getattr(container, "declarative_parent", None)
-    return {"container_cls": declared, "container": container, "parent": provider.parent}
+    container_class = getattr(container, "declarative_parent", None)
+    return {"container_cls": container_class, "container": container, "parent": provider.parent}
 
 
-def _write_container(provider: Any, makings: Makings) -> None:
+def _write_container(provider: Any, declared: Declared) -> None:
     # There is no setter; what the container is overridden with arrives with its providers.
-    _CONTAINER.__init__(provider, makings["container_cls"], makings["container"])
-    provider.assign_parent(makings["parent"])
+    _CONTAINER.__init__(provider, declared["container_cls"], declared["container"])
+    provider.assign_parent(declared["parent"])
 
 
-def _read_self(provider: Any) -> Makings:
+def _read_self(provider: Any) -> Declared:
     container = provider() if provider.last_overriding is None else None
-    # In the order of declaration, so that long chains of providers follow each other rather than nest.
-    declared = tuple(container.providers.values()) if container is not None else ()
-    return {"container": container, "alt_names": provider.alt_names, "declared": declared}
+    # In the order of declaration, so that long chains of providers follow each other rather than nest: pickle gives up
+    # where Python's stack ends.
+    in_order = tuple(container.providers.values()) if container is not None else ()
+    return {"container": container, "alt_names": provider.alt_names, "in_order": in_order}
 
 
 _CONFIGURATION = ("name", "strict", "default", "ini_files", "yaml_files", "json_files", "pydantic_settings")
 
 
-def _read_configuration(provider: Any) -> Makings:
+def _read_configuration(provider: Any) -> Declared:
     return {name: getattr(provider, f"get_{name}")() for name in _CONFIGURATION}
 
 

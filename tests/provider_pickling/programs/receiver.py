@@ -10,7 +10,7 @@ import sys
 import traceback
 from typing import Any
 
-import prefect_lifespan.workers.reducers  # noqa: F401 - whatever it registers, as a worker process does
+import prefect_lifespan.provider_pickling  # noqa: F401 - whatever it registers, as a worker process does
 
 
 def answer(expression: str, pickles: list[str]) -> str:

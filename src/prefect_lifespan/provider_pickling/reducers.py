@@ -1,12 +1,12 @@
-"""Makes dependency-injector's providers picklable, so that whatever refers to a container can travel.
+"""What pickle and `copy` are told of dependency-injector's providers: one reducer for each class, in `copyreg`.
 
 A provider that an importable container class declares by name travels as a reference: the class and the path. What
 arrives is the one that the other process declares, without overrides that were set on the class here: they belong to
 what is sent along for one opening. Any other provider travels by value; one that a class in `__main__` or in a function
 declares brings its class along, and where a process has that class already, its own provider is what arrives.
 
-Chains of any length travel in the order in which a container declares them. Written in place, without names, they nest,
-and pickle gives up where Python's stack ends.
+Chains of any length travel in the order in which a container declares them. Written in place, without names, they nest, and
+pickle gives up where Python's stack ends.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from prefect_lifespan.engine.managed import ManagedResource
 from prefect_lifespan.errors import LifespanError, UsageError
 from prefect_lifespan.graph.edges import AnyProvider, is_kind, root_of
 from prefect_lifespan.graph.reader import ContainerClass, qualified_name
-from prefect_lifespan.workers import arrivals, makings
-from prefect_lifespan.workers.places import is_importable, place_of, provider_at
+from prefect_lifespan.provider_pickling import classes_by_value, provider_state
+from prefect_lifespan.provider_pickling.by_name import is_importable
+from prefect_lifespan.provider_pickling.provider_paths import path_of, provider_at
+from prefect_lifespan.provider_pickling.provider_state import Declared, ProviderState
 
 Reduced: TypeAlias = tuple[Any, ...]
 
@@ -73,15 +75,15 @@ def _refuse(resource: ManagedResource) -> NoReturn:
 
 
 def _reduce(provider: Any) -> Reduced:
-    place = place_of(provider)
-    if place is not None and is_importable(place.container):
-        return _referred_to, tuple(place)
-    container, path = (None, "") if place is None else place
-    made_of, overridden, attributes = makings.read(provider)
-    _register_kinds_of((*provider.related, *made_of.get("declared", ())))
-    state = (container, path, made_of, overridden, attributes)
-    # Made empty, remembered by pickle, then filled: providers may refer to each other in circles.
-    return _arriving, (type(provider), container, path), state, None, None, _fill
+    declared_at = path_of(provider)
+    if declared_at is not None and is_importable(declared_at.container):
+        return _referred_to, tuple(declared_at)
+    container, path = (None, "") if declared_at is None else declared_at
+    state = provider_state.read(provider)
+    _register_kinds_of((*provider.related, *state.declared.get("in_order", ())))
+    # Made empty, remembered by pickle, then filled: providers may refer to each other in circles. In one flat tuple,
+    # because each level that nests takes of Python's stack, and long chains need it.
+    return _empty, (type(provider), container, path), (container, path, *state), None, None, _fill
 
 
 def _register_kinds_of(others: Iterable[AnyProvider]) -> None:
@@ -100,25 +102,28 @@ def _referred_to(container: ContainerClass, path: str) -> AnyProvider:
     return found
 
 
-def _arriving(provider_class: type, container: ContainerClass | None, path: str) -> AnyProvider:
-    return makings.empty(provider_class) if container is None else arrivals.arriving(provider_class, container, path)
+def _empty(provider_class: type, container: ContainerClass | None, path: str) -> AnyProvider:
+    if container is None:
+        return provider_state.empty(provider_class)
+    return classes_by_value.to_be_filled(provider_class, container, path)
 
 
-def _fill(provider: Any, state: tuple[Any, ...]) -> None:
-    container, path, made_of, overridden, attributes = state
-    write = functools.partial(makings.write, provider, made_of, overridden, attributes)
+def _fill(provider: Any, sent: tuple[ContainerClass | None, str, Declared, tuple[Any, ...], Any]) -> None:
+    container, path, declared, overriding, attributes = sent
+    state = ProviderState(declared, overriding, attributes)
+    write = functools.partial(provider_state.write, provider, state)
     if container is None:
         write()
     elif is_kind(provider, providers.Self) and provider_at(container, path) is provider:
-        provider.set_alt_names(made_of["alt_names"])  # made with the class, and knows the class alone
+        provider.set_alt_names(state.declared["alt_names"])  # made with the class, and knows the class alone
     else:
-        arrivals.fill(provider, container, path, write)
+        classes_by_value.fill(provider, container, path, write)
 
 
 def _reduce_option(option: Any) -> Reduced:
-    place = place_of(option)
-    if place is not None and is_importable(place.container):
-        return _referred_to, tuple(place)
+    declared_at = path_of(option)
+    if declared_at is not None and is_importable(declared_at.container):
+        return _referred_to, tuple(declared_at)
     return _option, (root_of(option), option.get_name_segments(), option.is_required())
 
 
@@ -134,8 +139,8 @@ def _copied(provider: Any) -> Any:
     """A shallow copy: of what it is made of, like what arrives elsewhere, and referring to the same providers."""
     if is_kind(provider, providers.ConfigurationOption):
         return type(provider)(provider.get_name_segments(), root_of(provider), required=provider.is_required())
-    copied = makings.empty(type(provider))
-    makings.write(copied, *makings.read(provider))
+    copied = provider_state.empty(type(provider))
+    provider_state.write(copied, provider_state.read(provider))
     return copied
 
 
