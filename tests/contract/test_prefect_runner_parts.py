@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import inspect
 import os
+import ssl
 import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
+from prefect.client import orchestration
+from prefect.client.orchestration import get_client
 from prefect.runner._flow_run_executor import FlowRunExecutor, FlowRunExecutorContext
 from prefect.runner._process_manager import ProcessHandle, ProcessManager
 from prefect.runner._workspace_hook_runner import WorkspaceHookRunner
 from prefect.runner._workspace_resolver import PreparedWorkspace, prepare_workspace
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
 
 from prefect_lifespan.warm_worker import engine_parts
@@ -99,3 +104,22 @@ def test_the_command_for_hooks_is_of_the_engines_interpreter() -> None:
 def test_a_process_worker_says_whether_its_command_is_configured() -> None:
     assert ProcessJobConfiguration()._command_configured is False
     assert {"run", "_submit_adhoc_run"} <= vars(ProcessWorker).keys()
+
+
+def test_clients_share_what_they_have_read_of_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(orchestration, "ssl", ssl)  # it is put back behind the test
+    made = [0]
+    create = ssl.create_default_context
+
+    def counting(*args: Any, **kwargs: Any) -> ssl.SSLContext:
+        made[0] += 1
+        return create(*args, **kwargs)
+
+    monkeypatch.setattr(ssl, "create_default_context", counting)
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        for share, number in ((lambda: None, 2), (engine_parts.share_tls_contexts, 1)):
+            made[0] = 0
+            share()
+            get_client()
+            get_client(sync_client=True)
+            assert made == [number]

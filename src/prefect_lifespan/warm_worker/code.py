@@ -12,6 +12,7 @@ from uuid import UUID
 
 from prefect import Flow
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import MissingFlowError
 from prefect.flows import load_flow_from_entrypoint, load_function_and_convert_to_flow
 
@@ -41,7 +42,7 @@ class Code:
         self._search_path: list[str] = []
         self.flow: Flow[..., Any] | None = None
 
-    async def pull(self, flow_run_id: UUID) -> PreparedWorkspace:
+    async def pull(self, flow_run: FlowRun) -> PreparedWorkspace:
         """The code as it is for this run; the working directory is the run's from here on.
 
         Raises:
@@ -49,13 +50,12 @@ class Code:
         """
         if self._loaded is not None:
             sys.path[:] = self._search_path
-        root = self._working_dir or self.folder_of(flow_run_id) / "code"
+        root = self._working_dir or self.folder_of(flow_run.id) / "code"
         root.mkdir(parents=True, exist_ok=True)
         os.chdir(root)
+        if flow_run.deployment_id is None:
+            raise ValueError(f"flow run {flow_run.id} has no deployment that says where its code is")
         async with get_client() as client:
-            flow_run = await client.read_flow_run(flow_run_id)
-            if flow_run.deployment_id is None:
-                raise ValueError(f"flow run {flow_run_id} has no deployment that says where its code is")
             deployment = await client.read_deployment(flow_run.deployment_id)
             workspace = await prepare_workspace(client, flow_run, deployment, root)
         digest = None if self._stays(workspace) else digest_of(workspace.working_directory)

@@ -67,8 +67,10 @@ def control_channel() -> Generator[None]:
         stop_control_listener()
 
 
-def run_in_engine(flow: Flow[..., Any], flow_run: FlowRun, runner: asyncio.Runner) -> BaseException | None:
-    """Run it to its end, asynchronous ones on the process's event loop; what it has ended with."""
+def run_in_engine(
+    flow: Flow[..., Any], flow_run: FlowRun, runner: asyncio.Runner, context: contextvars.Context
+) -> BaseException | None:
+    """Run it to its end in a context of its own, asynchronous ones on the process's event loop; what it has ended with."""
     logger = flow_run_logger(flow_run)
 
     def engine() -> Any:
@@ -79,7 +81,6 @@ def run_in_engine(flow: Flow[..., Any], flow_run: FlowRun, runner: asyncio.Runne
                     pass
             return result
 
-    context = contextvars.copy_context()
     try:
         result = context.run(engine)
         if inspect.isasyncgen(result):

@@ -23,6 +23,7 @@ from prefect.logging.loggers import flow_run_logger
 from prefect.states import Crashed
 
 from prefect_lifespan.lifespans.prefect_run import send_log
+from prefect_lifespan.warm_worker.clients import Clients
 from prefect_lifespan.warm_worker.code import Code, StaleCode
 from prefect_lifespan.warm_worker.engine_parts import PreparedWorkspace
 from prefect_lifespan.warm_worker.inbox import Inbox
@@ -58,6 +59,7 @@ class Serving:
     def __init__(self, connection: socket.socket, options: Options) -> None:
         self._options = options
         self._runner = asyncio.Runner()
+        self._clients = Clients(self._runner)
         self._inbox = Inbox(connection, self._runner.get_loop(), self._worker_is_lost)
         working_dir = None if options.working_dir is None else Path(options.working_dir)
         self._code = Code(Path(options.folder), working_dir)
@@ -74,6 +76,7 @@ class Serving:
                 self._inbox.send(self._answered(message))
         finally:
             self._kept.close()
+            self._clients.close()
             self._runner.close()
             send_log()
         return 0
@@ -104,9 +107,10 @@ class Serving:
         return outcome
 
     def _run(self, flow_run_id: UUID) -> Outcome:
-        flow_run = load_flow_run(flow_run_id)
+        context = self._clients.context()
+        flow_run = context.run(load_flow_run, flow_run_id)
         try:
-            workspace = self._runner.run(self._code.pull(flow_run_id))
+            workspace = self._runner.run(self._code.pull(flow_run))
             flow = self._code.load(workspace)
         except StaleCode:
             raise
@@ -120,7 +124,7 @@ class Serving:
             return Outcome(1, "what it keeps open could not be opened")
         self._leave_manifest(flow_run, workspace)
         self._inbox.send(Begins())
-        error = run_in_engine(flow, flow_run, self._runner)
+        error = run_in_engine(flow, flow_run, self._runner, context)
         tell(error)
         return outcome_of(error)
 
