@@ -15,20 +15,9 @@ its entry on the page of errors.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from prefect_lifespan.graph import Finding
-
-
-# The page with an entry for each error class and each code of a finding. The project has no site of its own that could be
-# named: this is its place in the repository and in the source distribution.
-PAGE = "docs/errors.md"
-
-
-def address(entry: str) -> str:
-    """Where the page of errors tells of a class or of a code: what happened, why it is bad, what to do."""
-    return f"{PAGE}#{entry.lower()}"
+from prefect_lifespan.finding import PAGE, Finding, address
 
 
 class LifespanError(Exception):

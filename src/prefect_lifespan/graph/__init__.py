@@ -3,7 +3,7 @@
 Reading opens nothing and calls no initialiser.
 """
 
-from prefect_lifespan.graph.finding import SEVERITIES, Code, Finding, Severity
+from prefect_lifespan.finding import SEVERITIES, Code, Finding, Severity
 from prefect_lifespan.graph.findings import check, findings, refusals, refused_options
 from prefect_lifespan.graph.model import Edge, Graph, Node
 from prefect_lifespan.graph.reader import graph_of, read

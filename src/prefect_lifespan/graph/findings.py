@@ -7,10 +7,10 @@ from typing import Any, cast
 
 from dependency_injector import providers
 
+from prefect_lifespan.finding import Code, Finding
 from prefect_lifespan.graph.arguments import providers_in_collections, unbindable
 from prefect_lifespan.graph.cleanup import is_generator, second_yield, unguarded
 from prefect_lifespan.graph.edges import AnyProvider, is_kind, plain_arguments
-from prefect_lifespan.graph.finding import Code, Finding
 from prefect_lifespan.graph.logging_setup import sets_up_logging
 from prefect_lifespan.graph.model import Graph, Node
 from prefect_lifespan.graph.options import Missing, as_declared, refused

@@ -16,9 +16,9 @@ from weakref import WeakKeyDictionary
 from dependency_injector import providers, wiring
 
 from prefect_lifespan.errors import UsageError
+from prefect_lifespan.finding import Finding
 from prefect_lifespan.graph.anchors import told_provider
 from prefect_lifespan.graph.edges import is_kind
-from prefect_lifespan.graph.finding import Finding
 from prefect_lifespan.injection.markers import Function, is_default, is_marker, marker_on
 from prefect_lifespan.injection.typed import Injected
 

@@ -1,4 +1,4 @@
-"""One finding of `check` as data, and the list of all codes with how severe each is."""
+"""One finding of `check` as data, the list of all codes with how severe each is, and the page that tells of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from prefect_lifespan.errors import address
+# The page with an entry for each error class and each code of a finding. The project has no site of its own that could be
+# named: this is its place in the repository and in the source distribution.
+PAGE = "docs/errors.md"
+
+
+def address(entry: str) -> str:
+    """Where the page of errors tells of a class or of a code: what happened, why it is bad, what to do."""
+    return f"{PAGE}#{entry.lower()}"
+
 
 Severity = Literal["error", "warning"]
 Code = Literal[
