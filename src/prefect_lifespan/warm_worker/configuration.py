@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class _Asked(BaseModel):
-    """What this type of worker asks for, beside what Prefect's process worker does."""
+    """What this type of worker asks for, in the order in which Prefect's UI shows it."""
 
     container: str | None = Field(
         default=None,
@@ -53,11 +53,15 @@ class _Asked(BaseModel):
         title="Idle seconds",
         description="A process that has had no run for so many seconds closes.",
     )
-    max_memory_mib: float | None = Field(
+    env: dict[str, str | None] = Field(
+        default_factory=dict[str, str | None],
+        title="Environment variables",
+        description="Set in the process, beside those of the worker. Other variables or values: another process.",
+    )
+    working_dir: Path | None = Field(
         default=None,
-        gt=0,
-        title="Memory per process, in MiB",
-        description="A process that holds more than this after a run closes. Without it: never.",
+        title="Working directory",
+        description="Where the deployment's code is pulled to and runs; without it, in a temporary folder.",
     )
     health_check_seconds: float = Field(
         default=30.0,
@@ -68,16 +72,39 @@ class _Asked(BaseModel):
             "What is unwell closes, and opens anew."
         ),
     )
+    max_memory_mib: float | None = Field(
+        default=None,
+        gt=0,
+        title="Memory per process, in MiB",
+        description="A process that holds more than this after a run closes. Without it: never.",
+    )
     drain_seconds: float = Field(
         default=30.0,
         ge=0,
         title="Drain seconds",
         description="How long runs may go on when the worker is told to stop; then they are terminated, and crash.",
     )
+    stream_output: bool = Field(
+        default=True,
+        title="Stream output",
+        description="Whether the worker shows what flow runs print.",
+    )
+    command: str | None = Field(
+        default=None,
+        title="Command",
+        description="A flow run with a command of its own is run by that, in a new process for it alone: no warm one.",
+    )
 
 
 class LifespanVariables(_Asked, ProcessVariables):
     """What may be set for a work pool, a deployment or a flow run."""
+
+    @classmethod
+    def model_json_schema(cls, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Prefect's own, without what means nothing for a process that stays: a name and labels."""
+        schema = super().model_json_schema(*args, **kwargs)
+        schema["properties"] = {name: schema["properties"][name] for name in _Asked.model_fields}
+        return schema
 
 
 class LifespanJobConfiguration(_Asked, ProcessJobConfiguration):
@@ -107,6 +134,11 @@ class LifespanJobConfiguration(_Asked, ProcessJobConfiguration):
         """Prefect's own preparation; and which code the deployment stands for."""
         super().prepare_for_flow_run(flow_run, deployment, flow, work_pool, worker_name, worker_id=worker_id)
         self._code = _code_of(deployment)
+
+    @classmethod
+    def json_template(cls) -> dict[str, Any]:
+        """Prefect's own, of what a person is asked for."""
+        return {name: value for name, value in super().json_template().items() if name in _Asked.model_fields}
 
     @property
     def has_own_command(self) -> bool:
