@@ -145,7 +145,9 @@ def test_a_late_opening_that_hangs_is_waited_for_no_longer_than_its_limit_and_th
         may_open.set()
         user.join(PATIENCE_SECONDS)
     assert [str(error)[:30] for error in report.raising] == ["App.b did not open within 0.02"]
-    assert [event.error for event in events if event.kind == "open-failed"] == report.raising
+    assert [event.error_text for event in events if event.kind == "open-failed"] == [
+        str(each) for each in report.raising
+    ]
     assert journal == ["+a", "-a", "late close in its own thread: True"]
 
 

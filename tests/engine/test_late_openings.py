@@ -94,7 +94,8 @@ def test_a_late_opening_is_told_the_lifespans_outcome_and_has_its_two_lines(
     ledger = Ledger()
     ledger.used_in_a_thread(outcome, on_loop=on_loop).settle()
     assert ledger.told == [outcome]
-    assert [(event.kind, event.outcome) for event in ledger.events] == [("opened", None), ("closed", outcome)]
+    told = "" if outcome is None else type(outcome).__name__
+    assert [(event.kind, event.outcome_type) for event in ledger.events] == [("opened", ""), ("closed", told)]
 
 
 @on_both

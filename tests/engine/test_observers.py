@@ -13,7 +13,8 @@ import pytest
 from dependency_injector import containers, providers
 
 from prefect_lifespan import Event, UsageError, observe
-from prefect_lifespan.lifetimes import TaskResource
+from prefect_lifespan.engine import Engine, Options, logging_to, observers
+from prefect_lifespan.lifetimes import Lifetime, Policy, TaskResource
 from tests.engine.support import Journal, aopen_all, async_engine_of, declare, engine_of, open_all, run
 
 
@@ -66,7 +67,7 @@ def test_on_an_event_loop_the_same_is_told() -> None:
     ]
 
 
-def test_an_event_says_what_happened_when_and_where_and_travels_without_what_lives() -> None:
+def test_an_event_says_what_happened_when_and_where_and_is_data_that_travels() -> None:
     events, before = list[Event](), time.time()
     engine = engine_of(declare(db=providers.Resource(failing_to_close)), events=events)
     open_all(engine)
@@ -75,13 +76,13 @@ def test_an_event_says_what_happened_when_and_where_and_travels_without_what_liv
     assert (opened.kind, failed.kind, failed.container, failed.path) == ("opened", "close-failed", "App", "db")
     assert before <= opened.at <= failed.at <= time.time()
     assert opened.pid == os.getpid()
-    assert isinstance(failed.error, OSError)
     assert failed.error_type == "OSError"
     assert failed.error_text == "cannot say goodbye to postgresql://me:***@db/app"
     left, arrived = (pickle.loads(pickle.dumps(event)) for event in events)  # noqa: S301
-    assert arrived.error is None
-    assert (arrived.kind, arrived.at, arrived.message) == (failed.kind, failed.at, failed.message)
-    assert left.opening == arrived.opening != opened.opening
+    assert [left, arrived] == events
+    assert left.opening == arrived.opening
+    assert "in failing_to_close" in failed.error_traceback
+    assert failed.text.endswith(failed.error_traceback)
     assert b"hunter22" not in pickle.dumps(events)
 
 
@@ -104,6 +105,31 @@ def test_observers_that_raise_are_dropped_with_one_line_each_and_the_others_go_o
     assert [record.message for record in caplog.records] == [
         "An observer raised and is dropped: RuntimeError: api_key=***"
     ] * 2
+
+
+def test_where_nobody_hears_of_it_nothing_is_made_to_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lines of a `TaskResource` are of the level DEBUG, and the log is at INFO."""
+    made: list[str] = []
+    make = Event.__init__
+
+    def making(event: Event, kind: Any, container: str, path: str, *args: Any, **values: Any) -> None:
+        made.append(f"{kind} {path}")
+        make(event, kind, container, path, *args, **values)
+
+    monkeypatch.setattr(Event, "__init__", making)
+    monkeypatch.setattr(observers, "_observers", ())  # without the leak check of the tests themselves
+    logger = logging.getLogger("a log of the level INFO")
+    logger.setLevel(logging.INFO)
+    container = declare(db=providers.Resource(lambda: "db"), session=TaskResource(lambda: "session"))
+    engine = Engine.of(container, name="the run", options=Options(Policy(), log=logging_to(logger)))
+    open_all(engine)
+    view = engine.derive(lambda node: node.lifetime is Lifetime.TASK, name="a task", log=logging_to(logger))
+    view.serves_tasks = True
+    for slot in view.slots.values():
+        view.demand(slot)
+    view.close()
+    engine.close()
+    assert made == ["opened db", "closed db"]
 
 
 async def asynchronous(event: Event) -> None:

@@ -9,6 +9,7 @@ import pytest
 from dependency_injector import providers
 
 from prefect_lifespan.engine import Event
+from prefect_lifespan.engine.events import said_of
 from prefect_lifespan.errors import ResourceCloseError
 from prefect_lifespan.lifetimes import resource
 from tests.engine.support import Journal, aopen_all, async_engine_of, declare, engine_of, open_all, run
@@ -98,7 +99,10 @@ def test_the_outcome_reaches_it_and_closes_it_well_whether_it_would_swallow_it_o
         report.settle()
         assert seen == [repr(outcome)]
         assert (report.raising, report.outcome) == ([], outcome)
-        assert [(event.kind, event.outcome) for event in events] == [("opened", None), ("closed", outcome)]
+        assert [(event.kind, event.outcome_type) for event in events] == [
+            ("opened", ""),
+            ("closed", "ValueError" if failed else ""),
+        ]
 
     run(main)
 
@@ -225,11 +229,11 @@ def test_log_lines_carry_paths_seconds_and_errors_without_their_secrets() -> Non
     secret = OSError("no password=hunter2 there")
     told = [
         Event("opened", "App", "a", 0.25).message,
-        Event("open-failed", "App", "a", 0.25, secret).message,
-        Event("open-retried", "App", "a", 0.25, secret).message,
+        Event("open-failed", "App", "a", 0.25, **said_of(secret)).message,
+        Event("open-retried", "App", "a", 0.25, **said_of(secret)).message,
         Event("closed", "App", "a", 0.25).message,
-        Event("closed", "App", "a", 0.25, outcome=ValueError()).message,
-        Event("close-failed", "App", "a", 0.25, secret).message,
+        Event("closed", "App", "a", 0.25, **said_of(None, ValueError())).message,
+        Event("close-failed", "App", "a", 0.25, **said_of(secret)).message,
     ]
     assert told == [
         "Opened App.a in 0.250 s",

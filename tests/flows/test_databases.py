@@ -144,7 +144,7 @@ def test_no_connection_outlives_a_run_that_fails(
 
     none_left()
     record.assert_all_closed()
-    assert {type(event.outcome) for event in record.events if event.kind == "closed"} == {OrchestratorUnavailableError}
+    assert {event.outcome_type for event in record.events if event.kind == "closed"} == {"OrchestratorUnavailableError"}
 
 
 @pytest.mark.parametrize(("step", "error"), [("open", InjectedFault), ("close", InjectedFault)])

@@ -10,6 +10,7 @@ from dependency_injector import containers, providers
 
 from prefect_lifespan import ProcessResource, ResourceCloseError, TaskResource, lifespan, override, resource
 from prefect_lifespan.engine import Event, observers
+from prefect_lifespan.engine.events import Happening, watchers
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.testing import CleanClosing, assert_closes_cleanly
 from prefect_lifespan.testing.cases import Expected, problems_of
@@ -259,6 +260,7 @@ def test_nothing_observes_any_more_afterwards():
     before = observers._observers
     assert_closes_cleanly(App)
     assert observers._observers == before
+    assert watchers == []
 
 
 # What a correct engine never lets happen, told from events
@@ -291,5 +293,5 @@ def test_a_wrong_error_or_outcome_is_a_problem():
     ]
     both = ResourceCloseError("2 resources of App failed to close", [other, wanted])
     assert list(Expected(wanted, closing="db").differs(both, [])) == []
-    told = list(Expected(wanted, outcome=wanted).differs(wanted, [event("closed", "db", outcome=other)]))
+    told = list(Expected(wanted, outcome=wanted).differs(wanted, [Happening(event("closed", "db"), None, None, other)]))
     assert told == ["db closed with KeyError(\"'other'\") as its outcome, not ValueError('wanted')"]

@@ -13,9 +13,8 @@ import os
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal, TypeAlias
-from weakref import WeakKeyDictionary
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias, TypedDict
 
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.forks import children
@@ -52,62 +51,37 @@ class Event:
         container: the container class's qualified name.
         resource: the path of what was opened; `path` is that of what was declared, where another one stands in for it.
         seconds: how long opening or closing took; of one that failed while it was open, how long it had been.
-        error: the exception, where it happened; None after the event has travelled.
-        outcome: the exception of the body that a closing told the resource, None where that succeeded, or after travelling.
         lifetime: how long the resource lives.
         lifespan: whose it was, in words; `number` counts the lifespans of a process.
-        opening: the same in all events of one opening, and in no others.
+        opening: the same in all events of one opening, and in no others, of any process.
         at: when it had happened, in seconds since the epoch.
         pid: the process that it happened in.
         attempt: which attempt at opening it was; of a closing, which one had opened it.
         whose: the flow run and the task run that it was opened for.
         error_type: the error's type by name; empty without an error.
         error_text: what the error says, its secrets masked.
+        error_traceback: where the error was raised, its secrets masked; empty when the event comes from a worker process.
+        outcome_type: the type, by name, of the body's exception that a closing told the resource; empty where that succeeded.
 
-    An event can be pickled: it leaves behind what lives, and keeps what is data.
+    An event is data and nothing else: it can be kept and pickled, and holds neither what was opened nor an exception.
     """
 
     kind: Kind
     container: str
     resource: str
     seconds: float
-    error: BaseException | None = None
-    outcome: BaseException | None = None
     lifetime: Lifetime | None = None
     lifespan: str = ""
     number: int = 0
-    opening: object = None
+    opening: str = ""
     at: float = field(default_factory=time.time)
     pid: int = field(default_factory=os.getpid)
     whose: Whose = NOBODY
     error_type: str = ""
     error_text: str = ""
+    error_traceback: str = ""
     outcome_type: str = ""
     attempt: int = 1
-
-    def __post_init__(self) -> None:
-        if self.error is not None:
-            object.__setattr__(self, "error_type", type(self.error).__qualname__)
-            object.__setattr__(self, "error_text", text_of(self.error))
-        if self.outcome is not None:
-            object.__setattr__(self, "outcome_type", type(self.outcome).__qualname__)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        values = {each.name: getattr(self, each.name) for each in fields(self)}
-        # Of exceptions their names and texts go, which are masked; of the opening what tells it from others anywhere.
-        return _arrived, ({**values, "error": None, "outcome": None, "opening": self.key},)
-
-    @property
-    def as_data(self) -> Event:
-        """The same without what lives, to be kept."""
-        make, (values,) = self.__reduce__()
-        return make(values)
-
-    @property
-    def key(self) -> object:
-        """What all events of one opening have in common, before and after they have travelled."""
-        number = getattr(self.opening, "number", None)
-        return self.opening if number is None else f"{self.pid}-{number}"
 
     @property
     def path(self) -> str:
@@ -115,51 +89,87 @@ class Event:
         return declared_path(self.resource)
 
     @property
+    def error(self) -> str:
+        """The error's type and what it says, as a line; empty without an error."""
+        return f"{self.error_type}: {self.error_text}" if self.error_text else self.error_type
+
+    @property
     def message(self) -> str:
         """The log line."""
         name = f"{self.container}.{self.resource}"
-        said = f"{self.error_type}: {self.error_text}" if self.error_text else self.error_type
         match self.kind:
             case "opened":
                 return f"Opened {name} in {self.seconds:.3f} s"
             case "open-failed":
                 return f"Opening {name} failed after {self.seconds:.3f} s: {self.error_type}"
             case "open-retried":
-                return f"Opening {name} failed after {self.seconds:.3f} s, and will be tried again: {said}"
+                return f"Opening {name} failed after {self.seconds:.3f} s, and will be tried again: {self.error}"
             case "failed":
-                return f"{name} failed while it was open, after {self.seconds:.3f} s: {said}"
+                return f"{name} failed while it was open, after {self.seconds:.3f} s: {self.error}"
             case "closed":
                 return f"Closed {name} in {self.seconds:.3f} s{' after a failure' if self.outcome_type else ''}"
             case "close-failed":
-                return f"Closing {name} failed after {self.seconds:.3f} s: {said}"
-
-    @property
-    def traceback(self) -> str:
-        """What follows the log line: the traceback of an error of closing."""
-        return traceback_of(self.error) if self.kind == "close-failed" and self.error is not None else ""
+                return f"Closing {name} failed after {self.seconds:.3f} s: {self.error}"
 
     @property
     def text(self) -> str:
-        """The log line, and what follows it."""
-        return "\n".join(part for part in (self.message, self.traceback) if part)
+        """The log line; of an error of closing, which nobody else may ever tell of, its traceback too."""
+        traceback = self.error_traceback if self.kind == "close-failed" else ""
+        return f"{self.message}\n{traceback}" if traceback else self.message
 
     @property
     def level(self) -> int:
         """The level of the log line, as in the logging module."""
-        if self.kind == "open-retried":
-            return logging.WARNING
-        if self.error_type:
-            return logging.ERROR
-        # One for each task, or for each call: a hundred of them would hide what the run itself has opened.
-        return logging.DEBUG if self.lifetime is Lifetime.TASK else logging.INFO
+        return level_of(self.kind, self.lifetime)
 
 
-def _arrived(values: dict[str, Any]) -> Event:
-    return Event(**values)
+def level_of(kind: Kind, lifetime: Lifetime | None) -> int:
+    """The level of what happened, as in the logging module."""
+    if kind == "open-retried":
+        return logging.WARNING
+    if kind not in ("opened", "closed"):
+        return logging.ERROR
+    # One for each task, or for each call: a hundred of them would hide what the run itself has opened.
+    return logging.DEBUG if lifetime is Lifetime.TASK else logging.INFO
+
+
+def opening_of(number: int) -> str:
+    """What all events of the opening of a slot with this number have in common."""
+    return f"{os.getpid()}-{number}"
+
+
+class Said(TypedDict, total=False):
+    """What an event says of exceptions."""
+
+    error_type: str
+    error_text: str
+    error_traceback: str
+    outcome_type: str
+
+
+def said_of(error: BaseException | None, outcome: BaseException | None = None) -> Said:
+    """The same of an error, and of the outcome that a closing told."""
+    said = Said()
+    if error is not None:
+        said = Said(error_type=type(error).__qualname__, error_text=text_of(error), error_traceback=traceback_of(error))
+    if outcome is not None:
+        said["outcome_type"] = type(outcome).__qualname__
+    return said
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """An event with what lives in it, for those in this library who look at that and do not send it anywhere."""
+
+    event: Event
+    slot: object
+    error: BaseException | None
+    outcome: BaseException | None
 
 
 Logger: TypeAlias = "logging.Logger | logging.LoggerAdapter[logging.Logger]"
 Observer: TypeAlias = Callable[[Event], object]
+Watcher: TypeAlias = Callable[[Happening], object]
 
 library_logger = logging.getLogger("prefect_lifespan")
 
@@ -195,6 +205,14 @@ class Observers:
         with self._lock:
             self._observers = tuple(other for other in self._observers if other != observer)
 
+    def hear(self, level: int) -> bool:
+        """Whether an observer hears events of a level: one that does not hear all of them says so by its `hears`."""
+        for observer in self._observers:
+            hears = getattr(observer, "hears", None)
+            if hears is None or hears(level):
+                return True
+        return False
+
     def tell(self, event: Event) -> None:
         """Tell every observer; one that raises is dropped with a log line, and never harms the resource."""
         for observer in self._observers:
@@ -208,6 +226,8 @@ class Observers:
 
 observers = Observers()
 children.begin_with(observers)
+
+watchers: list[Watcher] = []  # of this process; they do not raise
 
 
 @manager
@@ -265,15 +285,24 @@ class _Whose:
 whose = _Whose()
 
 
+@dataclass(frozen=True, slots=True)
+class _LogLines:
+    """An observer that writes each event to a logger."""
+
+    logger: Logger
+
+    def hears(self, level: int) -> bool:
+        """Whether a line of this level is written at all."""
+        return self.logger.isEnabledFor(level)
+
+    def __call__(self, event: Event) -> None:
+        if self.hears(event.level):
+            self.logger.log(event.level, "%s", event.text)
+
+
 def logging_to(logger: Logger) -> Observer:
     """An observer that writes each event to `logger`."""
-
-    def log(event: Event) -> None:
-        level = event.level
-        if logger.isEnabledFor(level):
-            logger.log(level, "%s", event.text)
-
-    return log
+    return _LogLines(logger)
 
 
 Write: TypeAlias = Callable[[int, str], None]
@@ -292,7 +321,7 @@ class ProcessLog:
 
     def begin_anew(self) -> None:
         """In a forked child: what the parent has open closes there."""
-        self._openers: WeakKeyDictionary[Any, Write] = WeakKeyDictionary()
+        self._openers: dict[str, Write] = {}
         self._lock = threading.Lock()
 
     def __call__(self, event: Event) -> None:
@@ -300,7 +329,9 @@ class ProcessLog:
         with self._lock:
             if event.kind == "opened" and write is not None:
                 self._openers[event.opening] = write
-            write = write or self._openers.get(event.opening) or _to_the_librarys
+            ended = event.kind in ("closed", "close-failed")
+            opener = self._openers.pop(event.opening, None) if ended else self._openers.get(event.opening)
+        write = write or opener or _to_the_librarys
         write(event.level, event.text)
 
 

@@ -26,7 +26,19 @@ from typing import TYPE_CHECKING, Any
 
 from prefect_lifespan.engine.clocks import Clock
 from prefect_lifespan.engine.contexts import ResourceContext
-from prefect_lifespan.engine.events import Event, Kind, Observers, Whose, observers, whose
+from prefect_lifespan.engine.events import (
+    Event,
+    Happening,
+    Kind,
+    Observers,
+    Whose,
+    level_of,
+    observers,
+    opening_of,
+    said_of,
+    watchers,
+    whose,
+)
 from prefect_lifespan.engine.initialiser import Entered
 from prefect_lifespan.engine.keepers import Keeper, Keepers
 from prefect_lifespan.engine.lanes import Lane, Lanes
@@ -158,10 +170,16 @@ class Ledger:
             if slot.ledger is self:
                 slot.begin_anew()
 
-    def emit(self, event: Event) -> None:
+    def hear(self, level: int) -> bool:
+        """Whether anybody hears of what happens, at a level of the log's."""
+        return bool(watchers) or any(each.hear(level) for each in self._told)
+
+    def emit(self, happening: Happening) -> None:
         """Tell the log, the observers of the lifespan, and those of the process."""
         for each in self._told:
-            each.tell(event)
+            each.tell(happening.event)
+        for watcher in list(watchers):
+            watcher(happening)
 
 
 class Slot:
@@ -388,23 +406,22 @@ class Slot:
     def event(
         self, kind: Kind, seconds: float, error: BaseException | None = None, outcome: BaseException | None = None
     ) -> None:
-        """Report an opening or closing of this resource."""
+        """Report an opening or closing of this resource, where somebody hears of it."""
         ledger, node = self.ledger, self.node
-        self.ledger.emit(
-            Event(
+        if ledger.hear(level_of(kind, node.lifetime)):
+            event = Event(
                 kind,
                 ledger.container,
                 node.path,
                 seconds,
-                error,
-                outcome,
                 lifetime=node.lifetime,
                 lifespan=ledger.name,
                 number=ledger.number,
-                opening=self,
+                opening=opening_of(self.number),
                 whose=ledger.whose or whose.here(),
                 attempt=self._attempt,
+                **said_of(error, outcome),
             )
-        )
+            ledger.emit(Happening(event, self, error, outcome))
         if kind == "open-retried":
             self._attempt += 1

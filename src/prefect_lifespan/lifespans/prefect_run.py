@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Hashable
 from contextvars import Context, copy_context
@@ -26,6 +25,7 @@ from prefect.utilities.visualization import get_task_viz_tracker
 from prefect_lifespan.engine import library_logger, passing
 from prefect_lifespan.engine.events import Logger, Whose, Write, process_log, whose
 from prefect_lifespan.forks import children
+from prefect_lifespan.observability.spans import is_traced
 from prefect_lifespan.surroundings import surroundings
 
 # The run's log under a name of its own, `prefect.flow_runs.lifespan` and `prefect.task_runs.lifespan`: what it says goes
@@ -162,7 +162,7 @@ def whose_here() -> Whose:
 
 def span_here() -> str:
     """The span that the caller is in, as W3C's traceparent; empty without one, and where no SDK has been loaded."""
-    if "opentelemetry.sdk" not in sys.modules:
+    if not is_traced():
         return ""
     from opentelemetry import trace  # noqa: PLC0415 - nothing is loaded where nothing is traced
 

@@ -94,7 +94,7 @@ class Picture:
 
     def _row(self, event: Event) -> Row | None:
         of_tasks = event.lifetime is Lifetime.TASK
-        key = (event.path, event.pid) if of_tasks else event.key
+        key = (event.path, event.pid) if of_tasks else event.opening
         row = self._rows.get(key)
         if row is None:
             if len(self._rows) >= MOST_ROWS:

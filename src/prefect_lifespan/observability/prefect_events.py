@@ -5,6 +5,7 @@ They are sent by the thread that sends Prefect's own events, so that no run wait
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict
 from datetime import UTC, datetime
@@ -33,15 +34,19 @@ class Emitted:
         self._opened: OrderedDict[object, PrefectEvent] = OrderedDict()
         self._lock = threading.Lock()
 
+    def hears(self, level: int) -> bool:
+        """Whether the settings want what happens at this level."""
+        wanted = configured().events
+        return wanted == "all" or (wanted == "failures" and level >= logging.ERROR)
+
     def __call__(self, event: Event) -> None:
         name = _NAMES.get(event.kind)
         if name is None or not event.whose.flow_run:
             return
-        wanted = configured().events
-        if wanted == "none" or (wanted == "failures" and not event.error_type):
+        if not self.hears(event.level):
             return
         with self._lock:
-            before = self._opened.pop(event.key, None)
+            before = self._opened.pop(event.opening, None)
         sent = emit_event(
             name,
             resource=_resource(event),
@@ -52,7 +57,7 @@ class Emitted:
         )
         if sent is not None and event.kind == "opened":
             with self._lock:
-                self._opened[event.key] = sent
+                self._opened[event.opening] = sent
                 while len(self._opened) > _REMEMBERED:
                     self._opened.popitem(last=False)
 

@@ -17,26 +17,34 @@ from prefect_lifespan.masking import text_of, traceback_of
 _VERBS = {"opened": "open", "open-failed": "open", "open-retried": "open", "closed": "close", "close-failed": "close"}
 
 
-def traced(event: Event) -> None:
+class Traced:
     """An observer that makes a span of each opening and closing, of failed ones and of each attempt too."""
-    verb = _VERBS.get(event.kind)
-    if verb is None or not is_traced():
-        return
-    attributes = {
-        "prefect_lifespan.container": event.container,
-        "prefect_lifespan.resource": event.path,
-        "prefect_lifespan.lifetime": event.lifetime.name.lower() if event.lifetime is not None else "",
-        "prefect_lifespan.attempt": event.attempt,
-        "prefect.flow_run.id": event.whose.flow_run,
-        "prefect.task_run.id": event.whose.task_run,
-    }
-    error = None
-    if event.error_type:
-        traceback = "" if event.error is None else traceback_of(event.error)
-        error = _Error(event.error_type, event.error_text, traceback)
-    _Span(f"{verb} {event.container}.{event.path}", event.whose.span, event.at - event.seconds, event.at).make(
-        {name: value for name, value in attributes.items() if value != ""}, error
-    )
+
+    def hears(self, level: int) -> bool:  # noqa: ARG002 - as every observer has it
+        """Whether anybody looks at spans; of any level."""
+        return is_traced()
+
+    def __call__(self, event: Event) -> None:
+        verb = _VERBS.get(event.kind)
+        if verb is None or not is_traced():
+            return
+        attributes = {
+            "prefect_lifespan.container": event.container,
+            "prefect_lifespan.resource": event.path,
+            "prefect_lifespan.lifetime": event.lifetime.name.lower() if event.lifetime is not None else "",
+            "prefect_lifespan.attempt": event.attempt,
+            "prefect.flow_run.id": event.whose.flow_run,
+            "prefect.task_run.id": event.whose.task_run,
+        }
+        error = None
+        if event.error_type:
+            error = _Error(event.error_type, event.error_text, event.error_traceback)
+        _Span(f"{verb} {event.container}.{event.path}", event.whose.span, event.at - event.seconds, event.at).make(
+            {name: value for name, value in attributes.items() if value != ""}, error
+        )
+
+
+traced = Traced()
 
 
 @dataclass
@@ -58,8 +66,8 @@ class LifespanSpan:
 
 
 def is_traced() -> bool:
-    """Whether spans may be looked at by somebody."""
-    return "opentelemetry.sdk" in sys.modules
+    """Whether spans may be looked at by somebody. What only measures, as Ray does, loads other parts of the SDK."""
+    return "opentelemetry.sdk.trace" in sys.modules
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Literal
 
 from prefect_lifespan.engine import CloseReport, Engine, Event, Slot
 from prefect_lifespan.engine.closing import notes_of
-from prefect_lifespan.engine.events import declared_path
+from prefect_lifespan.engine.events import declared_path, opening_of
 from prefect_lifespan.errors import AsyncResourceError
 from prefect_lifespan.graph import Node
 from prefect_lifespan.managers import manager
@@ -148,7 +148,7 @@ class Course:
 
     def heard(self, event: Event) -> None:
         """What the engine tells of an opening or closing, in whatever thread that is."""
-        row = next((row for slot, row in self._rows.items() if slot is event.opening), None)
+        row = next((row for slot, row in self._rows.items() if opening_of(slot.number) == event.opening), None)
         if row is None:
             return
         match event.kind:
@@ -157,11 +157,11 @@ class Course:
             case "closed":
                 row.closed_seconds = event.seconds
                 row.doing = "done"
-            case "close-failed" if event.error is not None:
-                row.failed(f"closing it raised {told(event.error)}")
+            case "close-failed":
+                row.failed(f"closing it raised {event.error}")
                 row.doing = "done"
-            case "failed" if event.error is not None:
-                row.failed(f"it failed while it was open: {told(event.error)}")
+            case "failed":
+                row.failed(f"it failed while it was open: {event.error}")
             case _:
                 return  # an opening that failed reaches `opening` as well
         self._progress(row)

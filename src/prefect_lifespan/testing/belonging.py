@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from prefect_lifespan.engine import Engine, Event, Slot
+from prefect_lifespan.engine.events import Happening
 from prefect_lifespan.graph import Node, graph_of
 from prefect_lifespan.graph.reader import ContainerClass
 
@@ -19,10 +20,10 @@ def is_of(container: ContainerClass, engine: Engine, node: Node) -> bool:
     return engine.ledger.name == THE_PROCESS and node.key in graph_of(container).nodes
 
 
-def is_told_of(container: ContainerClass, event: Event) -> bool:
-    """Whether an event tells of a resource of `container`."""
-    opening = event.opening
-    return isinstance(opening, Slot) and is_of(container, opening.provider.engine, opening.node)
+def is_told_of(container: ContainerClass, happening: Happening) -> bool:
+    """Whether it is a resource of `container` that something happened to."""
+    slot = happening.slot
+    return isinstance(slot, Slot) and is_of(container, slot.provider.engine, slot.node)
 
 
 def is_of_the_process(event: Event) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from prefect_lifespan.engine import Event
+from prefect_lifespan.engine.events import Happening
 from prefect_lifespan.errors import ResourceCloseError
 from prefect_lifespan.testing.belonging import is_of_the_process
 from prefect_lifespan.testing.recording import line_of, problems_in
@@ -58,17 +59,18 @@ class Expected:
     closing: str | None = None
     warns: bool = False
 
-    def differs(self, raised: BaseException | None, events: Sequence[Event]) -> Iterator[str]:
+    def differs(self, raised: BaseException | None, happenings: Sequence[Happening]) -> Iterator[str]:
         """What came out otherwise."""
         if not self._is(raised):
             wanted = "nothing" if self.error is None or self.warns else _told(self.error)
             yield f"{_told(raised)} came out, not {wanted}"
-        for event in events:
+        for happening in happenings:
+            event, outcome = happening.event, happening.outcome
             if event.kind == "close-failed" and event.path != self.closing:
-                yield f"{event.path} failed to close: {_told(event.error)}"
-            told_wrong = self.closing is None and not isinstance(self.error, type) and event.outcome is not self.outcome
+                yield f"{event.path} failed to close: {_told(happening.error)}"
+            told_wrong = self.closing is None and not isinstance(self.error, type) and outcome is not self.outcome
             if told_wrong and event.kind in ("closed", "close-failed"):
-                yield f"{event.path} closed with {_told(event.outcome)} as its outcome, not {_told(self.outcome)}"
+                yield f"{event.path} closed with {_told(outcome)} as its outcome, not {_told(self.outcome)}"
 
     def _is(self, raised: BaseException | None) -> bool:
         if isinstance(self.error, type):

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
-from prefect_lifespan.engine import Event, observers
+from prefect_lifespan.engine import Event
+from prefect_lifespan.engine.events import Happening, watchers
 from prefect_lifespan.graph.findings import require_container
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.testing.belonging import is_told_of
@@ -43,7 +44,7 @@ class recording:  # noqa: N801 - a context manager, named as the field names it
 
     def __init__(self, container: ContainerClass | None = None) -> None:
         self._container = None if container is None else require_container(container)
-        self._events: list[Event] = []
+        self._happenings: list[Happening] = []
         self._entered = 0
         self._lock = threading.Lock()
 
@@ -51,7 +52,7 @@ class recording:  # noqa: N801 - a context manager, named as the field names it
         with self._lock:
             self._entered += 1
             if self._entered == 1:
-                observers.add(self._observe)
+                watchers.append(self._watch)
         return self
 
     def __exit__(
@@ -60,18 +61,23 @@ class recording:  # noqa: N801 - a context manager, named as the field names it
         with self._lock:
             self._entered -= 1
             if not self._entered:
-                observers.remove(self._observe)
+                watchers.remove(self._watch)
 
-    def _observe(self, event: Event) -> None:
-        if self._container is None or is_told_of(self._container, event):
+    def _watch(self, happening: Happening) -> None:
+        if self._container is None or is_told_of(self._container, happening):
             with self._lock:
-                self._events.append(event)
+                self._happenings.append(happening)
 
     @property
     def events(self) -> list[Event]:
-        """Everything so far: container, path, kind, seconds, error, and the outcome that a closing told."""
+        """Everything so far, as data: container, path, kind, seconds, error, and the outcome that a closing told."""
+        return [happening.event for happening in self.happenings]
+
+    @property
+    def happenings(self) -> list[Happening]:
+        """The same with the exceptions as they are."""
         with self._lock:
-            return list(self._events)
+            return list(self._happenings)
 
     @property
     def opened(self) -> list[str]:
@@ -147,7 +153,7 @@ def problems_in(events: list[Event]) -> Iterator[str]:
 
 def line_of(event: Event) -> str:
     """One event in a line, with the outcome that a closing told."""
-    outcome = "" if event.outcome is None else f" ({type(event.outcome).__name__})"
+    outcome = f" ({event.outcome_type})" if event.outcome_type else ""
     return f"{event.message}{outcome}"
 
 

@@ -9,8 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import Any
 
-from prefect_lifespan.engine import Event
-from prefect_lifespan.engine.events import declared_path
+from prefect_lifespan.engine.events import Happening, declared_path
 from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.errors import AsyncResourceError, UsageError
 from prefect_lifespan.graph import Graph, Node, read, refusals
@@ -137,10 +136,11 @@ class Trial:
         self, name: str, expected: Expected, faults: Faults | None = None, *, body: BaseException | None = None
     ) -> Case:
         with faults or nullcontext():
-            raised, events = self._run(body)
+            raised, happenings = self._run(body)
+        events = [happening.event for happening in happenings]
         graph = self._read()
         needs = {node.path: self._paths(graph, node) for node in graph.resources}
-        problems = [*problems_of(events, needs), *expected.differs(raised, events), *self._found_afterwards()]
+        problems = [*problems_of(events, needs), *expected.differs(raised, happenings), *self._found_afterwards()]
         return Case(name, tuple(problems), tuple(events))
 
     def _read(self) -> Graph:
@@ -165,17 +165,17 @@ class Trial:
 
     # Running
 
-    def _run(self, body: BaseException | None) -> tuple[BaseException | None, list[Event]]:
+    def _run(self, body: BaseException | None) -> tuple[BaseException | None, list[Happening]]:
         """One run, in which every resource is used: what came out of it, and what was recorded."""
         if not self._asynchronous:
             with recording(self._container) as record:
                 raised = self._blocking(body)
             if not isinstance(raised, AsyncResourceError):
-                return raised, record.events
+                return raised, record.happenings
             self._asynchronous = True  # an initialiser that did not look it: what opened before that counts for nothing
         with recording(self._container) as record:
             raised = asyncio.run(self._on_a_loop(body))
-        return raised, record.events
+        return raised, record.happenings
 
     def _blocking(self, body: BaseException | None) -> BaseException | None:
         try:

@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Hashable
 from contextvars import Context
+from dataclasses import replace
 from time import monotonic
 
 from prefect_lifespan.engine import CloseReport, Engine, Event, Observers, Options, process_engines
@@ -84,7 +85,7 @@ class Opening(InForce):
         self._free = threading.Condition()
 
     def _keep(self, event: Event) -> None:
-        self._events.append(event.as_data)
+        self._events.append(replace(event, error_traceback=""))  # each may be long, and its log has it
 
     @property
     def may_be_left_alone(self) -> bool:
@@ -142,8 +143,8 @@ class Opening(InForce):
 
         def log(event: Event) -> None:
             # What closes it is no task, and would not know the API that Prefect's settings name.
-            traceback = event.traceback and f"\n{event.traceback}"
-            told = (event.level, "%s in worker process %d%s", event.message, pid, traceback)
+            line, newline, traceback = event.text.partition("\n")
+            told = (event.level, "%s in worker process %d%s", line, pid, newline + traceback)
             context.copy().run(self.logger.log, *told)
 
         engine = Engine.of(
