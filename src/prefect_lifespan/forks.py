@@ -39,11 +39,20 @@ class Children:
         self._inherited.add(inherited)
 
     def begin(self) -> None:
-        """This is the child."""
-        for lock in _LOCKS:
-            lock._at_fork_reinit()  # noqa: SLF001 - as Python's own modules do with theirs
-        for inherited in list(self._inherited):
-            inherited.begin_anew()
+        """This is the child.
+
+        One that is told to end before it has begun ends: Python drops what a signal's handler raises here, and who waits
+        for the end of the child (`with multiprocessing.Pool(...)`) would wait for ever.
+        """
+        try:
+            for lock in _LOCKS:
+                lock._at_fork_reinit()  # noqa: SLF001 - as Python's own modules do with theirs
+            for inherited in list(self._inherited):
+                inherited.begin_anew()
+        except Exception:
+            raise  # a defect of ours, which Python prints
+        except BaseException:
+            os._exit(1)  # as a process of multiprocessing ends by such an exception
 
 
 def left_to_the_parent(held: Any) -> None:

@@ -24,6 +24,7 @@ from sqlalchemy import URL, Connection, create_engine, text
 
 from prefect_lifespan import ProcessResource, Provide, TaskResource, current_container, inject, lifespan, override
 from prefect_lifespan.engine import process_engines
+from prefect_lifespan.forks import children
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot fork here")
 
@@ -256,6 +257,38 @@ def run_program(program: str) -> list[str]:
         [sys.executable, "-c", textwrap.dedent(program)], check=True, capture_output=True, text=True, timeout=120
     )
     return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_child_that_is_told_to_end_before_it_has_begun_ends(number: signal.Signals) -> None:
+    reading, writing = os.pipe()
+
+    class SlowToBegin:
+        forks = True
+
+        def begin_anew(self) -> None:
+            while self.forks:
+                os.write(writing, b"beginning")
+                signal.pause()
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    slow = SlowToBegin()
+    children.begin_with(slow)
+    before = signal.signal(number, end)
+    try:
+        child = os.fork()
+        if not child:
+            os._exit(0)  # it has swallowed the signal and goes on
+    finally:
+        signal.signal(number, before)
+        slow.forks = False
+    assert os.read(reading, 9) == b"beginning"
+    os.kill(child, number)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+    os.close(reading)
+    os.close(writing)
 
 
 def test_a_child_that_ends_in_order_closes_its_own_and_nothing_of_its_parents() -> None:
