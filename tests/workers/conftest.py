@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import multiprocessing
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -80,7 +82,24 @@ def ray_cluster(prefect_server: str, process_marks: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def runners(request: pytest.FixtureRequest, prefect_server: str, process_marks: Path) -> Runners:
+def prepared_pools(prefect_server: str, process_marks: Path) -> Iterator[None]:
+    """Pools whose workers are forked from a process that has imported Prefect, where `spawn` would import it for each.
+
+    They are real processes, and none of this one's: nothing that is open here is open there. Programs in processes of their
+    own (losses, lost drivers, forks) have Prefect's pools as they are.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["prefect.main", "prefect.task_engine", "prefect.flow_engine", "prefect_lifespan.workers"]
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        prepared = SimpleNamespace(get_context=lambda _: context, cpu_count=multiprocessing.cpu_count)
+        patch.setattr("prefect.task_runners.multiprocessing", prepared)
+        yield
+
+
+@pytest.fixture(scope="session")
+def runners(request: pytest.FixtureRequest, prepared_pools: None) -> Runners:
     """Makes task runners by kind; clusters start when first asked for."""
     return Runners(lambda name: request.getfixturevalue(name))
 
