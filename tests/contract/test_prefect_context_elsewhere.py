@@ -120,6 +120,7 @@ def test_tasks_in_threads_are_not_serialised(serialized_with: list[str]) -> None
     assert serialized_with == []
 
 
+@pytest.mark.extended
 def test_a_pool_serialises_for_each_submission_or_keeps_the_result_where_we_drop_it(serialized_with: list[str]) -> None:
     """If this fails, `process_pool` has to find another way to let an override between two submissions take effect."""
 
@@ -150,6 +151,7 @@ class Noting:
 def takes(noting: Noting) -> None: ...
 
 
+@pytest.mark.extended
 def test_a_pool_pickles_in_a_thread_without_the_context_variables_of_the_submission() -> None:
     """Why the scope is read when the context is serialised: where it is pickled there is none."""
     Noting.seen.clear()
@@ -198,6 +200,7 @@ class Arrived:
     seen: ClassVar[dict[str, str]] = {}
 
 
+@pytest.mark.extended
 def test_a_stand_in_for_the_runner_of_a_travelling_flow_arrives_and_is_entered_around_the_whole_task_run() -> None:
     """How a scope gets into force elsewhere: for the task, its hooks, what it calls and submits, and its subflows."""
     Arrived.seen.clear()
