@@ -90,6 +90,7 @@ def test_a_part_of_a_close_error_is_one_as_well() -> None:
         {"retry_on": (OSError, KeyboardInterrupt)},
         {"health_check": "ping"},
         {"health_check": int},
+        {"loop_bound": "no"},
         {"on_close_error": "ignore"},
     ],
     ids=str,

@@ -106,6 +106,8 @@ class Policy:
             raise ValueError(f"retry_jitter_factor is {jitter!r}; it must be zero or more")
         self._check_delay()
         self._check_functions()
+        if self.loop_bound is not True and self.loop_bound is not False:
+            raise ValueError(f"loop_bound is {self.loop_bound!r}; it must be True or False")
         if self.on_close_error not in (None, "raise", "warn"):
             raise ValueError(f"on_close_error is {self.on_close_error!r}; it must be 'raise' or 'warn'")
 

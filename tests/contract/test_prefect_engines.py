@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import prefect.flow_engine
+import prefect.flows
 import prefect.task_engine
+import prefect.tasks
 import pytest
 from prefect import flow, task
 from prefect.flow_engine import BaseFlowRunEngine
@@ -60,6 +62,31 @@ def test_an_engine_is_made_for_every_kind_and_way_and_knows_work_and_parameters(
     asyncio.run(main(1))
     expected = [main, blocking, blocking, blocking, coroutine, generator, child]
     assert [(work.name, parameters) for work, parameters in made] == [(each.name, {"n": 1}) for each in expected]
+
+
+@pytest.mark.parametrize("way", ["call", "submit", "delay", "flow"])
+def test_arguments_are_bound_by_the_function_that_the_modules_of_tasks_and_flows_name(
+    way: str, monkeypatch: pytest.MonkeyPatch
+):
+    class BoundHereError(Exception):
+        pass
+
+    def bind(function: Any, *_: Any) -> Any:
+        raise BoundHereError(function.__name__)
+
+    def work() -> None: ...
+
+    monkeypatch.setattr(prefect.tasks, "get_call_parameters", bind)
+    monkeypatch.setattr(prefect.flows, "get_call_parameters", bind)
+    as_task: Any = task(work)
+    calls: dict[str, Any] = {
+        "call": as_task,
+        "submit": as_task.submit,
+        "delay": as_task.delay,
+        "flow": flow(work),
+    }
+    with pytest.raises(BoundHereError, match="work"):
+        calls[way]()
 
 
 def test_the_engine_calls_the_function_of_the_work_that_it_holds():

@@ -3,13 +3,14 @@
 import asyncio
 import types
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import pytest
 from dependency_injector import containers, providers, wiring
 from prefect import flow as typed_flow
 from prefect import task as typed_task
 from prefect.client.schemas.objects import State
+from prefect.exceptions import ParameterBindError
 from prefect.task_engine import run_task_sync
 
 from prefect_lifespan import Provide, inject, lifespan
@@ -63,6 +64,11 @@ def of_a_provider(tenant: Any = App.tenant) -> Any:
 
 
 def keyword_only(*, tenant: Any = Provide[App.tenant]) -> Any:
+    RAN.append(tenant)
+    return tenant
+
+
+def annotated(tenant: Annotated[Any, Provide[App.tenant]]) -> Any:
     RAN.append(tenant)
     return tenant
 
@@ -123,6 +129,7 @@ def test_what_cannot_be_seen_beforehand_is_refused_where_it_is_called(call: str)
         (adelete, BELOW),
         (adeletions, BELOW),
         (deletions, BELOW),
+        (annotated, BELOW),
         (of_a_provider, "mark it, `tenant=Provide[App.tenant]`"),
         (wiring.inject(keyword_only), "import inject from prefect_lifespan"),
     ],
@@ -146,6 +153,16 @@ def test_a_flow_with_markers_and_neither_decorator_is_refused():
     refused(flow(delete)(return_state=True), "put @lifespan(Container), or @inject, below @flow")
     with pytest.raises(UsageError, match="below @flow"):
         list(cast("Any", flow(deletions))())
+
+
+def test_what_misses_a_marked_parameter_without_a_default_value_says_what_to_do():
+    for call in (flow(annotated), task(annotated).submit, task(annotated).delay):
+        with pytest.raises(
+            UsageError, match=r"put @(lifespan\(Container\), or @inject, below @flow|inject below @task)"
+        ):
+            call()
+    with pytest.raises(ParameterBindError, match="missing a required argument: 'row'"):
+        task(stored)(tenant="mine")
 
 
 def test_hooks_are_refused_before_the_run_that_would_call_them():

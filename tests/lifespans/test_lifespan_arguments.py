@@ -224,6 +224,10 @@ def test_a_broken_container_fails_the_run_before_anything_opens(witness: Witness
     [
         ({"max_workers": 0}, ValueError, "max_workers is 0"),
         ({"max_workers": "3"}, ValueError, "max_workers is '3'"),
+        ({"max_workers": True}, ValueError, "max_workers is True"),
+        ({"share": "no"}, ValueError, "share is 'no'; it must be True or False"),
+        ({"everywhere": 1}, ValueError, "everywhere is 1; it must be True or False"),
+        ({"report": "report.html"}, ValueError, "report is 'report.html'; it must be True or False"),
         ({"retries": "3"}, ValueError, "retries is '3'"),
         ({"retries": True}, ValueError, "retries is True"),
         ({"retries": 1.5}, ValueError, "retries is 1.5"),

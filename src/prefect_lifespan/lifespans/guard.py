@@ -1,10 +1,10 @@
 """Prefect refuses what nobody else has seen: a task made in a function, looked up at run time, served; a hook added late.
 
 Prefect has no hook around the call of a task or flow. All of its ways to run one make an engine of one of two base
-classes, whose `__post_init__` is replaced; what calls state hooks and hooks of transactions is replaced as well, in the
-engines and where a runner calls hooks of a run that it has ended (tests/contract/test_prefect_engines.py,
-tests/contract/test_prefect_hook_calls.py). That is done when their modules are imported: Prefect does so at the first
-run, and it takes a while.
+classes, whose `__post_init__` is replaced. Replaced as well are what binds the arguments of a call before that, and what
+calls state hooks and hooks of transactions, in the engines and where a runner calls hooks of a run that it has ended
+(tests/contract/test_prefect_engines.py, tests/contract/test_prefect_hook_calls.py). That is done when their modules are
+imported: Prefect does so at the first run, and it takes a while.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from pathlib import PurePath
 from types import ModuleType
 from typing import Any, cast
 
+from prefect.exceptions import ParameterBindError
 from prefect.tasks import Task
-from prefect.utilities.callables import get_call_parameters
 
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.importing import when_imported
+from prefect_lifespan.injection.mistakes import Kind, mistake, unprovided
 from prefect_lifespan.lifespans.forgotten import refuse
 from prefect_lifespan.lifespans.mistakes import Work, mistakes_of, told
 from prefect_lifespan.lifespans.refusing import hooks_refusing, refusing_hook, refusing_work
@@ -131,7 +132,7 @@ def _runners(module: ModuleType) -> list[Replacement]:
     return [] if run_hooks is None else [(module, "_run_hooks", run)]
 
 
-def _tasks(_: ModuleType) -> list[Replacement]:
+def _tasks(module: Any) -> list[Replacement]:
     apply_async = cast("Any", Task).apply_async
 
     @functools.wraps(apply_async)
@@ -139,17 +140,39 @@ def _tasks(_: ModuleType) -> list[Replacement]:
         self: Task[..., Any], args: Any = None, kwargs: Any = None, *rest: Any, **named: Any
     ) -> Any:
         if next(mistakes_of(self), None) is not None:
-            refuse(self, get_call_parameters(self.fn, args or (), kwargs or {}))
+            refuse(self, module.get_call_parameters(self.fn, args or (), kwargs or {}))
         return apply_async(self, args, kwargs, *rest, **named)
 
     return [(Task, "apply_async", apply_unless_mistaken)]
+
+
+def _binds(kind: Kind) -> Callable[[ModuleType], list[Replacement]]:
+    """What binds a call's arguments, before there is an engine: it misses a marked parameter that has no default value."""
+
+    def replacements(module: ModuleType) -> list[Replacement]:
+        bind: Any = vars(module)["get_call_parameters"]
+
+        @functools.wraps(bind)
+        def bind_or_tell(function: Any, *args: Any, **named: Any) -> dict[str, Any]:
+            try:
+                return bind(function, *args, **named)
+            except ParameterBindError as error:
+                left = [each for each in unprovided(function) if each.default is inspect.Parameter.empty]
+                if left:
+                    raise UsageError(mistake(kind, function, left).told) from error
+                raise
+
+        return [(module, "get_call_parameters", bind_or_tell)]
+
+    return replacements
 
 
 _GUARDS: Mapping[str, Callable[[ModuleType], list[Replacement]]] = {
     "prefect.task_engine": _engines("task"),
     "prefect.flow_engine": _engines("flow"),
     "prefect.transactions": _transactions,
-    "prefect.tasks": _tasks,
+    "prefect.tasks": lambda module: [*_tasks(module), *_binds("task")(module)],
+    "prefect.flows": _binds("flow"),
     "prefect.runner._hook_runner": _runners,
     "prefect.runner._workspace_runtime_bootstrap": _runners,
 }

@@ -117,8 +117,11 @@ class lifespan(Generic[C]):  # noqa: N801 - used as a decorator and a context ma
         if inspect.isfunction(container):
             raise UsageError("@lifespan is written with its container: @lifespan(Container)")
         require_container(container)
-        if not isinstance(cast("object", max_workers), int) or max_workers < 1:
+        if not isinstance(cast("object", max_workers), int) or isinstance(max_workers, bool) or max_workers < 1:
             raise ValueError(f"max_workers is {max_workers!r}; it must be one or more")
+        for name, value in (("share", share), ("everywhere", everywhere), ("report", report)):
+            if value is not True and value is not False:
+                raise ValueError(f"{name} is {value!r}; it must be True or False")
         if pending not in ("wait", "cancel"):
             raise ValueError(f"pending is {pending!r}; it must be 'wait' or 'cancel'")
         if isinstance(overrides, type) or (overrides is not None and not callable(overrides)):
