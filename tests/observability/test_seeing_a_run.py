@@ -27,7 +27,8 @@ from prefect_lifespan import Provide, TaskResource, inject, lifespan
 from prefect_lifespan.command.app import run as command
 from prefect_lifespan.observability import configured as settings
 from prefect_lifespan.observability.picture import Picture
-from prefect_lifespan.observability.report import html, markdown, save
+from prefect_lifespan.observability.report import save
+from prefect_lifespan.observability.shown import html, markdown
 
 SECRET = "hunter22-of-the-warehouse"
 
@@ -180,7 +181,7 @@ def test_a_report_is_an_artifact_of_its_run_and_the_command_writes_it_as_one_fil
     assert "close-failed: OSError: cannot say goodbye to postgresql://me:***@db/app" in text
     assert command(["report", run, "-o", str(tmp_path / "run.html")]) == 0
     page = (tmp_path / "run.html").read_text("utf-8")
-    assert "<td>use</td>" in page
+    assert "<td>use \N{MULTIPLICATION SIGN}2</td>" in page
     assert SECRET not in page + text + json.dumps(artifact.metadata_)
     capsys.readouterr()
     assert command(["report", "00000000-0000-0000-0000-000000000000"]) == 1
@@ -193,7 +194,7 @@ def test_an_api_that_does_not_answer_holds_up_a_report_no_longer_than_is_said(mo
         from prefect.settings import PREFECT_API_URL, temporary_settings
 
         picture = Picture("App", "a run", "00000000-0000-0000-0000-000000000000")
-        picture.ended("", 0.0)
+        picture.ended("ended well", None, [])
         with (
             temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{silent.getsockname()[1]}/api"}),
             pytest.raises(TimeoutError, match="not saved within 0.1 s"),

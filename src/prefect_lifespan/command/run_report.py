@@ -12,7 +12,8 @@ from prefect.client.schemas.sorting import ArtifactSort
 from prefect_lifespan.command.failing import FOUND, CommandError
 from prefect_lifespan.command.output import write
 from prefect_lifespan.observability.picture import Drawn
-from prefect_lifespan.observability.report import KEY, html
+from prefect_lifespan.observability.report import KEY
+from prefect_lifespan.observability.shown import html
 
 
 def write_report(flow_run: str, output: Path | None) -> None:

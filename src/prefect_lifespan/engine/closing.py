@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import cast
 
-from prefect_lifespan.engine.events import Event
+from prefect_lifespan.engine.events import Event, Use
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.engine.slot import Slot
 from prefect_lifespan.errors import LifespanError, ResourceCloseError, ResourceTimeoutError
@@ -27,6 +27,7 @@ class CloseReport:
     translations: list[Exception] = field(default_factory=list[Exception])
     interruption: BaseException | None = None
     events: list[Event] = field(default_factory=list[Event])  # of other processes, which nobody has been told of here
+    uses: list[Use] = field(default_factory=list[Use])  # of other processes too
 
     @property
     def told(self) -> Outcome:
@@ -82,6 +83,7 @@ class CloseReport:
         new = [error for error in other.translations if not _is_in(error, [*self.translations, *self.raising])]
         self.raising += [error for error in new if not self._translates(error)]
         self.events += [event for event in other.events if not any(event is known for known in self.events)]
+        self.uses += [use for use in other.uses if not any(use is known for known in self.uses)]
         self.interrupted(other.interruption)
         return self
 

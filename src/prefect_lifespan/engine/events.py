@@ -39,6 +39,7 @@ class Whose:
 
 
 NOBODY = Whose()
+THE_PROCESS = "the process"  # the lifespan, by name, of what lives as long as that
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +168,16 @@ class Happening:
     outcome: BaseException | None
 
 
+@dataclass(frozen=True, slots=True)
+class Use:
+    """How many runs of a task have used a resource in a process; without a task, the flow itself has."""
+
+    path: str
+    pid: int
+    task: str
+    runs: int
+
+
 Logger: TypeAlias = "logging.Logger | logging.LoggerAdapter[logging.Logger]"
 Observer: TypeAlias = Callable[[Event], object]
 Watcher: TypeAlias = Callable[[Happening], object]
@@ -182,11 +193,18 @@ def declared_path(path: str) -> str:
 
 
 class Observers:
-    """Who hears events: of one lifespan, or of every lifespan in this process; from whatever thread they come."""
+    """Who hears events: of one lifespan, or of every lifespan in this process; from whatever thread they come.
+
+    One with a method `used` hears of uses too: the paths of what an injected call needs, and for whom it was called.
+    """
 
     def __init__(self, observers: Iterable[Observer] = ()) -> None:
-        self._observers: tuple[Observer, ...] = tuple(observers)
         self._lock = threading.Lock()
+        self._let_hear(tuple(observers))
+
+    def _let_hear(self, observers: tuple[Observer, ...]) -> None:
+        self._observers = observers
+        self.hear_uses = any(hasattr(each, "used") for each in observers)
 
     def __bool__(self) -> bool:
         return bool(self._observers)
@@ -198,12 +216,12 @@ class Observers:
     def add(self, observer: Observer) -> None:
         """Let an observer hear what happens from now on."""
         with self._lock:
-            self._observers = (*self._observers, observer)
+            self._let_hear((*self._observers, observer))
 
     def remove(self, observer: Observer) -> None:
         """Let an observer hear no more; one that is none is left alone."""
         with self._lock:
-            self._observers = tuple(other for other in self._observers if other != observer)
+            self._let_hear(tuple(other for other in self._observers if other != observer))
 
     def hear(self, level: int) -> bool:
         """Whether an observer hears events of a level: one that does not hear all of them says so by its `hears`."""
@@ -222,6 +240,13 @@ class Observers:
                 # Not its traceback: the frames hold what it was about to tell, and the line is in everybody's log.
                 library_logger.error("An observer raised and is dropped: %s", told(error))  # noqa: TRY400
                 self.remove(observer)
+
+    def tell_use(self, paths: tuple[str, ...], whose: Whose) -> None:
+        """Tell who hears of uses that a call for `whose` was given what needs the resources at these paths."""
+        for observer in self._observers:
+            used: Callable[[tuple[str, ...], Whose], None] | None = getattr(observer, "used", None)
+            if used is not None:
+                used(paths, whose)
 
 
 observers = Observers()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefect_lifespan.engine import Engine, Slot
 from prefect_lifespan.engine.closing import CloseReport, apersist, persist
+from prefect_lifespan.engine.events import declared_path, whose
 from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.engine.managed import ManagedResource
 from prefect_lifespan.errors import AsyncResourceError, UsageError
@@ -74,9 +75,16 @@ class Call:
             unit = self._new_unit or self.scope.unit
             self._of_unit = unit is not None and any(unit.owns(given.engine) for given in self._given)
             ends_with_call = bool(self._for_call) or (self._of_unit and unit is self._new_unit)
-            self._lasting = len(wanted) == len(markers) and not ends_with_call
+            # Where uses are told, no call goes by what was prepared: each one comes here.
+            told = any(given.engine.options.observers.hear_uses for given in self._given)
+            self._lasting = len(wanted) == len(markers) and not ends_with_call and not told
         if self._new_unit is not None:
             self.scope = Scope(self.scope.lifespans, self.scope.layers, self._new_unit)
+
+    @staticmethod
+    def _tell_use(given: Given) -> None:
+        paths = tuple(declared_path(slot.node.path) for slot in given.slots)
+        given.engine.options.observers.tell_use(paths, whose.here())
 
     def _all_but_a_unit(self, explicit: Mapping[str, Any]) -> dict[str, Any] | None:
         """The values that were prepared, where nothing but a unit is missing: this call's is made then."""
@@ -223,6 +231,8 @@ class Call:
         for given in self._given:
             # dependency-injector's singletons are made twice by two threads that are the first to ask.
             values[given.name] = under(given.engine.making, given.value)
+            if given.engine.options.observers.hear_uses:
+                self._tell_use(given)
         return values
 
     def _keep(self) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 import zlib
 from base64 import b64decode, b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from prefect_lifespan.engine import Event
+from prefect_lifespan.engine.events import Use
 from prefect_lifespan.lifetimes import Lifetime
+from prefect_lifespan.observability.uses import Uses
 
 # Openings that a picture shows, each by itself; those of tasks stand together, as a hundred of them say no more.
 MOST_ROWS = 200
@@ -27,15 +30,15 @@ class Row:
     path: str
     pid: int
     lifetime: str
-    tasks: list[str] = field(default_factory=list[str])
-    openings: int = 0
+    tasks: dict[str, int] = field(default_factory=dict[str, int])  # how many runs of each have used it; "" is the flow
+    openings: int = 0  # none where it was open before
     began: float = 0.0  # when the first one began to open
     opened: float | None = None  # when the first one had
     closing: float | None = None  # when the last one began to close
     closed: float | None = None
     opening_seconds: float = 0.0
     closing_seconds: float = 0.0
-    retries: int = 0
+    retried: list[float] = field(default_factory=list[float])  # when attempts had failed that others followed
     errors: list[str] = field(default_factory=list[str])
 
 
@@ -47,10 +50,11 @@ class Drawn:
     run: str
     flow_run: str
     started: float  # since the epoch
-    seconds: float
-    seconds_waited: float
-    outcome: str
-    rows: Sequence[Row]
+    pid: int  # the flow's own process; others are worker processes
+    seconds: float = 0.0
+    ended: str = "has not ended"
+    waiting: tuple[float, float] | None = None  # for tasks, after the body, from when to when
+    rows: Sequence[Row] = ()
     left_out: int = 0
 
     def dumped(self) -> dict[str, str]:
@@ -68,6 +72,7 @@ class Drawn:
         text = "".join(parts[number] for number in sorted(parts))
         values: dict[str, Any] = json.loads(zlib.decompress(b64decode(text)))
         values["rows"] = [Row(**row) for row in values["rows"]]
+        values["waiting"] = values["waiting"] and tuple(values["waiting"])
         return cls(**values)
 
 
@@ -75,9 +80,11 @@ class Picture:
     """An observer that keeps what a picture of one lifespan is drawn from."""
 
     def __init__(self, container: str, run: str, flow_run: str) -> None:
-        self.drawn = Drawn(container, run, flow_run, time.time(), 0.0, 0.0, "", [])
+        self.drawn = Drawn(container, run, flow_run, time.time(), os.getpid())
         self._rows: dict[object, Row] = {}
         self._lock = threading.Lock()
+        self._uses = Uses()
+        self.used = self._uses.note
 
     def __call__(self, event: Event) -> None:
         with self._lock:
@@ -85,12 +92,26 @@ class Picture:
             if row is not None:
                 _note(row, event, event.at - self.drawn.started)
 
-    def ended(self, outcome: str, waited: float) -> None:
-        """The lifespan has ended."""
+    def ended(self, how: str, waiting: tuple[float, float] | None, elsewhere: Iterable[Use]) -> None:
+        """The lifespan has ended. `waiting` is when tasks were waited for, since the epoch; `elsewhere` are other
+        processes' uses.
+        """
         with self._lock:
-            self.drawn.seconds = time.time() - self.drawn.started
-            self.drawn.outcome, self.drawn.seconds_waited = outcome, waited
-            self.drawn.rows = sorted(self._rows.values(), key=lambda row: row.began)
+            drawn = self.drawn
+            drawn.seconds, drawn.ended = time.time() - drawn.started, how
+            if waiting is not None:
+                drawn.waiting = (waiting[0] - drawn.started, waiting[1] - drawn.started)
+            for use in [*self._uses.counted(), *elsewhere]:
+                self._used(use)
+            drawn.rows = sorted(self._rows.values(), key=lambda row: row.began)
+
+    def _used(self, use: Use) -> None:
+        row = next((row for row in self._rows.values() if (row.path, row.pid) == (use.path, use.pid)), None)
+        if row is None:
+            if len(self._rows) >= MOST_ROWS:
+                return
+            row = self._rows[use.path, use.pid] = Row(use.path, use.pid, "", opened=0.0)
+        row.tasks[use.task] = row.tasks.get(use.task, 0) + use.runs
 
     def _row(self, event: Event) -> Row | None:
         of_tasks = event.lifetime is Lifetime.TASK
@@ -103,21 +124,21 @@ class Picture:
             lifetime = "" if event.lifetime is None else event.lifetime.name.lower()
             began = event.at - event.seconds - self.drawn.started
             row = self._rows[key] = Row(event.path, event.pid, lifetime, began=began)
-        if event.whose.task and event.whose.task not in row.tasks:
-            row.tasks.append(event.whose.task)
         return row
 
 
 def _note(row: Row, event: Event, at: float) -> None:
     if event.error_type:
-        row.errors.append(f"{event.kind}: {event.error_type}" + (f": {event.error_text}" if event.error_text else ""))
+        row.errors.append(f"{event.kind}: {event.error}")
         del row.errors[10:]
     if event.kind == "opened":
         row.openings += 1
         row.opening_seconds += event.seconds
         row.opened = at if row.opened is None else min(row.opened, at)
+    elif event.kind == "open-failed":
+        row.opening_seconds += event.seconds
     elif event.kind == "open-retried":
-        row.retries += 1
+        row.retried.append(at)
     elif event.kind in ("closed", "close-failed"):
         row.closing_seconds += event.seconds
         row.closing = max(row.closing or 0.0, at - event.seconds)

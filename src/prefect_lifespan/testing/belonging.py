@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from prefect_lifespan.engine import Engine, Event, Slot
-from prefect_lifespan.engine.events import Happening
+from prefect_lifespan.engine.events import THE_PROCESS, Happening
 from prefect_lifespan.graph import Node, graph_of
 from prefect_lifespan.graph.reader import ContainerClass
-
-THE_PROCESS = "the process"  # by which its engines are called
 
 
 def is_of(container: ContainerClass, engine: Engine, node: Node) -> bool:

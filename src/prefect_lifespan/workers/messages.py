@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from prefect_lifespan.engine import CloseReport, Event
 from prefect_lifespan.engine.closing import add_note, notes_of
+from prefect_lifespan.engine.events import Use
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.errors import LifespanError
 from prefect_lifespan.masking import text_of
@@ -100,18 +101,20 @@ class Closed:
     warned: tuple[Sent, ...]
     translations: tuple[Sent, ...]
     events: tuple[Event, ...] = ()
+    uses: tuple[Use, ...] = ()
 
     @classmethod
     def dumped(cls, report: CloseReport) -> bytes:
         """The report of closing, as bytes."""
         found = (report.raising, report.warned, report.translations)
         sent = (tuple(Sent.of(error, cloudpickled) for error in errors) for errors in found)
-        return pickle.dumps(cls(*sent, events=tuple(report.events)))
+        return pickle.dumps(cls(*sent, events=tuple(report.events), uses=tuple(report.uses)))
 
     def into(self, report: CloseReport) -> None:
         """Add what failed to the driver's own report."""
         here = CloseReport("", report.outcome, _exceptions(self.raising), _exceptions(self.warned))
         here.events += self.events
+        here.uses += self.uses
         for error in _exceptions(self.translations):
             if isinstance(error, FailedElsewhere):
                 here.raising.append(error)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import deque
 from collections.abc import Callable, Hashable
 from contextvars import Context
-from dataclasses import replace
 from time import monotonic
 
-from prefect_lifespan.engine import CloseReport, Engine, Event, Observers, Options, process_engines
+from prefect_lifespan.engine import CloseReport, Engine, Event, Options, process_engines
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.engine.slot import State
 from prefect_lifespan.errors import LifespanError
@@ -19,11 +17,9 @@ from prefect_lifespan.lifespans.prefect_run import context_of_the_run
 from prefect_lifespan.lifespans.session import Grace
 from prefect_lifespan.scope import InForce, Reached, Scope
 from prefect_lifespan.workers.exits import Close, at_exit
+from prefect_lifespan.workers.kept_events import KeptEvents
 from prefect_lifespan.workers.reach import HasEnded, Joined
 from prefect_lifespan.workers.references import BroughtLayer, LayerReference, LifespanReference, Parts
-
-# How many events of a process its driver's observers hear at most: the last ones.
-MOST_EVENTS = 10_000
 
 
 class Abandoned(LifespanError):
@@ -77,15 +73,10 @@ class Opening(InForce):
         self.unused_since = monotonic()
         self.reference = reference
         self._made: Engine | None = None
-        # What its driver's observers are to hear, with the end: nobody waits for it before.
-        self._events: deque[Event] = deque(maxlen=MOST_EVENTS)
-        self._observers = Observers((self._keep,) if reference.observed else ())
+        self._kept = KeptEvents(observed=reference.observed, uses=reference.uses)
         self._context = Context()  # of what opened it first, which knows the run and the API
         self._making = threading.Lock()
         self._free = threading.Condition()
-
-    def _keep(self, event: Event) -> None:
-        self._events.append(replace(event, error_traceback=""))  # each may be long, and its log has it
 
     @property
     def may_be_left_alone(self) -> bool:
@@ -150,10 +141,11 @@ class Opening(InForce):
         engine = Engine.of(
             parts.container,
             name=reference.run,
-            options=Options(parts.policy, parts.max_workers, self._observers, log=log),
+            options=Options(parts.policy, parts.max_workers, self._kept.observers, log=log),
             overrides=parts.by_key,
         )
         engine.ledger.home_thread = None
+        self._kept.begin(engine)
         self.membership.join()
         if self.membership.ended:
             engine.close()  # what is asked of it says that its lifespan has ended, and names both
@@ -217,7 +209,7 @@ class Opening(InForce):
             for ended in process_engines.leave(engine.process_keys, self, closing=closing):
                 report.merge(self._context.copy().run(ended.close, report.told))
                 process_engines.forget(ended)
-        report.events += self._events
+        self._kept.into(report)
         if self.membership.joined is not None:
             self.membership.joined.farewell(report)
         return report

@@ -51,6 +51,7 @@ class LifespanReference:
     layers: tuple[str, ...]
     payload: bytes = field(repr=False)
     observed: bool = False  # whether somebody here hears of what opens and closes there
+    uses: bool = False  # and of who uses it
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +159,7 @@ def lifespan_reference(lifespan: InForce, link: Link | None, dumps: Dumps, *, is
         layers=tuple(layer.id for layer in lifespan.layers),
         payload=dumped(parts, parts.container, parts.overrides, dumps),
         observed=bool(lifespan.engine.options.observers),
+        uses=lifespan.engine.options.observers.hear_uses,
     )
 
 

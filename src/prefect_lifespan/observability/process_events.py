@@ -1,0 +1,69 @@
+"""What lives as long as the process belongs to no lifespan: the run that opens or closes it hears of it, with its own.
+
+So a run's totals and report have it, and a lifespan's observers hear of it.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from prefect_lifespan.engine import Engine, Event, Observers, whose
+from prefect_lifespan.engine.events import THE_PROCESS
+from prefect_lifespan.forks import children
+from prefect_lifespan.graph.anchors import owner_of
+from prefect_lifespan.graph.reader import qualified_name
+from prefect_lifespan.lifetimes import Lifetime
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hearing:
+    """Who hears of it in one run: the observers of a lifespan that uses what these containers declare."""
+
+    flow_run: str
+    containers: frozenset[str]
+    told: Observers
+
+    @classmethod
+    def of(cls, engine: Engine) -> Hearing:
+        """That of a lifespan, for the run that the caller is in."""
+        shared = [node.provider for node in engine.graph.resources if node.lifetime is Lifetime.PROCESS]
+        owners = {owner_of(provider) or engine.container_class for provider in shared}
+        return cls(whose.here().flow_run, frozenset(map(qualified_name, owners)), engine.options.observers)
+
+
+class ProcessEvents:
+    """An observer of the process, which passes on what is told of it."""
+
+    def __init__(self) -> None:
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """In this process, and in a forked child, whose lifespans are its parent's."""
+        self._hearings: tuple[Hearing, ...] = ()
+        self._lock = threading.Lock()
+
+    def add(self, hearing: Hearing) -> None:
+        """Let a lifespan's observers hear of it."""
+        with self._lock:
+            self._hearings = (*self._hearings, hearing)
+
+    def remove(self, hearing: Hearing) -> None:
+        """No more."""
+        with self._lock:
+            self._hearings = tuple(each for each in self._hearings if each is not hearing)
+
+    def hears(self, level: int) -> bool:  # noqa: ARG002 - as every observer has it
+        """Whether somebody would hear."""
+        return bool(self._hearings)
+
+    def __call__(self, event: Event) -> None:
+        if event.lifespan != THE_PROCESS:
+            return
+        for hearing in self._hearings:
+            if hearing.flow_run == event.whose.flow_run and event.container in hearing.containers:
+                hearing.told.tell(event)
+
+
+process_events = ProcessEvents()
+children.begin_with(process_events)

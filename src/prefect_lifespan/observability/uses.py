@@ -1,0 +1,33 @@
+"""Which tasks have used which resources, counted by task runs: what injected calls were given, told by those calls."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import defaultdict
+from collections.abc import Sequence
+
+from prefect_lifespan.engine.events import Use, Whose
+
+
+class Uses:
+    """Counts the task runs that have used each resource; calls of the flow itself count as one."""
+
+    def __init__(self) -> None:
+        # By what one call was given at once, so that a task run costs one entry however many resources that needs.
+        self._runs: defaultdict[tuple[tuple[str, ...], str], set[str]] = defaultdict(set)
+        self._lock = threading.Lock()
+
+    def note(self, paths: tuple[str, ...], whose: Whose) -> None:
+        """A call for `whose` was given what needs the resources at these paths."""
+        with self._lock:
+            self._runs[paths, whose.task].add(whose.task_run)
+
+    def counted(self) -> Sequence[Use]:
+        """How many runs of each task have used each resource so far."""
+        with self._lock:
+            runs: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+            for (paths, task), ids in self._runs.items():
+                for path in paths:
+                    runs[path, task] |= ids
+        return [Use(path, os.getpid(), task, len(ids)) for (path, task), ids in runs.items()]
