@@ -33,17 +33,19 @@ WITHOUT = {
 
 
 @contextmanager
-def running(*, with_services: bool = False) -> Iterator[str]:
+def running(*, with_services: bool = False, with_automations: bool = False) -> Iterator[str]:
     """An API of Prefect; its address. What connects before it is ready waits for it.
 
-    Without its services it is as Prefect embeds it; with them it is as `prefect server start` has it.
+    Without its services it is as Prefect embeds it; with them it is as `prefect server start` has it. With automations it
+    acts on events, which the others do not look at.
     """
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
         command = [sys.executable, "-W", "ignore", "-m", "tests.prefect_api", str(listening.fileno())]
         command += ["with services"] * with_services
         environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+        without = WITHOUT if not with_automations else {"PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
         process = subprocess.Popen(  # noqa: S603
-            command, cwd=ROOT, env=environment | WITHOUT, stdin=subprocess.PIPE, pass_fds=[listening.fileno()]
+            command, cwd=ROOT, env=environment | without, stdin=subprocess.PIPE, pass_fds=[listening.fileno()]
         )
         host, port = listening.getsockname()
     with process:

@@ -1,0 +1,68 @@
+"""An automation of Prefect's acts on what became of a resource: on a server of its own, which looks at events."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from tests import prefect_api
+from tests.observability.test_reports import drawn_of
+from tests.processes.running import ROOT, eventually
+
+
+def trigger() -> dict[str, Any]:
+    """That of docs/how-to/observability.md, as it stands there."""
+    page = (ROOT / "docs" / "how-to" / "observability.md").read_text("utf-8")
+    return json.loads(page.partition("```json\n")[2].partition("```")[0])
+
+
+def test_an_automation_runs_a_deployment_when_a_resource_of_a_terminated_run_does_not_close() -> None:
+    with (
+        prefect_api.running(with_services=True, with_automations=True) as address,
+        temporary_settings({PREFECT_API_URL: address}),
+    ):
+        prefect_api.wait(address)
+        with get_client(sync_client=True) as client:
+            cleaning = _deployment(client, "clean-up")
+            action = {"type": "run-deployment", "source": "selected", "deployment_id": str(cleaning), "parameters": {}}
+            _create(address, name="clean up", trigger=trigger(), actions=[action])
+            ended = subprocess.run(
+                [sys.executable, "-m", "tests.observability.terminated"],
+                cwd=ROOT,
+                env={**os.environ, "PREFECT_API_URL": address},
+                timeout=120,
+                check=False,
+                capture_output=True,
+                text=True,
+            )
+            assert ended.returncode == -signal.SIGTERM, ended.stderr
+            runs = eventually(
+                lambda: _runs_of(client, cleaning), "the automation runs the deployment", lambda: ended.stderr
+            )
+            assert len(runs) == 1
+            (terminated,) = [run for run in client.read_flow_runs() if run.deployment_id != cleaning]
+            assert drawn_of(str(terminated.id)).ended == "was terminated"
+    assert "hunter22" not in ended.stderr
+
+
+def _deployment(client: SyncPrefectClient, name: str) -> UUID:
+    flow = client.create_flow_from_name(f"{name}-{uuid4()}")
+    return client.create_deployment(flow_id=flow, name=name)
+
+
+def _create(address: str, **automation: Any) -> None:
+    answer = httpx.post(f"{address}/automations/", json=automation)
+    assert answer.status_code == 201, answer.text
+
+
+def _runs_of(client: SyncPrefectClient, deployment: UUID) -> list[Any]:
+    return [run for run in client.read_flow_runs() if run.deployment_id == deployment]
