@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import itertools
 import uuid
@@ -154,9 +155,14 @@ def _overriding(graph: Graph, path: str, value: object) -> Iterator[tuple[str, A
 
 def _refuse_an_initialiser(graph: Graph, path: str, value: Any) -> None:
     """Refuse a function that opens something in the place of what it opens: it would be given as it is."""
+    function = value
+    while isinstance(function, functools.partial):
+        function = cast("functools.partial[Any]", function).func
+    if not inspect.isroutine(function):  # a mock is what is to be given, and says that it is a coroutine function
+        return
     opens = (inspect.isgeneratorfunction, inspect.isasyncgenfunction, inspect.iscoroutinefunction)
-    if any(is_such(inspect.unwrap(value) if inspect.isfunction(value) else value) for is_such in opens):
-        name = value.__qualname__.rpartition("<locals>.")[2]
+    if any(is_such(inspect.unwrap(function)) for is_such in opens):
+        name = function.__qualname__.rpartition("<locals>.")[2]
         raise UsageError(
             f"{graph.container}.{path} is a resource, and what is to stand in for it is the function {name}, which would be "
             f"given as it is: write providers.Resource({name}), or providers.Object({name}) where that is meant"

@@ -183,7 +183,12 @@ def test_what_partials_and_objects_hold_is_not_told():
 
 @pytest.mark.parametrize(
     ("collection", "cure"),
-    [([db], "providers.List(...)"), ((1, db), "providers.List(...)"), ({"a": [db]}, "providers.Dict(...)")],
+    [
+        ([db], "providers.List(...)"),
+        ((1, db), "providers.List(...)"),
+        ({"a": [db]}, "providers.Dict(...)"),
+        ([providers.Object("db")], "providers.List(...)"),
+    ],
 )
 def test_a_plain_collection_of_providers_is_told(collection: Any, cure: str):
     (finding,) = found(db=db, pool=providers.Resource(list, collection))

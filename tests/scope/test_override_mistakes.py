@@ -2,7 +2,9 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
+from unittest.mock import AsyncMock, MagicMock
 
 import pytest
 from dependency_injector import containers, providers
@@ -66,6 +68,18 @@ def test_a_function_that_opens_something_in_the_place_of_what_it_opens(overridin
         overriding(Opened, {"db": function})
     with override(Opened, db=providers.Object(function), made=function), lifespan(Opened) as container:
         assert container.db() is container.made() is function
+
+
+@WAYS
+def test_a_partial_of_one_is_told_by_the_functions_name(overriding: Callable[..., Any]):
+    with pytest.raises(UsageError, match=r"the function generator, .*write providers\.Resource\(generator\)"):
+        overriding(Opened, {"db": partial(partial(generator))})
+
+
+@pytest.mark.parametrize("mock", [AsyncMock(), MagicMock(), partial(AsyncMock())])
+def test_a_mock_is_no_such_function_whatever_it_says(mock: Any):
+    with override(Opened, db=mock), lifespan(Opened) as container:
+        assert container.db() is mock
 
 
 def test_what_an_aggregate_chooses_among_is_overridden_by_its_name():

@@ -90,7 +90,7 @@ def _holds_providers(value: object) -> bool:
 
 
 def _is_meant_to_be_called(item: object) -> bool:
-    return is_kind(item, providers.Provider) and not is_kind(item, (providers.Delegate, providers.Object))
+    return is_kind(item, providers.Provider) and not is_kind(item, providers.Delegate)
 
 
 def _told(error: TypeError, signature: inspect.Signature, given: Mapping[str, object]) -> str:
