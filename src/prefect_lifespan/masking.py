@@ -1,7 +1,7 @@
 """What an error says, fit for a log: on one line, of bounded length, and without secrets.
 
 Masked are the password of an address (`://user:password@`), what is given to a name that sounds secret
-(`password=...`, `"token": ...`, `Bearer ...`), and the value of every secret that the error's own frames hold: pydantic's
+(`password=...`, `"token": ...`, `Bearer ...`), the signature of an address (`?sig=...`), a private key, and the value of every secret that the error's own frames hold: pydantic's
 `SecretStr` and its kin, alone or in settings, and local variables whose names sound secret.
 """
 
@@ -25,8 +25,11 @@ _NAME = re.compile(rf"(?:^|[_-]|(?<=[a-z0-9])(?=[A-Z]))(?i:{_WORDS})(?:[_-]|$|(?
 _ADDRESS = re.compile(r"(://[^\s:/@]*:)\S+(@)")
 _IN_ADDRESS = re.compile(r"://[^\s:/@]*:([^\s@]+)@")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{4,}")
+# In texts alone: an argument of such a name need not be secret.
+_IN_TEXTS = r"account[_-]?key|access_?signature|[_-]signature|\bsig(?==)|cookie"
+_PRIVATE_KEY = re.compile(r"(?s)(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?=-----END|$)")
 _GIVEN = re.compile(
-    rf"""(?ix) ( (?: {_WORDS} ) (?: [_-]\w+ )? ['"]? \s* [=:] \s* )
+    rf"""(?ix) ( (?: {_WORDS} | {_IN_TEXTS} ) (?: [_-]\w+ )? ['"]? \s* [=:] \s* )
          ( (['"]) .*? \3 | [^\s,;&)'"\]}}]+ )"""
 )
 
@@ -57,6 +60,7 @@ def masked(text: str, secrets: Iterable[str] = ()) -> str:
         text = text.replace(secret, MASK)
     text = _ADDRESS.sub(rf"\1{MASK}\2", text)
     text = _BEARER.sub(rf"\1 {MASK}", text)
+    text = _PRIVATE_KEY.sub(rf"\1{MASK}", text)
     return _GIVEN.sub(rf"\1{MASK}", text)
 
 
