@@ -1,13 +1,14 @@
 """The injected calls in flight: a lifespan closes after the last one that runs in it.
 
 A synchronous call in the thread that closes is on that thread's own stack, or has returned: it is not counted, and costs
-nothing. Coroutines are, and what runs in other threads. Counting is on their hot path: most is left to who waits.
+nothing. So is a coroutine that the asyncio task which closes awaits itself. All others are counted: what runs in other
+tasks and threads. Counting is on their hot path: most is left to who waits.
 """
 
 from __future__ import annotations
 
 import threading
-from asyncio import AbstractEventLoop, get_running_loop
+from asyncio import AbstractEventLoop, current_task, get_running_loop
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -17,6 +18,8 @@ from weakref import WeakSet
 
 from prefect_lifespan.steps import under
 from prefect_lifespan.waiters import waiting_for_this_task
+
+NOBODY = object()  # in the place of a thread's asyncio task that there is not
 
 
 class Counts(Protocol):
@@ -127,6 +130,7 @@ class Calls:
 
     def __init__(self, tell: Callable[[], None], loop: AbstractEventLoop | None) -> None:
         self.home = get_ident()  # where it closes
+        self.task = NOBODY if loop is None else current_task(loop)  # which does so
         self._loop = loop  # that runs there
         self.tell = tell
         self._is_awaited = False
@@ -193,7 +197,7 @@ def _names(calls: set[RunningCall]) -> list[str]:
 class Flight:
     """The calls that run in one scope now, counted for each lifespan that is in force in it."""
 
-    __slots__ = ("__weakref__", "home", "is_awaited", "lifespans", "running")
+    __slots__ = ("__weakref__", "home", "is_awaited", "lifespans", "running", "task")
 
     def __init__(self, lifespans: tuple[Calls, ...]) -> None:
         self.lifespans = lifespans
@@ -202,6 +206,9 @@ class Flight:
         homes = {calls.home for calls in lifespans}
         # The thread whose synchronous calls are not counted; None where nobody waits, 0 where each lifespan has another.
         self.home = (homes.pop() if len(homes) == 1 else 0) if homes else None
+        tasks = {calls.task for calls in lifespans}
+        # The same of coroutines: the asyncio task that closes all of them.
+        self.task = tasks.pop() if len(tasks) == 1 else NOBODY
         for calls in lifespans:
             calls.add(self)
 

@@ -8,11 +8,11 @@ from types import TracebackType
 from typing import Any, TypeVar, cast
 
 from prefect_lifespan.errors import UsageError
+from prefect_lifespan.functions import dressed
 from prefect_lifespan.graph import graph_of
 from prefect_lifespan.graph.anchors import copy_inside
 from prefect_lifespan.graph.findings import require_container
 from prefect_lifespan.graph.reader import ContainerClass
-from prefect_lifespan.injection.wrappers import dress
 from prefect_lifespan.layers import Layer, Overrides, overrides_of
 from prefect_lifespan.scope import InForce, Scope, current_scope, push_layer, remove_layer, with_layer
 from prefect_lifespan.scoped import in_scope
@@ -83,7 +83,7 @@ class override:  # noqa: N801 - a context manager, named as the field names it
                 f"override(...) decorates functions, not a {type(function).__qualname__}: put it around the call, "
                 "`with override(...):`, or below @flow or @task"
             )
-        return cast("F", dress(in_scope(function, self.scope), function, ()))
+        return cast("F", dressed(in_scope(function, self.scope), function))
 
     def scope(self) -> Scope:
         """The scope that is in force here, with this override in it."""

@@ -93,7 +93,7 @@ class ProcessWide:
     def _forget_prepared(self) -> None:
         # What injection has prepared was found without what came, or is in what has gone.
         for scope in list(self.prepared_in):
-            scope.prepared.clear()
+            scope.forget()
         self.prepared_in.clear()
 
     def begin_anew(self) -> None:

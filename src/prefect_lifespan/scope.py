@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import itertools
 import os
 import threading
 import uuid
@@ -22,7 +21,7 @@ from prefect_lifespan.engine import CloseReport, Engine, library_logger
 from prefect_lifespan.engine.events import Logger
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.graph.reader import ContainerClass
-from prefect_lifespan.in_flight import Calls, Flight, RunningCall
+from prefect_lifespan.in_flight import NOBODY, Calls, Flight, RunningCall
 from prefect_lifespan.layers import Layer, stacked
 from prefect_lifespan.managers import GeneratorManager, manager
 from prefect_lifespan.process_wide import process_wide
@@ -31,6 +30,9 @@ from prefect_lifespan.surroundings import surroundings
 from prefect_lifespan.unit import Unit
 
 R = TypeVar("R")
+# The values of a function's injected parameters, or what gives them: None, where they are not at hand for the caller.
+Gives = Callable[[], tuple[Any, ...] | None]
+Kept = tuple[Any, ...] | Gives
 
 MOST_PREPARED = 1024  # functions that a scope keeps something for, where nothing tells that they have gone
 
@@ -156,11 +158,17 @@ class InForce:
 class Scope:
     """The lifespans in force, innermost last, the override layers, and the unit of work; all as of one point.
 
-    `unit` holds what lives as long as a task run's attempt or an injected call; `prepared` is injection's cache, and
-    `references` what stands for this scope in other processes.
+    `unit` holds what lives as long as a task run's attempt or an injected call; `references` is what stands for this scope
+    in other processes. `prepared` is injection's: for each function the values of its parameters, or what gives them. It
+    is replaced by an empty one when a value is withdrawn, so what was found before that is kept in one that nobody looks
+    into any more. `home` is the thread, and `task` the asyncio task, whose calls are not counted, as in `flight`; no thread
+    and no task, as long as nobody has asked for that.
     """
 
-    __slots__ = ("__weakref__", "_entered", "_layers", "_process", "_unit", "_watched", "prepared", "references")
+    __slots__ = (
+        *("__weakref__", "_entered", "_flight", "_layers", "_process", "_unit", "_watched"),
+        *("home", "prepared", "references", "task"),
+    )
 
     def __init__(
         self, lifespans: tuple[InForce, ...] = (), layers: tuple[Layer, ...] = (), unit: Unit | None = None
@@ -169,8 +177,11 @@ class Scope:
         self._entered = lifespans
         self._layers = tuple(layer for layer in layers if not layer.everywhere)
         self._unit = unit
-        self.prepared: dict[object, Any] = {}
-        self._watched: dict[object, weakref.ref[object]] = {}
+        self.prepared: dict[str, Kept] = {}
+        self.home: int | None = 0
+        self.task: object = NOBODY
+        self._flight: Flight | None = None
+        self._watched: dict[str, weakref.ref[object]] = {}
         self.references: dict[object, Any] = {}
 
     @property
@@ -204,32 +215,53 @@ class Scope:
         """What anything that is prepared for this scope stands on."""
         return (self.lifespans, self.layers)
 
-    def keep(self, plan: object, prepared: object, ground: object, lives_with: object = None) -> None:
-        """Keep what was prepared for a function on some ground, as long as it stands on that, and an object lives."""
-        under(process_wide.lock, self._keep, plan, prepared, ground, lives_with)
+    def keep(self, key: str, kept: Kept, *, found: tuple[dict[str, Kept], object], lives_with: object) -> None:
+        """Keep a function's values, or what gives them, as long as an object lives.
 
-    def _keep(self, plan: object, prepared: object, ground: object, lives_with: object) -> None:
-        if ground == self.ground:
-            # Functions may come and go by the thousand in a long lifespan. In a worker each task brings its function
-            # anew, and what was prepared for the last one serves the next: there only their number is bounded.
-            while len(self.prepared) >= MOST_PREPARED:
-                first = next(key for key in list(itertools.islice(self.prepared, 2)) if key is not Flight)
-                self.prepared.pop(first, None)
-            self.prepared[plan] = prepared
-            if lives_with is not None:
-                forget = functools.partial(_forget, plan, self._watched, self.prepared)
-                self._watched[plan] = weakref.ref(lives_with, forget)
-            process_wide.prepared_in.add(self)
+        `found` are `prepared` and `ground` as they were before it was looked for: what was withdrawn or came into force
+        since makes it void.
+        """
+        under(process_wide.lock, self._keep, key, kept, found, lives_with)
+
+    def _keep(self, key: str, kept: Kept, found: tuple[dict[str, Kept], object], lives_with: object) -> None:
+        prepared, ground = found
+        if prepared is not self.prepared or ground != self.ground:
+            return
+        process_wide.prepared_in.add(self)
+        # Functions may come and go by the thousand in a long lifespan. In a worker each task brings its function
+        # anew, and what was prepared for the last one serves the next: there only their number is bounded.
+        while len(prepared) >= MOST_PREPARED:
+            prepared.pop(next(iter(prepared)), None)
+        if lives_with is not None:
+            forget = functools.partial(_forget, key, self._watched, prepared)
+            self._watched[key] = weakref.ref(lives_with, forget)
+        prepared[key] = kept
+
+    def withdraw(self) -> None:
+        """Give nothing any more of what was prepared."""
+        self.prepared, self._watched = {}, {}
+
+    def forget(self) -> None:
+        """What is in force everywhere has changed: nothing that was prepared or counted for this scope holds."""
+        self.home, self.task = 0, NOBODY
+        self._flight = None
+        self.withdraw()
 
     @property
     def flight(self) -> Flight:
         """Where the calls in this scope are counted, for the lifespans that wait for them."""
-        flight: Flight | None = self.prepared.get(Flight)
+        flight = self._flight
         if flight is None:
             ground = self.ground
             flight = Flight(tuple(each.pending.calls for each in ground[0] if each.pending is not None))
-            self.keep(Flight, flight, ground)
+            under(process_wide.lock, self._count_in, flight, ground)
         return flight
+
+    def _count_in(self, flight: Flight, ground: object) -> None:
+        if ground == self.ground:
+            process_wide.prepared_in.add(self)
+            self._flight = flight
+            self.home, self.task = flight.home, flight.task
 
     def in_force(self) -> GeneratorManager[None]:
         """Let this scope be in force for a body."""
@@ -308,15 +340,21 @@ class Scope:
         return stacked(layer.by_key(container) for layer in self.layers if issubclass(container, layer.container))
 
 
-def _forget(plan: object, watched: dict[object, Any], prepared: dict[object, Any], _gone: object) -> None:
+def _forget(key: str, watched: dict[str, Any], prepared: dict[str, Kept], _gone: object) -> None:
     # The garbage collector calls it at any moment, in any thread, under any lock: it waits for none.
-    watched.pop(plan, None)
-    prepared.pop(plan, None)
+    watched.pop(key, None)
+    prepared.pop(key, None)
 
 
 _scope: ContextVar[Scope] = ContextVar("prefect_lifespan_scope", default=Scope())  # noqa: B039 - immutable, but for its cache
 
 current_scope: Callable[[], Scope] = _scope.get
+
+
+class Here:
+    """Gives the scope in force to functions that travel by value: they take along the name of this class, and nothing more."""
+
+    scope = _scope.get
 
 
 @manager

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, TypeVar, cast
 
 from prefect_lifespan.errors import LifespanClosedError, UsageError
-from prefect_lifespan.injection.wrappers import asynchronous_generator
+from prefect_lifespan.functions import Function, of_kind
 from prefect_lifespan.scope import Scope, current_scope
 from prefect_lifespan.steps import AsyncSteps, Steps
 from prefect_lifespan.surroundings import surroundings
 
-Function = Callable[..., Any]
 F = TypeVar("F", bound=Function)
 
 
@@ -88,45 +87,27 @@ class _Bound:
 def in_scope(function: Function, scope: Callable[[], Scope]) -> Function:
     """A function of the same kind whose calls run in what `scope` gives, each in its own."""
     # A Prefect flow or task tells by its function what calling it gives; so does a partial.
-    kind = inspect.unwrap(function)
-    if inspect.isasyncgenfunction(kind):
-        return _asynchronous_generator(function, scope)
-    if inspect.iscoroutinefunction(kind):
-        return _coroutine(function, scope)
-    if inspect.isgeneratorfunction(kind):
-        return _generator(function, scope)
-    return _blocking(function, scope)
+    return of_kind(inspect.unwrap(function), _InScope(function, scope))
 
 
-def _blocking(function: Function, scope: Callable[[], Scope]) -> Function:
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        return scope().around(lambda: function(*args, **kwargs))
+class _InScope:
+    """The calls of a function, each in a scope of its own. A generator's caller sees nothing of it between the steps."""
 
-    return wrapper
+    def __init__(self, function: Function, scope: Callable[[], Scope]) -> None:
+        self._function = function
+        self._scope = scope
 
+    def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return self._scope().around(lambda: self._function(*args, **kwargs))
 
-def _coroutine(function: Function, scope: Callable[[], Scope]) -> Function:
-    async def wrapper(*args: Any, **kwargs: Any) -> Any:
-        return await scope().aaround(lambda: function(*args, **kwargs))
+    async def acall(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return await self._scope().aaround(lambda: self._function(*args, **kwargs))
 
-    return wrapper
+    def steps(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Generator[Any, Any, Any]:
+        return (yield from self._scope().stepping(self._function(*args, **kwargs)))
 
-
-# A generator's caller goes on between its steps, and sees nothing of the scope.
-
-
-def _generator(function: Function, scope: Callable[[], Scope]) -> Function:
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        return (yield from scope().stepping(function(*args, **kwargs)))
-
-    return wrapper
-
-
-def _asynchronous_generator(function: Function, scope: Callable[[], Scope]) -> Function:
-    def start(args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncSteps:
+    def asteps(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncSteps:
         async def begin() -> Steps:
-            return scope().astepping(function(*args, **kwargs))
+            return self._scope().astepping(self._function(*args, **kwargs))
 
         return AsyncSteps(begin)
-
-    return asynchronous_generator(start)

@@ -13,7 +13,7 @@ from prefect_lifespan.errors import UsageError
 from prefect_lifespan.injection.markers import markers_of
 from prefect_lifespan.injection.plan import Plan, plan_of
 from prefect_lifespan.injection.typed import injected, provided
-from prefect_lifespan.injection.wrappers import wrap
+from prefect_lifespan.injection.written import injected as stand_in
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -88,4 +88,4 @@ def inject(function: F) -> F:
         raise UsageError(
             f"{plan.where} has no parameter to inject; mark one: `db: Db = Provide[Container.db]`, or drop @inject"
         )
-    return cast("F", wrap(function, plan))
+    return cast("F", stand_in(function, plan))

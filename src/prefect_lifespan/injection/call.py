@@ -12,12 +12,11 @@ from prefect_lifespan.engine import Engine, Slot
 from prefect_lifespan.engine.closing import CloseReport, apersist, persist
 from prefect_lifespan.engine.events import declared_path, whose
 from prefect_lifespan.engine.loops import running_loop
-from prefect_lifespan.engine.managed import ManagedResource
 from prefect_lifespan.errors import AsyncResourceError, UsageError
 from prefect_lifespan.graph.anchors import redeclared
 from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.graph.reader import ContainerClass
-from prefect_lifespan.injection.given import Given, Loop, Prepared
+from prefect_lifespan.injection.given import Given, Loop, WhereAUnitIs, at_hand, in_unit, kept, on_loop
 from prefect_lifespan.injection.markers import Marker, check_string_ids, is_marker
 from prefect_lifespan.injection.runs_without import runs_without
 from prefect_lifespan.process_wide import process_wide
@@ -54,7 +53,7 @@ class Call:
         self._plan = plan
         self._loop = loop
         self.scope = current_scope()
-        self._ground = self.scope.ground
+        self._found = self.scope.prepared, self.scope.ground
         self._attempt = surroundings.attempt()
         self._new_unit: Unit | None = None
         self._for_call: list[Engine] = []
@@ -87,16 +86,15 @@ class Call:
         given.engine.options.observers.tell_use(paths, whose.here())
 
     def _all_but_a_unit(self, explicit: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The values that were prepared, where nothing but a unit is missing: this call's is made then."""
-        prepared: Prepared | None = self.scope.prepared.get(self._plan.key)
-        if prepared is None or prepared.of_unit or not self._plan.markers.keys().isdisjoint(explicit):
+        """The values that are kept, where nothing but a unit is missing: this call's is made then."""
+        markers = self._plan.markers
+        without = self.scope.prepared.get(self._plan.key)
+        if not isinstance(without, WhereAUnitIs) or not markers.keys().isdisjoint(explicit):
             return None
-        self._unit()
-        holds = self._new_unit is not None and prepared.holds(self._new_unit, on_loop=self._loop is not None)
-        values = prepared.values() if holds else None
-        if values is None:
-            self._new_unit = None
-        return values
+        values = at_hand(without.gives)
+        if values is not None:
+            self._unit()
+        return None if values is None else dict(zip(markers, values, strict=True))
 
     def _own(self) -> list[Engine]:
         """What lives no longer than this call, in the order of closing."""
@@ -237,33 +235,28 @@ class Call:
 
     def _keep(self) -> None:
         """Let the next call in this scope go without decisions: everything has been made once."""
-        if not self._lasting:
+        gives = kept(self._given, self._kept_in) if self._lasting else None
+        if gives is None:
             return
-        direct = tuple(
-            (given.name, given.provider.slot)
-            for given in self._given
-            if isinstance(given.provider, ManagedResource) and not given.as_provider
-        )
-        names = {name for name, _ in direct}
         bound = (s for g in self._given for s in g.slots if s.asynchronous and s.policy.loop_bound)
-        prepared = Prepared(
-            flight=self._kept_in.flight,
-            home=self._kept_in.flight.home,
-            direct=direct,
-            called=tuple((given.name, given.value) for given in self._given if given.name not in names),
-            loop=next((slot.ledger.loop for slot in bound), None),
-            within_unit=self._of_unit or any(given.engine.graph.has_task_resources for given in self._given),
-            of_unit=self._of_unit,
-        )
-        self._kept_in.keep(self._plan.key, prepared, self._ground, self._plan.origin)
+        loop = None if self._loop is None else next((slot.ledger.loop for slot in bound), None)
+        if loop is not None:
+            gives = on_loop(loop, gives)
+        unit = self._kept_in.unit
+        if unit is not None and self._of_unit:
+            gives = in_unit(unit, gives)
+        elif any(given.engine.graph.has_task_resources for given in self._given):
+            gives = WhereAUnitIs(unit, gives)
+        self._kept_in.keep(self._plan.key, gives, found=self._found, lives_with=self._plan.origin)
 
     def _give(self, marker: Marker) -> Given:
         engine, named = self._locate(marker)
         keys = engine.keys_of(named)
-        # The unit comes with the outermost call: helpers that ask for a task resource share it, and it ends with that.
-        unit = self._unit() if engine.graph.has_task_resources else None
+        if engine.graph.has_task_resources:
+            # It comes with the outermost call: helpers that ask for a task resource share it, and it ends with that.
+            self._unit()
         if engine.graph.needs_task_resource(keys) or self._on_other_loop(engine, keys):
-            unit = unit or self._unit()
+            unit = self._unit()
             if not unit.owns(engine):
                 engine = unit.derived(engine, self._plan.where, self._loop)
         own = {slot.node.key for slot in self._on_other_loop(engine, keys)}
@@ -357,7 +350,7 @@ class Call:
         """Refuse a class that was defined again: its user means the one that is in force, and would get the other."""
         name = (container.__module__, container.__qualname__)
         in_force = [lifespan.engine.container_class for lifespan in self.scope.lifespans]
-        in_force += [layer.container for layer in self._ground[1]]
+        in_force += [layer.container for layer in self.scope.layers]
         others = ((other.__module__, other.__qualname__) for other in in_force if other is not container)
         if "<locals>" not in container.__qualname__ and name in others:
             raise UsageError(

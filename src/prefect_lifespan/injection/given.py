@@ -1,19 +1,21 @@
-"""What one injected parameter is given, and what was prepared for all those of a function."""
+"""What one injected parameter is given, and what gives the values of all those of a function, to be kept for its calls."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import call
 from typing import Any, cast
 
 from dependency_injector import providers
 
 from prefect_lifespan.engine import Engine, Slot
+from prefect_lifespan.engine.keepers import Keeper
+from prefect_lifespan.engine.managed import ManagedResource
 from prefect_lifespan.graph.edges import AnyProvider
-from prefect_lifespan.in_flight import Flight
 from prefect_lifespan.injection.markers import Marker
-from prefect_lifespan.scope import Unit
+from prefect_lifespan.scope import Gives, Kept, Unit
 from prefect_lifespan.surroundings import surroundings
 
 Loop = asyncio.AbstractEventLoop | None
@@ -50,34 +52,54 @@ class Given:
         return (lambda: self.provider) if itself else cast("Callable[[], Any]", self.provider)
 
 
-@dataclass(slots=True)
-class Prepared:
-    """All injected parameters of a function in one scope, with what must still hold for them to be used again."""
+def kept(given: Sequence[Given], keeper: Keeper) -> Kept | None:
+    """The values of all parameters in this order, or what gives them by asking providers; None if some are gone.
 
-    flight: Flight  # where calls are counted
-    home: int | None  # the same of that, for synchronous calls to compare
-    direct: tuple[tuple[str, Slot], ...]  # resources, given as they are
-    called: tuple[tuple[str, Callable[[], Any]], ...]
-    loop: Loop  # the event loop that asynchronous values among them belong to
-    within_unit: bool  # the call needs a unit of its attempt around it: what it calls may ask for a task resource
-    of_unit: bool  # values among them belong to the unit of the scope that this is kept in
+    A resource's value is kept as it is: its lifespan withdraws it from the keeper. Of others nobody tells that they were
+    reset or overridden, so their providers are asked; a resource behind one is open, and says so itself when it has closed.
+    """
+    slots = [
+        each.provider.slot for each in given if isinstance(each.provider, ManagedResource) and not each.as_provider
+    ]
+    if len(slots) < len(given):
+        asked = tuple(each.value for each in given)
+        return lambda: tuple(map(call, asked))
+    for slot in slots:
+        slot.kept_by(keeper)
+    values = tuple(slot.value for slot in slots)
+    # Closing says so before it takes a value away, so a value read before is a good one.
+    return values if all(slot.at_hand for slot in slots) else None
 
-    def holds(self, unit: Unit | None, *, on_loop: bool) -> bool:
-        """Whether the caller has the unit, and is on the event loop, that this was prepared for."""
-        if self.within_unit and (unit is None or unit.attempt != surroundings.attempt()):
-            return False
-        return not on_loop or self.loop is None or asyncio.get_running_loop() is self.loop
 
-    def values(self) -> dict[str, Any] | None:
-        """The values, where they are at hand still."""
-        values: dict[str, Any] = {}
-        for name, slot in self.direct:
-            value = slot.value
-            # Closing says so before it takes the value away, so a value read before is a good one.
-            if not slot.at_hand:
-                return None
-            values[name] = value
-        # A resource behind a provider is open since this was prepared; one that has closed says so when it is asked.
-        for name, provider in self.called:
-            values[name] = provider()
-        return values
+def at_hand(kept: Kept | None) -> tuple[Any, ...] | None:
+    """The values, where they are at hand still."""
+    return kept() if callable(kept) else kept
+
+
+def on_loop(loop: asyncio.AbstractEventLoop, gives: Kept) -> Gives:
+    """The same for calls on the event loop that asynchronous values among them belong to."""
+    return lambda: at_hand(gives) if asyncio.get_running_loop() is loop else None
+
+
+def in_unit(unit: Unit, gives: Kept) -> Gives:
+    """The same for calls in the attempt that the unit of the scope belongs to: values among them are that unit's."""
+    return lambda: at_hand(gives) if surroundings.attempt() == unit.attempt else None
+
+
+class WhereAUnitIs:
+    """The same for calls in the attempt of the scope's unit, or in none with it.
+
+    What such a call makes may ask for task resources: the outermost one brings the unit for them, although it asks for
+    none itself.
+    """
+
+    __slots__ = ("_unit", "gives")
+
+    def __init__(self, unit: Unit | None, gives: Kept) -> None:
+        self._unit = unit
+        self.gives = gives
+
+    def __call__(self) -> tuple[Any, ...] | None:
+        """The values; None where a unit is missing."""
+        unit = self._unit
+        return None if unit is None or unit.attempt != surroundings.attempt() else at_hand(self.gives)

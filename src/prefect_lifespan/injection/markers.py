@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import dis
 import functools
-import hashlib
 import inspect
-import types
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast, get_args, get_origin
 
@@ -19,8 +16,8 @@ from prefect_lifespan.graph.anchors import as_written, copy_inside, owner_of, to
 from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.injection.typed import Injected
-from prefect_lifespan.injection.visible import VisibleSignature
 from prefect_lifespan.layers import did_you_mean
+from prefect_lifespan.visible import nonlocals_of
 
 if TYPE_CHECKING:
     from prefect_lifespan.graph import Graph
@@ -140,20 +137,11 @@ def _marker_in(value: object) -> object:
     return None
 
 
-def _nonlocals(function: Function) -> dict[str, Any]:
-    """What a function's closure holds by now: a cell is empty for itself, where it is local and calls itself."""
-    found: dict[str, Any] = {}
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        with contextlib.suppress(ValueError):
-            found[name] = cell.cell_contents
-    return found
-
-
 def _evaluated(annotation: str, function: Function, where: str) -> object:
     """A postponed annotation, evaluated: it may hold a marker, or name an alias that does."""
     try:
         # The function's own source, evaluated where Python would have.
-        return eval(annotation, function.__globals__, _nonlocals(function))  # noqa: S307
+        return eval(annotation, function.__globals__, nonlocals_of(function))  # noqa: S307
     except Exception as error:
         if not any(marker in annotation for marker in ("Provide[", "Provider[", "Closing[")):
             return annotation  # a name for type checkers only, and nobody's business here
@@ -227,63 +215,3 @@ def _leads_to_a_provider(graph: Graph, path: str) -> bool:
     except AttributeError:
         return False
     return providers.is_provider(found)
-
-
-def without(function: Function, injected: Container[str]) -> inspect.Signature:
-    """The signature that everybody but us sees: without the injected parameters, annotations evaluated if possible."""
-    # Nobody evaluates a string in an explicit signature in the function's own module, so each is, where it can be.
-    signature = inspect.signature(function)
-    nonlocals = _nonlocals(function)
-    visible = [
-        parameter.replace(annotation=_own(parameter.annotation, function, nonlocals))
-        for name, parameter in signature.parameters.items()
-        if name not in injected
-    ]
-    returned = _own(signature.return_annotation, function, nonlocals)
-    hidden = [name for name in signature.parameters if name in injected]
-    return VisibleSignature(visible, return_annotation=returned, injected=hidden)
-
-
-def _own(annotation: object, function: Function, nonlocals: Mapping[str, object]) -> object:
-    try:
-        return eval(annotation, function.__globals__, dict(nonlocals)) if isinstance(annotation, str) else annotation  # noqa: S307
-    except Exception:  # a name that exists for type checkers only
-        return annotation
-
-
-def distinct_code(code: types.CodeType, function: Function) -> types.CodeType:
-    """A wrapper's code, told apart from every other wrapper's and located where the function is.
-
-    Prefect derives a task's key from the code object, its cache key from the instructions where there is no source
-    text (an interactive session), and a flow's entrypoint from the file. All of a wrapper is on the first line of what
-    it stands for: its own line numbers would mark other lines of that file in tracebacks and in coverage.
-    """
-    own = function.__code__
-    # The same in every process: constants may be sets, and code objects, whose text is not. Without the module, which is
-    # another one where a worker imports the script that delays its tasks.
-    told = (own.co_qualname, own.co_code, own.co_names)
-    digest = hashlib.sha256(repr(told).encode()).digest()
-    # Instructions that are never reached and do nothing, with the digest in their arguments.
-    instructions = code.co_code + bytes(byte for value in digest for byte in (_NOP, value))
-    return code.replace(
-        co_code=instructions,
-        co_consts=(*code.co_consts, own),
-        co_filename=own.co_filename,
-        co_firstlineno=own.co_firstlineno,
-        co_linetable=_on_first_line(len(instructions) // 2),
-        co_name=own.co_name,
-        co_qualname=own.co_qualname,
-    )
-
-
-def _on_first_line(instructions: int) -> bytes:
-    """A location table, as CPython lays it out: entries for up to eight instructions, no columns, no step in lines."""
-    table = bytearray()
-    while instructions:
-        covered = min(instructions, 8)
-        table += bytes((0x80 | 13 << 3 | covered - 1, 0))
-        instructions -= covered
-    return bytes(table)
-
-
-_NOP = dis.opmap["NOP"]

@@ -1,7 +1,8 @@
-"""What one injected function is given, worked out once a scope; a call then reads values and makes no decision.
+"""The injected parameters of one function, and what is done when it is called.
 
-The way of a value: the context variable gives the scope, its cache gives what was prepared for this function, and that
-gives open resources their values and calls other providers.
+The way of a value: the context variable gives the scope, which keeps what gives the values of this function; the function
+is called with them (`written`). Where it keeps nothing, or that does not hold, a `Call` decides, and what lasts is kept for
+the next one.
 """
 
 from __future__ import annotations
@@ -9,15 +10,17 @@ from __future__ import annotations
 import asyncio
 import inspect
 import uuid
-from collections.abc import Awaitable, Callable, Generator, Mapping
-from threading import get_ident
+from collections.abc import Generator, Mapping
+from functools import cached_property
 from typing import Any, TypeVar
 
+from prefect_lifespan.functions import Function
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.in_flight import RunningCall
+from prefect_lifespan.injection.binding import Binding
 from prefect_lifespan.injection.call import Call
-from prefect_lifespan.injection.given import Prepared
-from prefect_lifespan.injection.markers import Function, Marker
+from prefect_lifespan.injection.given import at_hand
+from prefect_lifespan.injection.markers import Marker
 from prefect_lifespan.scope import Scope, current_scope
 from prefect_lifespan.steps import AsyncSteps, Steps, aclosed_after, closed_after, steps_closed_after
 from prefect_lifespan.surroundings import surroundings
@@ -30,94 +33,150 @@ class Origin:
 
 
 class Plan:
-    """The injected parameters of one function. It is what a wrapper holds of the library, beside the function."""
+    """What a function that stands in for an injected one holds of the library, beside the function."""
 
     def __init__(
         self, function: Function, markers: Mapping[str, Marker], container: ContainerClass | None = None
     ) -> None:
         self.origin: Origin | None = Origin()
-        self.container = container  # the one that the function opens, as `lifespan` has it
-        self.decorator = "@inject" if container is None else "@lifespan"
-        self.where = f"{function.__module__}.{function.__qualname__}"
+        self.function = function
         self.markers = markers
-        self.has_steps = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+        self.container = container  # the one that the function opens, as `lifespan` has it
         # Under it, scopes keep what was prepared: one plan arrives in another process with each task, as a new object.
         self.key = uuid.uuid4().hex
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "origin": None}
+    def __getstate__(self) -> tuple[object, ...]:
+        return self.function, self.markers, self.container, self.key
 
-    def ready(self, explicit: Mapping[str, Any], *, counted: bool = False) -> dict[str, Any] | None:
-        """Values of all injected parameters, at hand for a call that is `counted` in flight or need not be; else None."""
-        scope = current_scope()
-        prepared: Prepared | None = scope.prepared.get(self.key)
-        if prepared is None or (explicit and not self.markers.keys().isdisjoint(explicit)):
-            return None
-        if not counted and prepared.home != get_ident() and prepared.home is not None:
-            return None
-        if prepared.within_unit and not prepared.holds(scope.unit, on_loop=False):
-            return None
-        return prepared.values()
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.origin = None
+        self.function, self.markers, self.container, self.key = state
 
-    def begun(self, running: RunningCall, explicit: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The same for a call of a coroutine function, which begins as `running`."""
-        scope = current_scope()
-        prepared: Prepared | None = scope.prepared.get(self.key)
-        running.begin(scope.flight if prepared is None else prepared.flight, self.where)
-        if prepared is None or (explicit and not self.markers.keys().isdisjoint(explicit)):
-            return None
-        if (prepared.within_unit or prepared.loop is not None) and not prepared.holds(scope.unit, on_loop=True):
-            return None
-        return prepared.values()
+    def __str__(self) -> str:
+        return self.where
 
-    def call(self, explicit: Mapping[str, Any], body: Callable[[dict[str, Any], Scope], R]) -> R:
-        """What `body` returns for the values of a call and the scope that it is to run in.
+    # What follows from these, found when it is asked for: with each task a plan arrives, and most calls ask for none of it.
 
-        Opens what the call needs, and closes afterwards what lives no longer than the call.
-        """
+    @property
+    def decorator(self) -> str:
+        """What has made the function an injected one."""
+        return "@inject" if self.container is None else "@lifespan"
+
+    @cached_property
+    def where(self) -> str:
+        """The function, as messages name it."""
+        return f"{self.function.__module__}.{self.function.__qualname__}"
+
+    @cached_property
+    def has_steps(self) -> bool:
+        """Whether its caller goes on between its steps."""
+        return inspect.isgeneratorfunction(self.function) or inspect.isasyncgenfunction(self.function)
+
+    @cached_property
+    def _binding(self) -> Binding:
+        return Binding(self.function, self.markers)
+
+    def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call the function, with what its call needs open; close afterwards what lives no longer than the call."""
+        running = RunningCall()
+        try:
+            try:
+                scope = current_scope()
+                values = self._at_hand(scope, kwargs) if running.begin_beside(scope, self) else None
+                return self._opened(args, kwargs) if values is None else self._called(args, kwargs, values)
+            finally:
+                running.end()
+        except BaseException:
+            running.end()
+            raise
+
+    async def counted(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The same for a coroutine function whose call is counted, as those of the task that closes need not be."""
+        running = RunningCall()
+        try:
+            try:
+                scope = current_scope()
+                running.begin(scope.flight, self)
+                values = self._at_hand(scope, kwargs)
+                if values is None:
+                    return await self.acall(args, kwargs)
+                return await self._called(args, kwargs, values)
+            finally:
+                running.end()
+        except BaseException:
+            running.end()
+            raise
+
+    def _at_hand(self, scope: Scope, kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
+        if not self.markers.keys().isdisjoint(kwargs):
+            return None
+        values = at_hand(scope.prepared.get(self.key))
+        return None if values is None else dict(zip(self.markers, values, strict=True))
+
+    def _opened(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self._binding.check(args, kwargs)
         stand_in = surroundings.stand_in()
         if stand_in is not None:
-            return body(dict.fromkeys(self.markers, stand_in), current_scope())
-        call = Call(self, explicit, loop=None)
-        return closed_after(lambda: body(call.opened(), call.scope), call.close)
+            return self._called(args, kwargs, dict.fromkeys(self.markers, stand_in))
+        call = Call(self, kwargs, loop=None)
 
-    async def acall(self, explicit: Mapping[str, Any], body: Callable[[dict[str, Any], Scope], Awaitable[R]]) -> R:
-        """The same for a coroutine function."""
+        def called() -> Any:
+            values = call.opened()
+            return call.scope.around(lambda: self._called(args, kwargs, values))
+
+        return closed_after(called, call.close)
+
+    async def acall(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The same for a coroutine function, whoever counts its call."""
+        self._binding.check(args, kwargs)
         stand_in = surroundings.stand_in()
         if stand_in is not None:
-            return await body(dict.fromkeys(self.markers, stand_in), current_scope())
-        call = Call(self, explicit, loop=asyncio.get_running_loop())
+            return await self._called(args, kwargs, dict.fromkeys(self.markers, stand_in))
+        call = Call(self, kwargs, loop=asyncio.get_running_loop())
 
-        async def called() -> R:
-            return await body(await call.aopened(), call.scope)
+        async def called() -> Any:
+            values = await call.aopened()
+            return await call.scope.aaround(lambda: self._called(args, kwargs, values))
 
         return await aclosed_after(called, call.aclose)
 
-    def steps(
-        self, explicit: Mapping[str, Any], body: Callable[[dict[str, Any], Scope], Generator[Any, Any, R]]
-    ) -> Generator[Any, Any, R]:
+    def steps(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Generator[Any, Any, Any]:
         """The same for a generator function."""
+        self._binding.check(args, kwargs)
         stand_in = surroundings.stand_in()
         if stand_in is not None:
-            return (yield from body(dict.fromkeys(self.markers, stand_in), current_scope()))
-        call = Call(self, explicit, loop=None)
-        return (yield from steps_closed_after(lambda: body(call.opened(), call.scope), call.close))
+            drawn = self._called(args, kwargs, dict.fromkeys(self.markers, stand_in))
+            return (yield from current_scope().stepping(drawn))
+        call = Call(self, kwargs, loop=None)
 
-    def asteps(self, explicit: Mapping[str, Any], body: Callable[[dict[str, Any], Scope], Steps]) -> AsyncSteps:
+        def steps() -> Generator[Any, Any, Any]:
+            values = call.opened()
+            return call.scope.stepping(self._called(args, kwargs, values))
+
+        return (yield from steps_closed_after(steps, call.close))
+
+    def asteps(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncSteps:
         """The same for an asynchronous generator function."""
+        self._binding.check(args, kwargs)
         stand_in = surroundings.stand_in()
         if stand_in is not None:
 
             async def drawn() -> Steps:
-                return body(dict.fromkeys(self.markers, stand_in), current_scope())
+                values = dict.fromkeys(self.markers, stand_in)
+                return current_scope().astepping(self._called(args, kwargs, values))
 
             return AsyncSteps(drawn)
-        call = Call(self, explicit, loop=asyncio.get_running_loop())
+        call = Call(self, kwargs, loop=asyncio.get_running_loop())
 
         async def begin() -> Steps:
-            return body(await call.aopened(), call.scope)
+            values = await call.aopened()
+            return call.scope.astepping(self._called(args, kwargs, values))
 
         return AsyncSteps(begin, call.aclose)
+
+    def _called(self, args: tuple[Any, ...], kwargs: dict[str, Any], values: Mapping[str, Any]) -> Any:
+        positional, named = self._binding.arguments(args, kwargs, values)
+        return self.function(*positional, **named)
 
 
 _PLAN = "__prefect_lifespan_plan__"

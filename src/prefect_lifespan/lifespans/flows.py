@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import inspect
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, cast
 
 from prefect.flows import Flow
@@ -13,18 +13,17 @@ from prefect.tasks import Task
 from prefect.utilities.callables import parameter_schema
 
 from prefect_lifespan.errors import UsageError
+from prefect_lifespan.functions import Function, dressed, of_kind
 from prefect_lifespan.graph import Finding, graph_of
-from prefect_lifespan.injection.markers import check_string_ids, markers_of, without
+from prefect_lifespan.injection.markers import check_string_ids, markers_of
 from prefect_lifespan.injection.plan import Plan, planned
-from prefect_lifespan.injection.wrappers import Binding, asynchronous_generator, dress
 from prefect_lifespan.lifespans.asked import Settings, refuse_what_does_not_take
 from prefect_lifespan.lifespans.drawing import DrawnSession, session_of
 from prefect_lifespan.lifespans.forgotten import refuse_reachable, tell, tell_of_asynchronous
 from prefect_lifespan.lifespans.mistakes import blocking_in_force, helpers_named_in
 from prefect_lifespan.lifespans.session import Session
 from prefect_lifespan.steps import AsyncSteps, Steps
-
-Function = Callable[..., Any]
+from prefect_lifespan.visible import without
 
 
 def wrap_flow(function: Any, settings: Settings) -> Any:
@@ -48,15 +47,7 @@ def wrap_flow(function: Any, settings: Settings) -> Any:
         )
         raise UsageError(f"@lifespan decorates flow functions, not a {type(function).__qualname__}{own}")
     around = FlowLifespan(function, settings)
-    if inspect.isasyncgenfunction(function):
-        wrapper = asynchronous_generator(around.asteps)
-    elif inspect.iscoroutinefunction(function):
-        wrapper = _coroutine(around)
-    elif inspect.isgeneratorfunction(function):
-        wrapper = _generator(around)
-    else:
-        wrapper = _blocking(around)
-    wrapper = planned(dress(wrapper, function, around.plan.markers), around.plan)
+    wrapper = planned(dressed(of_kind(function, around), function, around.plan.markers), around.plan)
     setattr(wrapper, _SETTINGS, settings)
     return wrapper
 
@@ -82,7 +73,6 @@ class FlowLifespan:
         self.plan = Plan(function, markers, settings.container)
         check_string_ids(markers, graph_of(settings.container), self.plan.where)
         self._settings = settings
-        self._binding = Binding(function, markers)
         self._visible = without(function, markers)
         if callable(settings.overrides):
             refuse_what_does_not_take(settings.overrides, self._visible, self.plan.where)
@@ -93,7 +83,7 @@ class FlowLifespan:
 
         def body() -> Any:
             self._tell_of_suspicions(session)
-            return self._binding.call(self.plan, args, kwargs)
+            return self.plan.call(args, kwargs)
 
         return session.around(body)
 
@@ -103,7 +93,7 @@ class FlowLifespan:
 
         async def body() -> Any:
             self._tell_of_suspicions(session)
-            return await self._binding.acall(self.plan, args, kwargs)
+            return await self.plan.acall(args, kwargs)
 
         return await session.aaround(body)
 
@@ -116,7 +106,7 @@ class FlowLifespan:
         self, session: Session | DrawnSession, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Generator[Any, Any, Any]:
         self._tell_of_suspicions(session)
-        steps = session.scope.stepping(self._binding.steps(self.plan, args, kwargs))
+        steps = session.scope.stepping(self.plan.steps(args, kwargs))
         return session.returns((yield from steps))
 
     def asteps(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncSteps:
@@ -127,7 +117,7 @@ class FlowLifespan:
         async def begin_injected() -> Steps:
             nonlocal injected
             self._tell_of_suspicions(session)
-            injected = self._binding.asteps(self.plan, args, kwargs)
+            injected = self.plan.asteps(args, kwargs)
             return await injected.begin()
 
         async def begin() -> Steps:
@@ -176,27 +166,3 @@ class FlowLifespan:
         rest = next((p.name for p in self._visible.parameters.values() if p.kind is p.VAR_KEYWORD), None)
         parameters = dict(bound.arguments)
         return {**parameters, **parameters.pop(rest)} if rest is not None else parameters
-
-
-# The bodies of wrappers name nothing but their closure: Prefect pickles them by value, with the globals they name.
-
-
-def _blocking(around: FlowLifespan) -> Function:
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        return around.call(args, kwargs)
-
-    return wrapper
-
-
-def _coroutine(around: FlowLifespan) -> Function:
-    async def wrapper(*args: Any, **kwargs: Any) -> Any:
-        return await around.acall(args, kwargs)
-
-    return wrapper
-
-
-def _generator(around: FlowLifespan) -> Function:
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        return (yield from around.steps(args, kwargs))
-
-    return wrapper

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -49,3 +50,34 @@ def _visible(
     parameters: Sequence[inspect.Parameter], return_annotation: object, injected: Sequence[str]
 ) -> VisibleSignature:
     return VisibleSignature(parameters, return_annotation=return_annotation, injected=injected)
+
+
+def without(function: Callable[..., Any], injected: Container[str]) -> VisibleSignature:
+    """The signature of a function without the injected parameters, annotations evaluated where that is possible."""
+    # Nobody evaluates a string in an explicit signature in the function's own module, so each is, where it can be.
+    signature = inspect.signature(function)
+    nonlocals = nonlocals_of(function)
+    visible = [
+        parameter.replace(annotation=_own(parameter.annotation, function, nonlocals))
+        for name, parameter in signature.parameters.items()
+        if name not in injected
+    ]
+    returned = _own(signature.return_annotation, function, nonlocals)
+    hidden = [name for name in signature.parameters if name in injected]
+    return VisibleSignature(visible, return_annotation=returned, injected=hidden)
+
+
+def nonlocals_of(function: Any) -> dict[str, Any]:
+    """What a function's closure holds by now: a cell is empty for itself, where it is local and calls itself."""
+    found: dict[str, Any] = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with contextlib.suppress(ValueError):
+            found[name] = cell.cell_contents
+    return found
+
+
+def _own(annotation: object, function: Any, nonlocals: Mapping[str, object]) -> object:
+    try:
+        return eval(annotation, function.__globals__, dict(nonlocals)) if isinstance(annotation, str) else annotation  # noqa: S307
+    except Exception:  # a name that exists for type checkers only
+        return annotation
