@@ -28,25 +28,27 @@ __all__ = ["FlowRunExecutionResult", "FlowRunExecutorContext", "ProcessHandle", 
 
 
 class RunProcess:
-    """What Prefect takes for the process of one run: it has ended when the run has, or the warm process with it."""
+    """What Prefect takes for the process of one run, and for what ends it.
 
-    def __init__(self, process: WarmProcess) -> None:
-        self.pid = process.pid
-        self.returncode: int | None = None
-
-
-class RunScope:
-    """How Prefect ends that: the whole warm process and what it has started, but never after the run has ended."""
+    It has ended when the run has, or the warm process with it. To end it is to end the whole warm process and what that has
+    started, but never after the run has ended.
+    """
 
     wait_after_graceful_kill = True
 
-    def __init__(self, process: WarmProcess, run: RunProcess) -> None:
-        self._process = process
-        self._run = run
+    def __init__(self, process: WarmProcess) -> None:
+        self.process = process  # that has it now: another one where the code of the first was stale
+        self.returncode: int | None = None
+        self.is_unwanted = False
+
+    @property
+    def pid(self) -> int:
+        """The warm process's."""
+        return self.process.pid
 
     def is_alive(self, pid: int) -> bool:
         """Whether the run goes on."""
-        return self._run.returncode is None
+        return self.returncode is None
 
     def graceful_kill(self, pid: int) -> None:
         """Let the run end and its resources close."""
@@ -60,9 +62,10 @@ class RunScope:
         """There is nothing to give back."""
 
     def _kill(self, number: signal.Signals) -> None:
-        if self._run.returncode is not None:
-            raise ProcessLookupError(f"the run in process {self._run.pid} has ended")
-        self._process.terminate(number)
+        if self.returncode is not None:
+            raise ProcessLookupError(f"the run in process {self.pid} has ended")
+        self.is_unwanted = True
+        self.process.terminate(number)
 
 
 class WarmStarter:
@@ -73,40 +76,39 @@ class WarmStarter:
         self._pool = pool
         self._control = control
         self._hooks = hooks
-        self.process: WarmProcess | None = None
 
     async def start(
         self, flow_run: FlowRun, task_status: anyio.abc.TaskStatus[ProcessHandle] = anyio.TASK_STATUS_IGNORED
     ) -> None:
-        """Run it; `task_status` is told as soon as it begins."""
-        process, answer = await self._begun(flow_run.id)
-        self.process = process
-        run = RunProcess(process)
-        if isinstance(answer, Begins):
-            self._hooks.expect(flow_run.id, process)
-        task_status.started(ProcessHandle(run, RunScope(process, run)))  # pyright: ignore[reportArgumentType]
+        """Run it; `task_status` is told as soon as it has a process, so that it can be cancelled while that prepares it."""
+        run = RunProcess(await self._pool.acquire(self._job))
+        task_status.started(ProcessHandle(run, run))  # pyright: ignore[reportArgumentType]
+        answer = await self._begun(flow_run.id, run)
+        process = run.process
         ended = await process.end_of_run() if isinstance(answer, Begins) else answer
         if ended is not None:
             await self._pool.release(process, self._job.limits, ended)
         if ended is None or process.is_terminated:
             await process.gone()
-            run.returncode = process.exit_code
-        else:
-            run.returncode = ended.exit_code
+        run.returncode = process.exit_code if ended is None else ended.exit_code
 
-    async def _begun(self, flow_run_id: UUID) -> tuple[WarmProcess, Begins | Ended | None]:
-        """A process that runs it: one whose code is stale closes, and another one is asked for."""
+    async def _begun(self, flow_run_id: UUID, run: RunProcess) -> Begins | Ended | None:
+        """Have it begun: a process whose code is stale closes, and another one is asked for."""
         while True:
-            process = await self._pool.acquire(self._job)
+            self._hooks.expect(flow_run_id, run.process)
             try:
-                answer = await process.begin(flow_run_id, self._job, self._variables(flow_run_id))
+                answer = await run.process.begin(flow_run_id, self._job, self._variables(flow_run_id))
             except BaseException:
                 self._control.unregister(flow_run_id)
-                await self._pool.retire(process, "its run could not begin")
+                await self._pool.retire(run.process, "its run could not begin")
                 raise
             if not isinstance(answer, Stale):
-                return process, answer
-            await self._pool.retire(process, answer.why)
+                return answer
+            await self._pool.retire(run.process, answer.why)
+            run.process = await self._pool.acquire(self._job)
+            if run.is_unwanted:  # since the old one had closed
+                run.process.terminate(signal.SIGTERM)
+                return None
 
     def _variables(self, flow_run_id: UUID) -> dict[str, str]:
         """Where the run finds the control channel, and that hooks of a cancelled run are the worker's to run."""
