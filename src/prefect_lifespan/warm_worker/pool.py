@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 from logging import Logger, LoggerAdapter
+from time import monotonic
 from typing import Any
 
 from prefect_lifespan.warm_worker.configuration import Job, Limits
@@ -15,6 +16,8 @@ from prefect_lifespan.warm_worker.states import State
 from prefect_lifespan.warm_worker.warm_process import WarmProcess
 
 _MIB = 2**20
+# About what a new process takes before it runs anything.
+_PATIENCE_SECONDS = 5.0
 
 
 class Pool:
@@ -24,6 +27,7 @@ class Pool:
         self._logger = logger
         self._processes: list[WarmProcess] = []  # the one that was used last stands last
         self._starting = 0
+        self._waiting = 0
         self._changed = asyncio.Condition()
         self._timers: dict[WarmProcess, asyncio.TimerHandle] = {}
         self._left: list[WarmProcess] = []  # they have gone, and somebody may still ask for what they leave
@@ -32,24 +36,29 @@ class Pool:
     async def acquire(self, job: Job) -> WarmProcess:
         """A process that can run it: one that waits, or a new one as soon as there may be one more."""
         async with self._changed:
-            while True:
-                for process in reversed(self._processes):
-                    if process.state is State.IDLE and process.kind == job.kind:
+            self._waiting += 1
+            try:
+                while True:
+                    process = self._idle_one(job)
+                    if process is not None:
                         return self._taken(process)
-                if len(self._processes) + self._starting < job.limits.processes:
-                    self._starting += 1
-                    break
-                idle = next((process for process in self._processes if process.state is State.IDLE), None)
-                if idle is not None:
-                    self._retire(idle, "another deployment needs its place")
-                await self._changed.wait()
+                    if len(self._processes) + self._starting < job.limits.processes:
+                        self._starting += 1
+                        break
+                    self._make_place(job)
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(_PATIENCE_SECONDS):
+                            await self._changed.wait()
+            finally:
+                self._waiting -= 1
         try:
             process = await WarmProcess.started(job.kind)
+            self._processes.append(process)
+            self._watch(process)
+            return process
         finally:
             self._starting -= 1
-        self._processes.append(process)
-        self._watch(process)
-        return process
+            await self._tell()  # who waits may have the place, where none has started
 
     async def release(self, process: WarmProcess, limits: Limits, ended: Ended) -> None:
         """Its run has ended, and the process lives."""
@@ -61,6 +70,7 @@ class Pool:
             self._retire(process, why)
             return
         process.become(State.IDLE)
+        process.idle_since = monotonic()
         loop = asyncio.get_running_loop()
         self._timers[process] = loop.call_later(limits.idle_seconds, self._retire, process, "it stood idle")
         await self._tell()
@@ -90,6 +100,24 @@ class Pool:
             self.clean(process)
         for watching in [*self._watching]:
             await watching
+
+    def _idle_one(self, job: Job) -> WarmProcess | None:
+        fit = (each for each in reversed(self._processes) if each.state is State.IDLE and each.kind == job.kind)
+        return next(fit, None)
+
+    def _make_place(self, job: Job) -> None:
+        """Close what has been idle longest, one for each that waits.
+
+        One that fits may soon have ended its run, and a new one takes longer: then only what nobody has asked for lately.
+        """
+        closing = sum(process.state is State.CLOSING for process in self._processes)
+        if closing >= self._waiting:
+            return
+        soon = any(each.kind == job.kind for each in self._processes if each.state in (State.STARTING, State.RUNNING))
+        until = monotonic() - (_PATIENCE_SECONDS if soon else 0)
+        idle = [each for each in self._processes if each.state is State.IDLE and each.idle_since <= until]
+        if idle:
+            self._retire(idle[0], "another deployment needs its place")
 
     def _taken(self, process: WarmProcess) -> WarmProcess:
         self._cancel_timer(process)

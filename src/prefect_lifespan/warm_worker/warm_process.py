@@ -49,6 +49,7 @@ class WarmProcess:
         self.state = State.STARTING
         self.runs = 0
         self.memory_bytes = 0
+        self.idle_since = 0.0
         self.is_terminated = False  # somebody sent it a signal
         self.left_a_run = False  # it had one when it went, whose hooks may still ask for the code
         self.folder = Path(tempfile.mkdtemp(prefix="prefect-lifespan-warm-"))  # the code that it pulls

@@ -53,8 +53,8 @@ class LifespanWorker(ProcessWorker):
     async def setup(self) -> None:
         """Prefect's own; and no more runs are taken at a time than there may be processes."""
         await super().setup()
-        if self._limiter is None:
-            self._limiter = anyio.CapacityLimiter(default_of(self._work_pool, "processes", _PROCESSES))
+        processes = default_of(self._work_pool, "processes", _PROCESSES)
+        self._limiter = anyio.CapacityLimiter(min(processes, self._limit or processes))
         await self._executors.__aenter__()
 
     async def teardown(self, *exc_info: Any) -> None:
