@@ -8,7 +8,7 @@ import inspect
 import os
 import signal
 from collections.abc import Coroutine, Generator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -43,9 +43,9 @@ class Outcome:
 
 
 @contextmanager
-def as_it_was(environment: Mapping[str, str], handlers: Mapping[signal.Signals, Any]) -> Generator[None]:
-    """Environment variables of a run for the body; then the environment and signal handlers as they were."""
-    before = dict(os.environ)
+def as_it_was(environment: Mapping[str, str]) -> Generator[None]:
+    """Environment variables of a run for the body; then the environment and signal handlers are as they were."""
+    before, handlers = dict(os.environ), _handlers()
     os.environ.update(environment)
     try:
         yield
@@ -53,8 +53,15 @@ def as_it_was(environment: Mapping[str, str], handlers: Mapping[signal.Signals, 
         for name in os.environ.keys() - before.keys():
             del os.environ[name]
         os.environ.update(before)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        for number, handler in _handlers().items():
+            if handler != handlers[number]:
+                signal.signal(number, handlers[number])
+
+
+def _handlers() -> dict[signal.Signals, Any]:
+    """Of all signals; those that were not set in Python cannot be set anew there."""
+    found = {number: signal.getsignal(number) for number in signal.Signals}
+    return {number: handler for number, handler in found.items() if handler is not None}
 
 
 @contextmanager
@@ -84,9 +91,9 @@ def run_in_engine(
     try:
         result = context.run(engine)
         if inspect.isasyncgen(result):
-            _run_on_loop(_exhausted(result), runner, context)
+            run_on_loop(_exhausted(result), runner, context)
         elif inspect.iscoroutine(result):
-            _run_on_loop(result, runner, context)
+            run_on_loop(result, runner, context)
     except BaseException as error:
         return error
     return None
@@ -126,27 +133,52 @@ async def _exhausted(values: Any) -> None:
         pass
 
 
-def _run_on_loop(work: Coroutine[Any, Any, Any], runner: asyncio.Runner, context: contextvars.Context) -> None:
-    """Run it on the process's loop, which goes on after it; where a signal takes the loop away, end it there."""
-    tasks: list[asyncio.Task[Any]] = []
+def run_on_loop(
+    work: Coroutine[Any, Any, Any], runner: asyncio.Runner, context: contextvars.Context | None = None
+) -> None:
+    """Run it on the process's loop, which goes on after it: what the run has begun there and left ends with it."""
+    with _tasks_of_a_run(runner.get_loop()) as tasks:
+        try:
+            runner.run(_first_of(tasks, work), context=context)
+        finally:  # a signal may have taken the loop away, from the run itself as well
+            runner.run(_cancelled(tasks))
 
-    async def run() -> None:
-        task = asyncio.current_task()
-        assert task is not None, "a coroutine runs in one"
-        tasks.append(task)
-        await work
 
+async def _first_of(tasks: set[asyncio.Task[Any]], work: Coroutine[Any, Any, Any]) -> None:
+    task = asyncio.current_task()
+    assert task is not None, "a coroutine runs in one"
+    tasks.add(task)
+    await work
+
+
+@contextmanager
+def _tasks_of_a_run(loop: asyncio.AbstractEventLoop) -> Generator[set[asyncio.Task[Any]]]:
+    """A set that gets, for the body, each task that one of its tasks creates.
+
+    What keeps a resource open is a task of its own kind, and with the tasks that it creates no part of any run.
+    """
+    tasks: set[asyncio.Task[Any]] = set()
+
+    def create(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
+        task = asyncio.Task(work, loop=loop, **options)
+        if asyncio.current_task(loop) in tasks:
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+        return task
+
+    before = loop.get_task_factory()
+    loop.set_task_factory(create)
     try:
-        runner.run(run(), context=context)
+        yield tasks
     finally:
-        for task in tasks:
-            if not task.done():
-                runner.run(_cancelled(task))
+        loop.set_task_factory(before)
 
 
-async def _cancelled(task: asyncio.Task[Any]) -> None:
-    """As `asyncio.run` does it at its end, and what it ends with is told by the exception that has interrupted it."""
-    task.cancel()
-    await asyncio.wait([task])
-    with suppress(BaseException):
-        task.result()
+async def _cancelled(tasks: set[asyncio.Task[Any]]) -> None:
+    """As `asyncio.run` does it at its end; what has interrupted the run tells what it has ended with."""
+    left = [task for task in tasks if not task.done()]
+    for task in left:
+        task.cancel()
+    for error in await asyncio.gather(*left, return_exceptions=True):
+        if isinstance(error, Exception):
+            _logger.error("A task of the run failed when it was cancelled at the run's end", exc_info=error)

@@ -9,6 +9,7 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
@@ -64,13 +65,12 @@ class Serving:
         working_dir = None if options.working_dir is None else Path(options.working_dir)
         self._code = Code(Path(options.folder), working_dir)
         self._kept = Kept(options.container, options.health_check_seconds, self._runner)
-        self._handlers = {signal.SIGTERM: self._terminated, signal.SIGINT: self._terminated}
         self._under_way: UUID | None = None
 
     def serve(self) -> int:
         """Have one run after another, until the worker says that it is enough; then close what is open."""
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._terminated)
         try:
             while isinstance(message := self._runner.run(self._inbox.get()), Run):
                 self._inbox.send(self._answered(message))
@@ -93,7 +93,7 @@ class Serving:
         return Ended(outcome.exit_code, memory_bytes(), outcome.unfit)
 
     def _had(self, flow_run_id: UUID, environment: dict[str, str]) -> Outcome:
-        with as_it_was(environment, self._handlers), control_channel():
+        with as_it_was(environment), control_channel():
             self._under_way = flow_run_id
             try:
                 outcome = self._run(flow_run_id)
@@ -102,6 +102,8 @@ class Serving:
             finally:
                 self._under_way = None
             send_log()
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()  # in a file or a pipe, what a run prints would wait for the process's end
         if outcome.unfit is None:
             self._code.ended(flow_run_id)
         return outcome
