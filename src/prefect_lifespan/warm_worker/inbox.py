@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import threading
 from collections.abc import Callable
@@ -21,6 +22,7 @@ class Inbox:
         self._loop = loop
         self._lost = lost
         self._messages: asyncio.Queue[Message] = asyncio.Queue()
+        os.register_at_fork(after_in_child=self._let_go)
         threading.Thread(target=self._read, name="warm process inbox", daemon=True).start()
 
     async def get(self) -> Message:
@@ -37,6 +39,12 @@ class Inbox:
             self._connection.sendall(packed(message))
         except OSError:
             return  # the thread that reads has found it as well
+
+    def _let_go(self) -> None:
+        """In a child that a flow has forked: held there, the connection would outlive this process, and the worker wait."""
+        descriptor = self._connection.detach()
+        if descriptor >= 0:  # else a child of that child
+            os.close(descriptor)
 
     def _read(self) -> None:
         with self._connection.makefile("rb") as frames:
