@@ -28,6 +28,22 @@ KINDS = ("process", "flow.serve()", "lifespan")
 PATIENCE_SECONDS = 180
 
 
+@dataclass(frozen=True)
+class Held:
+    """What a process holds."""
+
+    memory_mib: float
+    files: int
+    threads: int
+
+    @classmethod
+    def by(cls, pid: int) -> Held:
+        """At this moment."""
+        process = psutil.Process(pid)
+        with process.oneshot():
+            return cls(process.memory_info().rss / 2**20, process.num_fds(), process.num_threads())
+
+
 @dataclass
 class Figures:
     """What was measured of one kind."""
@@ -37,14 +53,14 @@ class Figures:
     processor: float = 0.0
     openings: int = 0
     processes: int = 0
-    memory: list[float] = field(default_factory=list[float])
+    held: list[Held] = field(default_factory=list["Held"])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=30, help="runs of each kind")
     parser.add_argument(
-        "--in-a-row", type=int, default=200, help="further runs in warm processes, whose memory is watched"
+        "--in-a-row", type=int, default=200, help="further runs in a warm process, watched for what it holds"
     )
     parser.add_argument("--kinds", default=",".join(KINDS), help="which, with commas between")
     asked = parser.parse_args(arguments)
@@ -85,8 +101,7 @@ def _measured(kind: str, folder: Path, runs: int, in_a_row: int) -> Figures:
         for number in range(runs, runs + in_a_row):
             _run(client, deployment, number, marks)
             if (number - runs) % 20 == 0 or number == runs + in_a_row - 1:
-                pid = int(marks.read_text().splitlines()[-1].split()[-1])
-                figures.memory.append(psutil.Process(pid).memory_info().rss / 2**20)
+                figures.held.append(Held.by(int(marks.read_text().splitlines()[-1].split()[-1])))
     return figures
 
 
@@ -178,9 +193,14 @@ def _print(measured: dict[str, Figures]) -> None:
             f"{kind:14}{_both(figures.from_scheduled):>30}{_both(figures.from_taken):>26}{ratio:>10}"
             f"{figures.processor:>12.2f}{figures.openings:>11}{figures.processes:>11}"
         )
-        if figures.memory:
-            shown = " ".join(f"{each:.0f}" for each in figures.memory)
-            print(f"\nMiB of a warm process, at the first, each 20th and the last of further runs in a row: {shown}")
+        if figures.held:
+            print("\na warm process at the first, each 20th and the last of further runs in a row")
+            for name, values in (
+                ("MiB", [round(each.memory_mib) for each in figures.held]),
+                ("open files", [each.files for each in figures.held]),
+                ("threads", [each.threads for each in figures.held]),
+            ):
+                print(f"{name:>12} {' '.join(f'{value:4}' for value in values)}")
 
 
 def _both(values: Sequence[float]) -> str:

@@ -30,8 +30,9 @@ class WarmPool:
 
     @classmethod
     def started(
-        cls, client: SyncPrefectClient, programs: Programs, folder: Path, *, kind: str = "lifespan", **defaults: Any
-    ) -> WarmPool:
+        cls, client: SyncPrefectClient, programs: Programs, folder: Path, *,
+        kind: str = "lifespan", program: Path = PROGRAM, **defaults: Any,
+    ) -> WarmPool:  # fmt: skip
         """A pool whose variables have these defaults, and its worker."""
         name = folder.name
         found = BaseWorker.get_worker_class_from_type(kind)
@@ -43,10 +44,10 @@ class WarmPool:
         folder.mkdir(exist_ok=True)
         code = folder / "code"
         code.mkdir()
-        shutil.copy(PROGRAM, code / "warm_program.py")
+        shutil.copy(program, code / "warm_program.py")
         worker = programs.start_in(
             folder, "prefect.__main__", "worker", "start", "--pool", name, "--type", kind, "--name", name,
-            PREFECT_WORKER_QUERY_SECONDS="0.2", PYTHONPATH=str(ROOT),
+            PREFECT_WORKER_QUERY_SECONDS="0.5", PYTHONPATH=str(ROOT),
         )  # fmt: skip
         return cls(client, name, kind, code, worker)
 
@@ -56,21 +57,20 @@ class WarmPool:
         step = {"prefect.deployments.steps.set_working_directory": {"directory": str(self.code)}}
         return self.client.create_deployment(
             flow_id=flow_id,
-            name=self.name,
             work_pool_name=self.name,
             entrypoint=f"warm_program.py:{flow}",
             enforce_parameter_schema=False,
-            **{"pull_steps": [step], **options},
+            **{"name": self.name, "pull_steps": [step], **options},
         )
 
-    def run(self, deployment: UUID, label: str, **options: Any) -> UUID:
+    def run(self, deployment: UUID, label: str, **parameters: Any) -> UUID:
         """Create a run of a deployment."""
-        return self.client.create_flow_run_from_deployment(deployment, parameters={"label": label}, **options).id
+        return self.client.create_flow_run_from_deployment(deployment, parameters={"label": label, **parameters}).id
 
     def completes(self, run: UUID) -> None:
         """Wait until a run has completed, and its process has nothing left to do for it."""
         reaches_state(self.client, run, "Completed")
-        eventually(lambda: "Finished in state Completed()" in self.log(run), "the run ends")
+        eventually(lambda: "Finished in state Completed()" in self.log(run), "the run ends", every_seconds=0.1)
 
     def begins(self, *labels: str) -> None:
         """Wait until the bodies of runs have begun."""

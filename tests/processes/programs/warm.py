@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from dependency_injector import containers, providers
@@ -63,8 +64,12 @@ def uses(label: str, session: Handle = Provide[App.session]) -> str:
 @lifespan(App, overrides=of_the_run)
 def counts(label: str, model: Handle = Provide[App.model], db: Handle = Provide[App.db]) -> str:
     print(f"{label} prints")
-    mark(f"{label} body in {os.getpid()}, model {model.state}, db {db.state}, {os.environ.get('SETTING', 'unset')}")
+    mark(
+        f"{label} body in {os.getpid()}, model {model.state}, db {db.state}, {os.environ.get('SETTING', 'unset')}, {Path.cwd().name}"
+    )
     uses.submit(label).result()
+    os.chdir("/")  # the next run finds nothing of it
+    os.environ["SETTING"] = "left behind"
     return label
 
 
@@ -85,4 +90,15 @@ def waits(label: str, model: Handle = Provide[App.model]) -> None:
 @lifespan(App, overrides=of_the_run)
 def dies(label: str, model: Handle = Provide[App.model]) -> None:
     mark(f"{label} body in {os.getpid()}")
+    if not os.fork():  # a child that goes on, and that nobody waits for
+        os.setsid()
+        wait_for_order(f"{label} is over")
+        os._exit(0)
     os._exit(3)
+
+
+@flow(timeout_seconds=0.5, on_failure=[told])
+@lifespan(App, overrides=of_the_run)
+def lasts(label: str, model: Handle = Provide[App.model]) -> None:
+    mark(f"{label} body in {os.getpid()}")
+    wait_for_order("never")
