@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Optional
 
 import pytest
 from dependency_injector import containers, providers
@@ -152,6 +152,20 @@ def test_a_marker_of_a_container_instances_provider_is_refused():
         return db
 
     assert "no container class declares" in refusal(lambda: inject(store))
+
+
+Warehouse = Annotated[str, Provide[App.warehouse]]
+
+
+@pytest.mark.parametrize("annotation", [Warehouse | None, Optional[Warehouse], list[Warehouse], "Warehouse | None"])  # noqa: UP045
+def test_a_marker_inside_another_type_is_refused_as_nothing_reads_it(annotation: Any):
+    def store(billing: Any = Provide[Gateways.billing], db: Any = None) -> Any:
+        return db
+
+    store.__annotations__["db"] = annotation
+    message = refusal(lambda: inject(store))
+    assert "the annotation of 'db' has its marker inside another type" in message
+    assert "write db: Annotated[... | None, Provide[Container.name]] = injected" in message
 
 
 def test_markers_on_star_parameters_are_refused():

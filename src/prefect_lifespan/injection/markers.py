@@ -93,6 +93,11 @@ def markers_of(function: Function) -> dict[str, Marker]:
                     f"{where}: {parameter.name!r} is `injected`, and its annotation does not say what; write "
                     f"{parameter.name}: Annotated[..., Provide[Container.name]] = injected"
                 )
+            if _holds_marker(_annotation_of(parameter, function, where)):
+                raise UsageError(
+                    f"{where}: the annotation of {parameter.name!r} has its marker inside another type, where nothing reads "
+                    f"it; write {parameter.name}: Annotated[... | None, Provide[Container.name]] = injected"
+                )
             continue
         if parameter.kind is parameter.POSITIONAL_ONLY:
             raise UsageError(
@@ -114,15 +119,25 @@ def marker_on(parameter: inspect.Parameter, function: Function, where: str) -> A
     marker = _marker_in(parameter.default)
     if marker is not None:
         return marker
-    annotation = parameter.annotation
-    if isinstance(annotation, str):
-        annotation = _evaluated(annotation, function, where)
-    while type(annotation).__name__ == "TypeAliasType":  # `type Db = Annotated[...]`; Python 3.11 has no name for it
-        annotation = cast("Any", annotation).__value__
+    annotation = _annotation_of(parameter, function, where)
     if get_origin(annotation) is Annotated:
         found = map(_marker_in, get_args(annotation)[1:])
         return next((marker for marker in found if marker is not None), None)
     return None
+
+
+def _annotation_of(parameter: inspect.Parameter, function: Function, where: str) -> object:
+    annotation: object = parameter.annotation
+    if isinstance(annotation, str):
+        annotation = _evaluated(annotation, function, where)
+    while type(annotation).__name__ == "TypeAliasType":  # `type Db = Annotated[...]`; Python 3.11 has no name for it
+        annotation = cast("Any", annotation).__value__
+    return annotation
+
+
+def _holds_marker(annotation: object) -> bool:
+    """Whether a marker stands in a type that an annotation is made of, as in `Annotated[Db, Provide[...]] | None`."""
+    return any(is_marker(part) or _holds_marker(part) for part in get_args(annotation))
 
 
 def _marker_in(value: object) -> object:
