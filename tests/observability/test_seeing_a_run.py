@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
@@ -13,19 +14,17 @@ from uuid import UUID
 import pytest
 from dependency_injector import containers, providers
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prefect import flow, task
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
-from prefect.events.clients import AssertingEventsClient
-from prefect.events.worker import EventsWorker
 from prefect.runtime import flow_run
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from prefect_lifespan import Provide, TaskResource, inject, lifespan
 from prefect_lifespan.command.app import run as command
 from prefect_lifespan.observability import configured as settings
+from prefect_lifespan.observability import report
 from prefect_lifespan.observability.picture import Picture
 from prefect_lifespan.observability.report import save
 from prefect_lifespan.observability.shown import html, markdown
@@ -48,40 +47,6 @@ class App(containers.DeclarativeContainer):
 @inject
 def use(number: int, session: str = Provide[App.session]) -> int:
     return number
-
-
-@pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
-    """Events of Prefect's that this process sends, which stay here."""
-    AssertingEventsClient.reset()
-    worker = EventsWorker.instance(AssertingEventsClient)
-    monkeypatch.setattr(EventsWorker, "instance", classmethod(lambda cls, *_: worker))
-    yield _Sent(worker)
-    worker.drain()
-    AssertingEventsClient.reset()
-
-
-class _Sent(list[Any]):
-    def __init__(self, worker: Any) -> None:
-        super().__init__()
-        self._worker = worker
-
-    def ours(self) -> list[Any]:
-        self._worker.wait_until_empty()
-        events = [event for client in AssertingEventsClient.all for event in client.events]
-        return [event for event in events if event.event.startswith("prefect-lifespan.")]
-
-
-@pytest.fixture(scope="module")
-def spans() -> InMemorySpanExporter:
-    """Spans that this process makes from now on: OpenTelemetry takes one provider in a process, and keeps it."""
-    exporter = InMemorySpanExporter()
-    provider = trace.get_tracer_provider()
-    if not isinstance(provider, TracerProvider):
-        provider = TracerProvider()
-        trace.set_tracer_provider(provider)
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    return exporter
 
 
 def run_it(**options: Any) -> str:
@@ -191,8 +156,6 @@ def test_a_report_is_an_artifact_of_its_run_and_the_command_writes_it_as_one_fil
 
 def test_an_api_that_does_not_answer_holds_up_a_report_no_longer_than_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        from prefect.settings import PREFECT_API_URL, temporary_settings
-
         picture = Picture("App", "a run", "00000000-0000-0000-0000-000000000000")
         picture.ended("ended well", None, [])
         with (
@@ -200,6 +163,30 @@ def test_an_api_that_does_not_answer_holds_up_a_report_no_longer_than_is_said(mo
             pytest.raises(TimeoutError, match="not saved within 0.1 s"),
         ):
             save(picture, 0.1)
+
+
+def test_a_run_whose_api_is_silent_at_its_end_ends_as_it_did_after_the_time_that_the_settings_say(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("PREFECT_INTEGRATIONS_LIFESPAN_EVENTS", "all")
+    monkeypatch.setenv("PREFECT_INTEGRATIONS_LIFESPAN_REPORT_TIMEOUT_SECONDS", "0.2")
+    took: list[float] = []
+
+    @flow
+    def run() -> str:
+        started = time.monotonic()
+        with lifespan(App, report=True, on_close_error="warn"):
+            pass
+        took.append(time.monotonic() - started)
+        return "done"
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}/api"
+        # Inside a run Prefect hands out the run's own client, which is connected already.
+        monkeypatch.setattr(report, "get_client", lambda **_: SyncPrefectClient(address))
+        assert run() == "done"
+    assert 0.2 <= took[0] < 5  # where nothing bounds it, Prefect's client goes on for a minute
+    assert "TimeoutError: the report was not saved within 0.2 s" in caplog.text
 
 
 def test_a_picture_of_nothing_can_be_drawn() -> None:
