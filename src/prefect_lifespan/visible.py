@@ -34,7 +34,7 @@ class VisibleSignature(inspect.Signature):
             return super().bind(*args, **kwargs)
         except TypeError as error:
             given = [name for name in self.injected if name in kwargs]
-            if not given and "too many" not in str(error):
+            if not given and ("too many" not in str(error) or not self.injected):
                 raise
             names = ", ".join(given or self.injected)
             raise TypeError(
@@ -63,7 +63,8 @@ def without(function: Callable[..., Any], injected: Container[str]) -> VisibleSi
         if name not in injected
     ]
     returned = _own(signature.return_annotation, function, nonlocals)
-    hidden = [name for name in signature.parameters if name in injected]
+    below = signature.injected if isinstance(signature, VisibleSignature) else ()
+    hidden = [*below, *(name for name in signature.parameters if name in injected)]
     return VisibleSignature(visible, return_annotation=returned, injected=hidden)
 
 

@@ -32,7 +32,7 @@ class Binding:
         try:
             self._visible.bind(*args, **{name: value for name, value in kwargs.items() if name not in self._injected})
         except TypeError:
-            if len(args) <= sum(name not in self._injected for name in self._positional):
+            if not self._injected or len(args) <= sum(name not in self._injected for name in self._positional):
                 # Python's own words for it, which it has before the function begins; it would count one that is too
                 # many together with those that are injected.
                 args, kwargs = self.arguments(args, kwargs, dict.fromkeys(self._injected))

@@ -76,6 +76,14 @@ class Plan:
     def _binding(self) -> Binding:
         return Binding(self.function, self.markers)
 
+    def check(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Refuse a call that the visible signature does not allow.
+
+        Raises:
+            TypeError: as Python has it for any function.
+        """
+        self._binding.check(args, kwargs)
+
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call the function, with what its call needs open; close afterwards what lives no longer than the call."""
         running = RunningCall()

@@ -139,6 +139,7 @@ class FlowLifespan:
         self, args: tuple[Any, ...], kwargs: dict[str, Any], loop: asyncio.AbstractEventLoop | None = None
     ) -> Session | DrawnSession:
         self._refuse_mistakes()
+        self.plan.check(args, kwargs)  # nothing opens for a call that does not fit
         return session_of(self._settings, self._parameters(args, kwargs), name=self.plan.where, loop=loop)
 
     def _refuse_mistakes(self) -> None:
