@@ -21,7 +21,7 @@ from prefect_lifespan.workers import channel as channel_module
 from prefect_lifespan.workers import reception
 from prefect_lifespan.workers.channel import LOOPBACK, Channel, ChannelLink, Channels
 from prefect_lifespan.workers.messages import Closed, End, loaded
-from prefect_lifespan.workers.reach import HasEnded, cloudpickled
+from prefect_lifespan.workers.remote_workers import HasEnded, cloudpickled
 
 PATIENCE_SECONDS = 30
 OPENING = "an opening"

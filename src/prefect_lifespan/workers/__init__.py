@@ -1,7 +1,7 @@
 """Beyond one process: what of a lifespan travels to worker processes, where it opens there, and when it closes."""
 
 from prefect_lifespan import provider_pickling
-from prefect_lifespan.workers import carrying
+from prefect_lifespan.workers import scope_carrier
 
 __all__ = ["install"]
 
@@ -9,4 +9,4 @@ __all__ = ["install"]
 def install() -> None:
     """Let containers be pickled, and scopes travel with Prefect's context; doing it twice does nothing."""
     provider_pickling.register()
-    carrying.install()
+    scope_carrier.install()

@@ -20,10 +20,10 @@ from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.forks import children
 from prefect_lifespan.lifespans.prefect_run import flow_logger
 from prefect_lifespan.workers.messages import ANSWER_SECONDS, Closed, End, Heard, loaded
-from prefect_lifespan.workers.opening import Abandoned
-from prefect_lifespan.workers.openings import openings
-from prefect_lifespan.workers.reach import Dumps, HasEnded, Joined
 from prefect_lifespan.workers.reception import Address, Reception, joined
+from prefect_lifespan.workers.remote_workers import Dumps, HasEnded, Joined
+from prefect_lifespan.workers.worker_lifespan import Abandoned
+from prefect_lifespan.workers.worker_lifespans import worker_lifespans
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class ChannelLink:
     group: str
     is_last_word: bool = False
 
-    def join(self, opening: str) -> Joined:
+    def join(self, lifespan: str) -> Joined:
         """Connect, and listen for the end in a thread."""
         try:
             connection, is_live = joined(self.address, self.key, (self.group, os.getpid()))
@@ -44,7 +44,7 @@ class ChannelLink:
         if not is_live:
             connection.close()
             raise HasEnded
-        threading.Thread(target=_listen, args=(connection, opening), name="lifespan-link", daemon=True).start()
+        threading.Thread(target=_listen, args=(connection, lifespan), name="lifespan-link", daemon=True).start()
 
         def farewell(report: CloseReport) -> None:
             with suppress(OSError):
@@ -53,22 +53,22 @@ class ChannelLink:
         return Joined(farewell)
 
 
-def _listen(connection: Connection, opening: str) -> None:
-    """Wait for the end of an opening, and close it."""
+def _listen(connection: Connection, lifespan: str) -> None:
+    """Wait for the end of a lifespan, and close it."""
     outcome: Outcome
     try:
         end = loaded(connection.recv_bytes())
         assert isinstance(end, End)
         outcome, grace = end.outcome, end.grace
-        connection.send_bytes(Heard(openings.seconds_to_close(opening, grace)).dumped())
+        connection.send_bytes(Heard(worker_lifespans.seconds_to_close(lifespan, grace)).dumped())
     except (OSError, EOFError):
         outcome, grace = Abandoned("the process that the lifespan belongs to has ended without closing it"), 0.0
-    openings.end(opening, outcome, grace)
+    worker_lifespans.end(lifespan, outcome, grace)
 
 
 @dataclass(slots=True)
 class _Member:
-    """A worker process that joined an opening; its connection shows when it ends."""
+    """A worker process that joined a lifespan; its connection shows when it ends."""
 
     connection: Connection
     pid: int
@@ -89,14 +89,14 @@ class Channel:
         self._reception = Reception(host, self._key, self._admit, patience_seconds=ANSWER_SECONDS)
 
     def link(self, *, is_last_word: bool) -> ChannelLink:
-        """What lets worker processes connect as a new group, for an opening that is live from now on."""
+        """What lets worker processes connect as a new group, for a lifespan that is open from now on."""
         group = uuid.uuid4().hex
         with self._lock:
             self._members[group] = []
         return ChannelLink(self._reception.address, self._key, group, is_last_word)
 
     def end(self, group: str, end: bytes, report: CloseReport) -> None:
-        """Tell a group that its opening has ended, and wait for what they say, as long as they may take."""
+        """Tell a group that its lifespan has ended, and wait for what they say, as long as they may take."""
         with self._lock:
             members = self._members.pop(group, [])
         for member in members:
@@ -116,7 +116,7 @@ class Channel:
             member.connection.close()
 
     def _admit(self, connection: Connection, words: tuple[str, int]) -> bool:
-        """Let a worker process join its opening, and tell it whether that is live; then the connection is kept."""
+        """Let a worker process join its lifespan, and tell it whether that is open; then the connection is kept."""
         group, pid = words
         with self._lock:
             live = group in self._members
@@ -182,7 +182,7 @@ children.begin_with(channels)
 LOOPBACK = "127.0.0.1"
 
 
-class ChannelReach:
+class ChannelWorkers:
     """Worker processes that are reached through a channel."""
 
     def __init__(self, channel: Channel, dumps: Dumps, *, is_last_word: bool = False) -> None:

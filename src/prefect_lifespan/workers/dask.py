@@ -16,8 +16,8 @@ from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.lifespans.prefect_run import flow_logger
 from prefect_lifespan.managers import manager
 from prefect_lifespan.workers.messages import ANSWER_SECONDS, Closed, End, loaded
-from prefect_lifespan.workers.openings import openings
-from prefect_lifespan.workers.reach import Dumps, Joined, Runner, cloudpickled
+from prefect_lifespan.workers.remote_workers import Dumps, Joined, Runner, cloudpickled
+from prefect_lifespan.workers.worker_lifespans import worker_lifespans
 
 ENDS_WITH_RUNNER = False
 dumps: Dumps = cloudpickled
@@ -37,7 +37,7 @@ class DaskLink:
     client: str | None = None
     is_last_word: bool = False
 
-    def join(self, opening: str) -> Joined | None:
+    def join(self, lifespan: str) -> Joined | None:
         """Whether this is such a worker."""
         worker = _worker_here()
         if worker is None:
@@ -63,12 +63,12 @@ def _is_gone(worker: Any, client: str) -> bool:
     return False
 
 
-class DaskReach:
-    """The workers of a Dask client; `owned` where it is the reach's own, connected as long as the lifespan is open."""
+class DaskWorkers:
+    """The workers of a Dask client; `owned` where it is not the runner's, connected as long as the lifespan is open."""
 
-    def __init__(self, client: Any, opening: str, *, owned: bool) -> None:
+    def __init__(self, client: Any, lifespan: str, *, owned: bool) -> None:
         self._client = client
-        self._opening = opening
+        self._lifespan = lifespan
         self._owned = owned
         self.link = DaskLink(client.id if owned else None)
 
@@ -95,7 +95,7 @@ class DaskReach:
 
     def _end(self, end: bytes, grace: float | None, report: CloseReport) -> None:
         workers = list(self._client.scheduler_info(n_workers=-1)["workers"])
-        function = partial(end_here, self._opening, end)
+        function = partial(end_here, self._lifespan, end)
         answers = cast("list[object]", self._client.sync(self._ask, self._client, workers, function, grace))
         for worker, answer in zip(workers, answers, strict=True):
             if isinstance(answer, bytes) and isinstance(closed := loaded(answer), Closed):
@@ -113,7 +113,7 @@ class DaskReach:
         )
 
     async def _ask_one(self, client: Any, worker: str, function: Callable[[], object], grace: float | None) -> object:
-        asking = partial(seconds_here, self._opening, grace)
+        asking = partial(seconds_here, self._lifespan, grace)
         seconds = await asyncio.wait_for(_call(client, worker, asking), ANSWER_SECONDS)
         limit = None if seconds is None else cast("float", seconds) + ANSWER_SECONDS
         return await asyncio.wait_for(_call(client, worker, function), limit)
@@ -124,16 +124,16 @@ async def _call(client: Any, worker: str, function: Callable[[], object]) -> obj
     return answers[worker]
 
 
-def seconds_here(opening: str, grace: float | None) -> float | None:
-    """How long closing an opening may take in this worker."""
-    return openings.seconds_to_close(opening, grace)
+def seconds_here(lifespan: str, grace: float | None) -> float | None:
+    """How long closing a lifespan may take in this worker."""
+    return worker_lifespans.seconds_to_close(lifespan, grace)
 
 
-async def end_here(opening: str, end: bytes) -> bytes:
-    """Close an opening in this worker, without holding up its event loop."""
+async def end_here(lifespan: str, end: bytes) -> bytes:
+    """Close a lifespan in this worker, without holding up its event loop."""
     message = loaded(end)
     assert isinstance(message, End)
-    return Closed.dumped(await asyncio.to_thread(openings.end, opening, message.outcome, message.grace))
+    return Closed.dumped(await asyncio.to_thread(worker_lifespans.end, lifespan, message.outcome, message.grace))
 
 
 def key(runner: Runner) -> Hashable:
@@ -142,13 +142,13 @@ def key(runner: Runner) -> Hashable:
     return (__name__, cast("Any", runner).address or client.id)
 
 
-def reach(runner: Runner, opening: str) -> DaskReach:
-    """A client for an opening: the runner's, or where the cluster outlives the runner, one that does so, too."""
+def remote_workers(runner: Runner, lifespan: str) -> DaskWorkers:
+    """A client for a lifespan: the runner's, or where the cluster outlives the runner, one that does so, too."""
     client, address = cast("Any", runner).client, cast("Any", runner).address
     if address is None or _worker_here() is not None:  # in a worker its one client is as good as any
-        return DaskReach(client, opening, owned=False)
+        return DaskWorkers(client, lifespan, owned=False)
     own = Client(address, security=client.security, set_as_default=False, timeout=_PATIENCE)
-    return DaskReach(own, opening, owned=True)
+    return DaskWorkers(own, lifespan, owned=True)
 
 
 def _worker_here() -> Any:

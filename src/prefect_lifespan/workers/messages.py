@@ -16,7 +16,7 @@ from prefect_lifespan.engine.events import Use
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.errors import LifespanError
 from prefect_lifespan.masking import text_of
-from prefect_lifespan.workers.reach import Dumps, cloudpickled
+from prefect_lifespan.workers.remote_workers import Dumps, cloudpickled
 
 # How long a worker process that has something to say may take, beyond what it does; one that is stopped says nothing.
 ANSWER_SECONDS = 30.0
@@ -95,7 +95,7 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """What a worker process says when it has closed an opening: which resources did not close, and what observers hear."""
+    """What a worker process says when it has closed a lifespan: which resources did not close, and what observers hear."""
 
     raising: tuple[Sent, ...]
     warned: tuple[Sent, ...]

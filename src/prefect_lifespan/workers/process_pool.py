@@ -9,8 +9,8 @@ from collections.abc import Generator, Hashable
 from typing import Any, cast
 
 from prefect_lifespan.managers import manager
-from prefect_lifespan.workers.channel import LOOPBACK, ChannelReach, channels
-from prefect_lifespan.workers.reach import Dumps, Runner, cloudpickled
+from prefect_lifespan.workers.channel import LOOPBACK, ChannelWorkers, channels
+from prefect_lifespan.workers.remote_workers import Dumps, Runner, cloudpickled
 
 ENDS_WITH_RUNNER = True
 dumps: Dumps = cloudpickled
@@ -20,7 +20,7 @@ _SCOPE = "_prefect_lifespan_scope"
 _POOL = "_prefect_lifespan_pool"
 
 
-class PoolReach(ChannelReach):
+class PoolWorkers(ChannelWorkers):
     """The workers of one pool, which lives as long as its runner: as long as one attempt of a flow run."""
 
     def __init__(self, runner: Runner) -> None:
@@ -37,9 +37,9 @@ def key(runner: Runner) -> Hashable:
     return vars(runner).setdefault(_POOL, uuid.uuid4().hex)
 
 
-def reach(runner: Runner, opening: str) -> PoolReach:
-    """This process's channel, for an opening."""
-    return PoolReach(runner)
+def remote_workers(runner: Runner, lifespan: str) -> PoolWorkers:
+    """This process's channel, for a lifespan."""
+    return PoolWorkers(runner)
 
 
 @manager

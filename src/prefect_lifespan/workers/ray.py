@@ -12,15 +12,15 @@ import ray.cloudpickle
 import ray.util
 
 from prefect_lifespan.managers import manager
-from prefect_lifespan.workers.channel import LOOPBACK, ChannelReach, channels
-from prefect_lifespan.workers.reach import Dumps, Runner
+from prefect_lifespan.workers.channel import LOOPBACK, ChannelWorkers, channels
+from prefect_lifespan.workers.remote_workers import Dumps, Runner
 
 ENDS_WITH_RUNNER = False
 # Ray's own copy of cloudpickle knows classes of `__main__` that came by it, and takes the same from another for new.
 dumps: Dumps = cast("Any", ray.cloudpickle).dumps
 
 
-class RayReach(ChannelReach):
+class RayWorkers(ChannelWorkers):
     """The workers of the Ray cluster that this process is connected to."""
 
     def ends_with(self, runner: object) -> bool:
@@ -33,13 +33,13 @@ def key(runner: Runner) -> Hashable:
     return __name__
 
 
-def reach(runner: Runner, opening: str) -> RayReach:
-    """The channel, for an opening; where the cluster has other machines, at an address that they see."""
+def remote_workers(runner: Runner, lifespan: str) -> RayWorkers:
+    """The channel, for a lifespan; where the cluster has other machines, at an address that they see."""
     _leave_sigterm_to_python()
     nodes = cast("list[dict[str, Any]]", ray.nodes())
     host = LOOPBACK if sum(bool(node["Alive"]) for node in nodes) == 1 else cast("Any", ray.util).get_node_ip_address()
     # Ray ends its workers without a signal: what lives as long as the process closes with the last lifespan in it.
-    return RayReach(channels.at(host), dumps, is_last_word=True)
+    return RayWorkers(channels.at(host), dumps, is_last_word=True)
 
 
 def _leave_sigterm_to_python() -> None:

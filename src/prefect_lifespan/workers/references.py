@@ -1,4 +1,4 @@
-"""What stands for a scope in another process: which openings it holds, how to hear of their end, what to make them of.
+"""What stands for a scope in another process: which lifespans it holds, how to hear of their end, what to make them of.
 
 Never a live object. The container goes by its import path, or by value where it stands in `__main__` or a notebook;
 overrides go as they are.
@@ -26,7 +26,7 @@ from prefect_lifespan.lifetimes import Policy
 from prefect_lifespan.provider_pickling.classes_by_value import as_declared_here
 from prefect_lifespan.scope import InForce, Scope
 from prefect_lifespan.workers.at_rest import secret_in
-from prefect_lifespan.workers.reach import Dumps, Link
+from prefect_lifespan.workers.remote_workers import Dumps, Link
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class ScopeReference:
     attached: bool
 
 
-class BroughtLayer(Layer):
+class CarriedLayer(Layer):
     """An override that came from another process; what it holds is unpickled when it is first asked for."""
 
     def __init__(self, reference: LayerReference, *, delayed: bool = False) -> None:
@@ -91,7 +91,7 @@ class BroughtLayer(Layer):
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What an opening in another process is made of; the overrides include those that were in force around it."""
+    """What a lifespan is made of in another process; the overrides include those that were in force around it."""
 
     container: ContainerClass
     policy: Policy
@@ -126,7 +126,7 @@ class Parts:
 
 
 def _overriding(engine: Engine, key: int) -> AnyProvider | None:
-    """What overrides a provider for an opening, or on its class: a class that goes by its import path goes without."""
+    """What overrides a provider for a lifespan, or on its class: a class that goes by its import path goes without."""
     declared = engine.graph.nodes[key].provider
     if key in engine.overrides or isinstance(declared, SUB_CONTAINERS):
         return engine.overrides.get(key)  # sub-containers are overridden provider by provider
@@ -171,7 +171,7 @@ def layer_reference(layer: Layer, dumps: Dumps, *, is_stored: bool) -> LayerRefe
     """
     if is_stored:
         refuse_secrets((layer.container, dict(layer.by_path)), layer.container, layer.by_path)
-    if isinstance(layer, BroughtLayer):
+    if isinstance(layer, CarriedLayer):
         return layer.reference
     parts = (layer.container, dict(layer.by_path))
     return LayerReference(layer.id, dumped(parts, layer.container, layer.by_path, dumps))

@@ -70,8 +70,8 @@ def _meant(expression: ast.expr, namespace: Mapping[str, object]) -> object:
 
 def _problem(runner: type, settings: Any) -> str:
     # There is Prefect, where there are flows.
-    from prefect_lifespan.workers.reach import cloudpickled, module_for_kind  # noqa: PLC0415
     from prefect_lifespan.workers.references import Parts, dumped  # noqa: PLC0415
+    from prefect_lifespan.workers.remote_workers import cloudpickled, module_for_kind  # noqa: PLC0415
 
     if module_for_kind(runner) is None:
         return ""

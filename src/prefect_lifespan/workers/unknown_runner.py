@@ -12,23 +12,23 @@ from prefect_lifespan.engine import CloseReport
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.lifespans.prefect_run import flow_logger
 from prefect_lifespan.managers import manager
-from prefect_lifespan.workers.reach import Dumps, Runner, cloudpickled
+from prefect_lifespan.workers.remote_workers import Dumps, Runner, cloudpickled
 
 ENDS_WITH_RUNNER = False
 dumps: Dumps = cloudpickled
 
 
 @dataclass(frozen=True, slots=True)
-class Untold:
+class UnknownWorkers:
     """Leads nowhere, and reaches nobody."""
 
     is_last_word: bool = False
 
     @property
-    def link(self) -> Untold:
+    def link(self) -> UnknownWorkers:
         return self
 
-    def join(self, opening: str) -> None:
+    def join(self, lifespan: str) -> None:
         """Nobody will tell this process."""
 
     def ends_with(self, runner: object) -> bool:
@@ -45,14 +45,14 @@ def key(runner: Runner) -> Hashable:
     return (__name__, type(runner))
 
 
-def reach(runner: Runner, opening: str) -> Untold:
+def remote_workers(runner: Runner, lifespan: str) -> UnknownWorkers:
     """Say that the runner's workers will not be told."""
     flow_logger().warning(
         "Nothing is known of how to reach the workers of %s: what they open closes when they end, or when it stood "
         "unused for long, instead of with this lifespan",
         type(runner).__qualname__,
     )
-    return Untold()
+    return UnknownWorkers()
 
 
 @manager

@@ -1,7 +1,7 @@
 """Lifespans of other processes that are in use in this one: who holds them, and what closes them.
 
-An opening is closed by the first of these: its driver says that the lifespan has ended (with its outcome), the driver is
-lost, this process ends, or it stood unused for long while nobody was going to say anything.
+Such a lifespan is closed by the first of these: its driver says that it has ended (with its outcome), the driver is lost,
+this process ends, or it stood unused for long while nobody was going to say anything.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from prefect_lifespan.lifespans.session import Grace
 from prefect_lifespan.managers import manager
 from prefect_lifespan.observability.configured import configured
 from prefect_lifespan.scope import InForce, Scope
-from prefect_lifespan.workers.opening import Abandoned, Opening
-from prefect_lifespan.workers.references import BroughtLayer, LifespanReference, ScopeReference
+from prefect_lifespan.workers.references import CarriedLayer, LifespanReference, ScopeReference
+from prefect_lifespan.workers.states import Life
+from prefect_lifespan.workers.worker_lifespan import Abandoned, WorkerLifespan
 
-# Ended openings that are remembered, so that a late task is told by name.
+# Ended lifespans that are remembered, so that a late task is told by name.
 _REMEMBERED = 1000
 
 
-class Openings:
+class WorkerLifespans:
     """All lifespans of other processes that are in use in this one, and the scopes of its own that left it."""
 
     def __init__(self) -> None:
@@ -35,7 +36,7 @@ class Openings:
 
     def begin_anew(self) -> None:
         """In this process, and in a forked child, in which nothing of its parent's is open."""
-        self._openings: dict[str, Opening] = {}
+        self._lifespans: dict[str, WorkerLifespan] = {}
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._local: dict[str, InForce] = {}
         self._users_of_local: Counter[str] = Counter()
@@ -75,43 +76,44 @@ class Openings:
                 self._release(lifespan)
 
     def seconds_to_close(self, key: str, grace: float | None) -> float | None:
-        """How long the end of an opening may take here; None for no limit."""
+        """How long the end of a lifespan may take here; None for no limit."""
         with self._lock:
-            opening = self._openings.get(key)
-        return 0.0 if opening is None else opening.seconds_to_close(grace)
+            lifespan = self._lifespans.get(key)
+        return 0.0 if lifespan is None else lifespan.seconds_to_close(grace)
 
     def end(self, key: str, outcome: Outcome, grace: float | None) -> CloseReport:
-        """Close an opening when the last task that holds it is done, or after `grace` seconds.
+        """Close a lifespan when the last task that holds it is done, or after `grace` seconds.
 
         Until then tasks of its run are let in, which others have submitted that run here or elsewhere.
         """
         left = Grace(grace)
         with self._lock:
-            opening = self._openings.get(key)
-            if opening is None or opening.is_ending:
+            lifespan = self._lifespans.get(key)
+            # Several may tell of one end: who ends the runner, and who ends the lifespan.
+            if lifespan is None or lifespan.life is not Life.OPEN:
                 self._end(key)
                 return CloseReport("", outcome)
-            opening.is_ending = True
-        if opening.is_left_to_the_last_task():
-            self._remove(opening)
+            lifespan.end_is_told()
+        if lifespan.is_left_to_the_last_task():
+            self._remove(lifespan)
             return CloseReport("", outcome)
         if outcome is not None:
-            opening.futures.cancel_queued()
-        while opening.wait_until_unused(left):
-            if self._remove(opening, unless_used=True):
+            lifespan.futures.cancel_queued()
+        while lifespan.wait_until_unused(left):
+            if self._remove(lifespan, unless_used=True):
                 break
         else:
-            self._remove(opening)
+            self._remove(lifespan)
             flow_logger().warning("Tasks still run at the end of their grace; what they use closes now")
-        return opening.close(outcome, left)
+        return lifespan.close(outcome, left)
 
-    def _remove(self, opening: Opening, *, unless_used: bool = False) -> bool:
+    def _remove(self, lifespan: WorkerLifespan, *, unless_used: bool = False) -> bool:
         """Let nobody in any more; False where somebody has come meanwhile."""
         with self._lock:
-            if unless_used and opening.users:
+            if unless_used and lifespan.users.count:
                 return False
-            self._openings.pop(opening.id, None)
-            self._end(opening.id)
+            self._lifespans.pop(lifespan.id, None)
+            self._end(lifespan.id)
             return True
 
     def close_all(self, terminated: bool) -> None:
@@ -119,14 +121,14 @@ class Openings:
         cut_off = Abandoned("the worker process was terminated")
         untold = Abandoned("the worker process has ended, and nobody said how its lifespan did")
         with self._lock:
-            remaining = list(self._openings.values())
-            self._openings.clear()
-            for opening in remaining:
-                self._end(opening.id)
-        for opening in reversed(remaining):
+            remaining = list(self._lifespans.values())
+            self._lifespans.clear()
+            for lifespan in remaining:
+                self._end(lifespan.id)
+        for lifespan in reversed(remaining):
             with suppress(Exception):
                 # In a process that ends before the lifespan does, what was to be told counts as well so far.
-                opening.close(cut_off if terminated else None if opening.is_told else untold, Grace(0.0))
+                lifespan.close(cut_off if terminated else None if lifespan.membership.is_told else untold, Grace(0.0))
 
     def _hold(self, item: LifespanReference, scope: ScopeReference) -> InForce:
         local = self._local.get(item.id)
@@ -135,46 +137,48 @@ class Openings:
         self._users_of_local[item.id] += 1
         return local
 
-    def _take(self, reference: LifespanReference, scope: ScopeReference) -> Opening:
-        opening = self._openings.get(reference.id)
-        if opening is None:
+    def _take(self, reference: LifespanReference, scope: ScopeReference) -> WorkerLifespan:
+        lifespan = self._lifespans.get(reference.id)
+        if lifespan is None:
             ended = reference.id in self._ended
-            opening = Opening(reference, self.close_all, attached=scope.attached, ended=ended and scope.attached)
+            lifespan = WorkerLifespan(
+                reference, self.close_all, attached=scope.attached, ended=ended and scope.attached
+            )
             if not ended:
-                self._openings[reference.id] = opening
-        membership = opening.membership
+                self._lifespans[reference.id] = lifespan
+        membership = lifespan.membership
         membership.attached = membership.attached or scope.attached
-        opening.hold()
-        return opening
+        lifespan.users.come()
+        return lifespan
 
     def _release(self, lifespan: InForce) -> None:
-        if isinstance(lifespan, Opening):
-            self._release_opening(lifespan)
+        if isinstance(lifespan, WorkerLifespan):
+            self._release_other(lifespan)
             return
         with self._free:
             self._users_of_local[lifespan.id] -= 1
             self._free.notify_all()
 
-    def _release_opening(self, opening: Opening) -> None:
-        if not opening.release():
+    def _release_other(self, lifespan: WorkerLifespan) -> None:
+        if not (lifespan.users.go() and lifespan.may_be_left_alone):
             return
-        if opening.membership.attached or opening.is_told:
+        if lifespan.membership.attached or lifespan.membership.is_told:
             self._watch_idle()
             return
         # Nobody waits for this task, and nobody will say that the lifespan has ended: its end is the last task's.
         with self._lock:
-            if opening.users:
+            if lifespan.users.count:
                 return
-            if self._openings.get(opening.id) is opening:
-                del self._openings[opening.id]
-        opening.close(None, Grace(0.0))
+            if self._lifespans.get(lifespan.id) is lifespan:
+                del self._lifespans[lifespan.id]
+        lifespan.close(None, Grace(0.0))
 
     @staticmethod
     def _scope(reference: ScopeReference, held: list[InForce]) -> Scope:
         delayed = not reference.attached
-        new = Scope(tuple(held), tuple(BroughtLayer(layer, delayed=delayed) for layer in reference.layers))
+        new = Scope(tuple(held), tuple(CarriedLayer(layer, delayed=delayed) for layer in reference.layers))
         innermost = held[-1] if held else None
-        if not isinstance(innermost, Opening):
+        if not isinstance(innermost, WorkerLifespan):
             return new
         # Kept with the innermost lifespan, so that what injection prepares for it serves all tasks.
         kept = innermost.scopes.get(reference.key)
@@ -187,7 +191,7 @@ class Openings:
         while len(self._ended) > _REMEMBERED:
             self._ended.popitem(last=False)
 
-    # Openings that nobody will close
+    # Lifespans that nobody will close
 
     def _watch_idle(self) -> None:
         with self._lock:
@@ -201,24 +205,26 @@ class Openings:
         pause = threading.Event()
         while True:
             with self._lock:
-                watched = [opening for opening in self._openings.values() if opening.may_be_left_alone]
+                watched = [each for each in self._lifespans.values() if each.may_be_left_alone]
                 if not watched:
                     self._watching = False
                     return
-            idle = [opening for opening in watched if opening.unused_since + limit <= monotonic() and opening.is_lost()]
+            idle = [
+                each for each in watched if each.users.none_since + limit <= monotonic() and each.membership.is_lost()
+            ]
             with self._lock:  # a task may have come meanwhile, or the end
-                idle = [each for each in idle if each.may_be_left_alone and self._openings.get(each.id) is each]
-                for opening in idle:
-                    del self._openings[opening.id]  # it may be asked for again: then it opens anew
+                idle = [each for each in idle if each.may_be_left_alone and self._lifespans.get(each.id) is each]
+                for lifespan in idle:
+                    del self._lifespans[lifespan.id]  # it may be asked for again: then it opens anew
             _close_abandoned(idle, f"unused for {limit:g} s, and nobody said that its lifespan has ended")
             pause.wait(limit / 4)
 
 
-def _close_abandoned(abandoned: Iterable[Opening], why: str) -> None:
-    for opening in abandoned:
+def _close_abandoned(abandoned: Iterable[WorkerLifespan], why: str) -> None:
+    for lifespan in abandoned:
         with suppress(Exception):
-            opening.close(Abandoned(why), Grace(0.0))
+            lifespan.close(Abandoned(why), Grace(0.0))
 
 
-openings = Openings()
-children.begin_with(openings)
+worker_lifespans = WorkerLifespans()
+children.begin_with(worker_lifespans)

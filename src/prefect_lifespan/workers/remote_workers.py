@@ -1,4 +1,4 @@
-"""How a lifespan's end is told in other processes: the protocol, and which module answers for which task runner.
+"""Remote workers, the worker processes of one task runner: how they are told of a lifespan's end, and by which module.
 
 Each kind of runner has a module of its own beside this one, imported when such a runner is met.
 """
@@ -25,7 +25,7 @@ cloudpickled: Dumps = cast("Any", cloudpickle).dumps
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """A process that will be told when an opening ends."""
+    """A process that will be told when a lifespan ends."""
 
     farewell: Callable[[CloseReport], None]  # says that it has closed here, on its own or not
     is_lost: Callable[[], bool] | None = None  # whether nobody is left who will tell; None where that comes by itself
@@ -39,8 +39,8 @@ class Link(Protocol):
         """Whether the process hears of nothing after that, its own end included, so that it has to close everything."""
         ...
 
-    def join(self, opening: str) -> Joined | None:
-        """Let this process be told when the opening ends; None where nobody will tell.
+    def join(self, lifespan: str) -> Joined | None:
+        """Let this process be told when the lifespan ends; None where nobody will tell.
 
         Raises:
             HasEnded: it has ended already.
@@ -52,7 +52,7 @@ class HasEnded(Exception):
     """A lifespan that is asked for in another process has ended meanwhile."""
 
 
-class Reach(Reached, Protocol):
+class RemoteWorkers(Reached, Protocol):
     """The worker processes of one task runner, for one lifespan."""
 
     @property
@@ -71,8 +71,8 @@ class RunnerModule(Protocol):
         """What tells its worker processes from those of other runners; the same for runners that share them."""
         ...
 
-    def reach(self, runner: Runner, opening: str) -> Reach:
-        """How they are reached for an opening."""
+    def remote_workers(self, runner: Runner, lifespan: str) -> RemoteWorkers:
+        """How they are reached for a lifespan."""
         ...
 
     def around_submit(self, runner: Runner, scope: str) -> AbstractContextManager[None]:
@@ -103,4 +103,4 @@ def module_for_kind(kind: type) -> RunnerModule | None:
             return None
         if name in _MODULES:
             return cast("RunnerModule", importlib.import_module(f"{__package__}.{_MODULES[name]}"))
-    return cast("RunnerModule", importlib.import_module(f"{__package__}.unforeseen"))
+    return cast("RunnerModule", importlib.import_module(f"{__package__}.unknown_runner"))

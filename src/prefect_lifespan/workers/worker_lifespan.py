@@ -1,4 +1,4 @@
-"""One lifespan of another process, as this one has it: opened when first needed, held by tasks, closed once."""
+"""One lifespan of another process, as this worker process has it: opened when first needed, held by tasks, closed once."""
 
 from __future__ import annotations
 
@@ -16,74 +16,70 @@ from prefect_lifespan.lifespans.futures import PendingFutures
 from prefect_lifespan.lifespans.prefect_run import context_of_the_run
 from prefect_lifespan.lifespans.session import Grace
 from prefect_lifespan.scope import InForce, Reached, Scope
-from prefect_lifespan.workers.exits import Close, at_exit
 from prefect_lifespan.workers.kept_events import KeptEvents
-from prefect_lifespan.workers.reach import HasEnded, Joined
-from prefect_lifespan.workers.references import BroughtLayer, LayerReference, LifespanReference, Parts
+from prefect_lifespan.workers.membership import Membership
+from prefect_lifespan.workers.process_end import Close
+from prefect_lifespan.workers.references import CarriedLayer, LayerReference, LifespanReference, Parts
+from prefect_lifespan.workers.states import Life, Notice
 
 
 class Abandoned(LifespanError):
     """The outcome of a lifespan whose driver is gone: nobody can say how it ended, so it is not a success."""
 
 
-class Membership:
-    """This process's part in a lifespan of another one, which it joins when it opens something, or passes it on."""
+class Users:
+    """The tasks of this process that may use a lifespan, and since when there is none."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.none_since = monotonic()
+        self._changed = threading.Condition()
+
+    def come(self) -> None:
+        """A task begins that may use it."""
+        with self._changed:
+            self.count += 1
+
+    def go(self) -> bool:
+        """A task that might use it has ended; whether it was the last one. One of two that end at once is the last."""
+        with self._changed:
+            self.count -= 1
+            self.none_since = monotonic()
+            self._changed.notify_all()
+            return self.count == 0
+
+    def wait_for_none(self, seconds: float | None) -> bool:
+        """Wait for the last task; False when the time ran out."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self.count == 0, seconds)
+
+
+class WorkerLifespan(InForce):
+    """A lifespan of another process, in this one.
+
+    `attached` says whether the lifespan waits for the task that brings it; `ended` that this process knows already that it
+    is over; `at_end` is called when this process ends.
+    """
 
     def __init__(self, reference: LifespanReference, at_end: Close, *, attached: bool, ended: bool) -> None:
-        self.attached = attached  # whether the lifespan waits for a task here
-        self.ended = ended
-        self.joined: Joined | None = None
-        self._reference = reference
-        self._at_end = at_end
-        self._tried = False
-        self._lock = threading.Lock()
-
-    def join(self) -> None:
-        """Let this process be told when the lifespan ends; doing it again does nothing."""
-        with self._lock:
-            if not self._tried and not self.ended and self._reference.link is not None:
-                self._tried = True
-                try:
-                    self.joined = self._reference.link.join(self._reference.id)
-                except HasEnded:
-                    self.ended = self.attached
-        if not self.ended:
-            at_exit(self._at_end)
-
-    def resign(self) -> None:
-        """Be told no more: what is open here is closed otherwise."""
-        with self._lock:
-            joined, self.joined = self.joined, None
-        if joined is not None:
-            joined.farewell(CloseReport("", None))
-
-
-class Opening(InForce):
-    """A lifespan of another process, in this one; `at_end` is what is called when this process ends."""
-
-    def __init__(self, reference: LifespanReference, at_end: Close, *, attached: bool, ended: bool) -> None:
-        layers = tuple(BroughtLayer(LayerReference(layer, b"")) for layer in reference.layers)
+        layers = tuple(CarriedLayer(LayerReference(layer, b"")) for layer in reference.layers)
         self.futures = PendingFutures()  # of tasks that tasks here have submitted
         super().__init__(self._make_engine, layers, self.futures, opening=reference.id, logger=reference.logger)
-        self.membership = Membership(reference, at_end, attached=attached, ended=ended)
-        self._delayed = not attached
-        self.users = 0
-        self.is_ending = False  # its lifespan is over, and it waits for the last task
-        self.scopes: dict[str, Scope] = {}
-        self.unused_since = monotonic()
         self.reference = reference
+        self.life = Life.OPEN
+        self.membership = Membership(reference, at_end, attached=attached, ended=ended)
+        self.users = Users()
+        self.scopes: dict[str, Scope] = {}
+        self._delayed = not attached
         self._made: Engine | None = None
         self._kept = KeptEvents(observed=reference.observed, uses=reference.uses)
         self._context = Context()  # of what opened it first, which knows the run and the API
         self._making = threading.Lock()
-        self._free = threading.Condition()
 
     @property
     def may_be_left_alone(self) -> bool:
         """Whether something was opened here that no task uses, and of which perhaps nobody will say when to close it."""
-        joined = self.membership.joined
-        unsure = joined is None or joined.is_lost is not None
-        return self.users == 0 and self.is_in_use and unsure
+        return self.users.count == 0 and self.is_in_use and self.membership.is_unsure
 
     @property
     def is_in_use(self) -> bool:
@@ -92,26 +88,20 @@ class Opening(InForce):
 
     @property
     def has_ended(self) -> bool:
-        """Whether its closing has begun."""
-        return self.membership.ended
-
-    @property
-    def is_told(self) -> bool:
-        """Whether somebody was to say when to close it."""
-        return self.membership.joined is not None
-
-    def is_lost(self) -> bool:
-        """Whether nobody will, as far as can be found out; that may take a while."""
-        joined = self.membership.joined
-        return joined is None or (joined.is_lost is not None and joined.is_lost())
+        """Whether its closing has begun, or had before anything was opened here."""
+        return self.life is Life.CLOSED or self.membership.notice is Notice.TOO_LATE
 
     def reach(self, key: Hashable, make: Callable[[], Reached]) -> Reached:
         """The other processes that it has reached from here: they hear of its end through this one."""
-        self.membership.join()
+        self._ask_for_notice()
         reached = super().reach(key, make)
-        if self.membership.ended:
+        if self.has_ended:
             reached.close(Abandoned("the lifespan has ended"), 0.0)
         return reached
+
+    def _ask_for_notice(self) -> None:
+        if self.life is not Life.CLOSED:
+            self.membership.ask_for_notice()
 
     def _make_engine(self) -> Engine:
         with self._making:
@@ -146,38 +136,27 @@ class Opening(InForce):
         )
         engine.ledger.home_thread = None
         self._kept.begin(engine)
-        self.membership.join()
-        if self.membership.ended:
+        self._ask_for_notice()
+        if self.has_ended:
             engine.close()  # what is asked of it says that its lifespan has ended, and names both
         else:
             process_engines.enter(engine.process_keys, self)
         return engine
 
-    def hold(self) -> None:
-        """A task begins that may use it."""
-        with self._free:
-            self.users += 1
-
-    def release(self) -> bool:
-        """A task that might use it has ended; whether it may be left alone now."""
-        with self._free:
-            self.users -= 1
-            self.unused_since = monotonic()
-            self._free.notify_all()
-            return self.may_be_left_alone
+    def end_is_told(self) -> None:
+        """Whoever the lifespan belongs to says that it is over."""
+        self.life = self.life.then(Life.ENDING, self.reference.run)
 
     def is_left_to_the_last_task(self) -> bool:
         """Whether tasks use it that nobody waits for; the last of them closes it."""
-        with self._free:
-            if self.membership.attached or not self.users:
-                return False
+        if self.membership.attached or not self.users.count:
+            return False
         self.membership.resign()
         return True
 
     def wait_until_unused(self, grace: Grace) -> bool:
         """Wait for the last task, and for those that tasks here have submitted; False when the time ran out."""
-        with self._free:
-            unused = self._free.wait_for(lambda: self.users == 0, grace.left)
+        unused = self.users.wait_for_none(grace.left)
         return self.futures.wait(grace.left) and unused
 
     def seconds_to_close(self, grace: float | None) -> float | None:
@@ -189,14 +168,14 @@ class Opening(InForce):
         slots = {slot for each in (engine, *engine.dependents.lasting) for slot in each.slots.values()}
         limits = [slot.policy.close_timeout_seconds for slot in slots if slot.state is not State.PENDING]
         # Of what was reached from here, and of tasks that may run as long as they like, nothing is known.
-        if self.elsewhere() or None in limits or (grace is None and self.users):
+        if self.elsewhere() or None in limits or (grace is None and self.users.count):
             return None
         return sum(limit for limit in limits if limit is not None) + (grace or 0.0)
 
     def close(self, outcome: Outcome, grace: Grace) -> CloseReport:
         """Close what was opened here, and before it what was reached from here."""
         with self._making:
-            self.membership.ended = True
+            self.life = self.life.then(Life.CLOSED, self.reference.run)
             engine = self._made
         report = CloseReport(self.reference.run, outcome)
         for reached in self.elsewhere():
@@ -210,6 +189,5 @@ class Opening(InForce):
                 report.merge(self._context.copy().run(ended.close, report.told))
                 process_engines.forget(ended)
         self._kept.into(report)
-        if self.membership.joined is not None:
-            self.membership.joined.farewell(report)
+        self.membership.say_farewell(report)
         return report

@@ -24,17 +24,17 @@ from prefect_lifespan.lifespans.futures import PendingFutures, submissions, watc
 from prefect_lifespan.managers import manager
 from prefect_lifespan.provider_pickling import register
 from prefect_lifespan.scope import InForce, Scope, current_scope
-from prefect_lifespan.workers.opening import Opening
-from prefect_lifespan.workers.openings import openings
-from prefect_lifespan.workers.reach import Reach, Runner, RunnerModule, cloudpickled, module_for
 from prefect_lifespan.workers.references import ScopeReference, key_of, layer_reference, lifespan_reference
+from prefect_lifespan.workers.remote_workers import RemoteWorkers, Runner, RunnerModule, cloudpickled, module_for
+from prefect_lifespan.workers.worker_lifespan import WorkerLifespan
+from prefect_lifespan.workers.worker_lifespans import worker_lifespans
 
 # Whether a task is being submitted to a runner that is watched: then its lifespans wait for it.
 _submitting: ContextVar[bool] = ContextVar("prefect_lifespan_submitting", default=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Bringer:
+class ScopeCarrier:
     """Stands for the task runner of a flow that travels: whoever enters its duplicate gets the scope into force."""
 
     runner: Runner
@@ -46,7 +46,7 @@ class Bringer:
 
     @manager
     def _entered(self) -> Generator[Runner]:
-        with openings.holding(self.reference) as scope, scope.in_force(), self.runner.duplicate() as runner:
+        with worker_lifespans.holding(self.reference) as scope, scope.in_force(), self.runner.duplicate() as runner:
             module = module_for(runner)
             submitted = PendingFutures() if module is not None and module.ENDS_WITH_RUNNER else None
             watch(runner, submitted)
@@ -56,10 +56,10 @@ class Bringer:
 
 
 @dataclass(frozen=True, slots=True)
-class Here:
+class ThisProcess:
     """This process, as one that a lifespan has reached: a runner may bring tasks back to it."""
 
-    opening: str
+    lifespan: str
 
     def ends_with(self, runner: object) -> bool:
         """It does not."""
@@ -67,7 +67,7 @@ class Here:
 
     def close(self, outcome: Outcome, grace: float | None) -> CloseReport:
         """Wait for tasks that were brought back; the lifespan closes by itself, and tasks that come late are told so."""
-        openings.forget(self.opening, grace)
+        worker_lifespans.forget(self.lifespan, grace)
         return CloseReport("", outcome)
 
 
@@ -109,8 +109,8 @@ def _bringing(flow: Flow[..., Any], runner: Runner, scope: Scope) -> Flow[..., A
     """A copy of a flow that brings a scope along."""
     brought = copy.copy(flow)
     own = cast("Any", flow.task_runner)
-    template = own.runner if isinstance(own, Bringer) else own
-    brought.task_runner = cast("Any", Bringer(template, _reference(scope, runner)))
+    template = own.runner if isinstance(own, ScopeCarrier) else own
+    brought.task_runner = cast("Any", ScopeCarrier(template, _reference(scope, runner)))
     return brought
 
 
@@ -118,8 +118,8 @@ def _reference(scope: Scope, runner: Runner) -> ScopeReference:
     """What stands for a scope in the worker processes of a runner; made once for all that is submitted from it."""
     module = module_for(runner)
     in_force, layers = scope.ground
-    reaches = [_reach(module, runner, lifespan) for lifespan in in_force]
-    links = tuple(None if reach is None else reach.link for reach in reaches)
+    workers = [_remote_workers(module, runner, lifespan) for lifespan in in_force]
+    links = tuple(None if each is None else each.link for each in workers)
     known = (module, attached := _submitting.get())
     standing_on = (links, in_force, layers)
     made_for, reference = scope.references.get(known, (None, None))
@@ -139,11 +139,11 @@ def _reference(scope: Scope, runner: Runner) -> ScopeReference:
     return reference
 
 
-def _reach(module: RunnerModule | None, runner: Runner, lifespan: InForce) -> Reach | None:
+def _remote_workers(module: RunnerModule | None, runner: Runner, lifespan: InForce) -> RemoteWorkers | None:
     """How the runner's worker processes will hear of the end of a lifespan, which from now on tells them."""
-    if not isinstance(lifespan, Opening):
-        openings.remember(lifespan)
-        lifespan.reach("here", lambda: Here(lifespan.id))
+    if not isinstance(lifespan, WorkerLifespan):
+        worker_lifespans.remember(lifespan)
+        lifespan.reach("here", lambda: ThisProcess(lifespan.id))
     if module is None:
         return None
-    return cast("Reach", lifespan.reach(module.key(runner), lambda: module.reach(runner, lifespan.id)))
+    return cast("RemoteWorkers", lifespan.reach(module.key(runner), lambda: module.remote_workers(runner, lifespan.id)))

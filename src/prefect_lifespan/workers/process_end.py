@@ -52,6 +52,6 @@ class _Exits:
 _exits = _Exits()
 
 
-def at_exit(close: Close) -> None:
+def at_process_end(close: Close) -> None:
     """Call `close` when this process ends, with whether a signal ended it; once, however often it is asked for."""
     _exits.add(close)
