@@ -124,7 +124,10 @@ def lifespan_container(request: pytest.FixtureRequest) -> Iterator[LifespanConta
     yield open_container
     item.obj = test
     outcome: BaseException | None = item.stash.get(OUTCOME, None)
-    stack.__exit__(None if outcome is None else type(outcome), outcome, outcome and outcome.__traceback__)
+    if outcome is None:
+        stack.close()
+    else:
+        stack.__exit__(type(outcome), outcome, outcome.__traceback__)
 
 
 @pytest.fixture

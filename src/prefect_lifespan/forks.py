@@ -60,6 +60,6 @@ def left_to_the_parent(held: Any) -> None:
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(held))
 
 
-children = Children()
+children: Children = Children()
 if hasattr(os, "register_at_fork"):  # where processes can fork
     os.register_at_fork(after_in_child=children.begin)

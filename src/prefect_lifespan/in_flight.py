@@ -129,7 +129,7 @@ class Calls:
     """The calls in flight in one lifespan, for its closing to wait for."""
 
     def __init__(self, tell: Callable[[], None], loop: AbstractEventLoop | None) -> None:
-        self.home = get_ident()  # where it closes
+        self.home: int = get_ident()  # where it closes
         self.task = NOBODY if loop is None else current_task(loop)  # which does so
         self._loop = loop  # that runs there
         self.tell = tell
@@ -200,12 +200,12 @@ class Flight:
     __slots__ = ("__weakref__", "home", "is_awaited", "lifespans", "running", "task")
 
     def __init__(self, lifespans: tuple[Calls, ...]) -> None:
-        self.lifespans = lifespans
+        self.lifespans: tuple[Calls, ...] = lifespans
         self.running: set[RunningCall] = set()
-        self.is_awaited = False
+        self.is_awaited: bool = False
         homes = {calls.home for calls in lifespans}
         # The thread whose synchronous calls are not counted; None where nobody waits, 0 where each lifespan has another.
-        self.home = (homes.pop() if len(homes) == 1 else 0) if homes else None
+        self.home: int | None = (homes.pop() if len(homes) == 1 else 0) if homes else None
         tasks = {calls.task for calls in lifespans}
         # The same of coroutines: the asyncio task that closes all of them.
         self.task = tasks.pop() if len(tasks) == 1 else NOBODY

@@ -150,8 +150,9 @@ class Policy:
             given = given(self.retries or 0)
         if isinstance(given, Sequence):
             given = given[min(retry, len(given) - 1)] if given else 0.0
+        seconds = cast("float", given or 0.0)
         # As often shorter as longer, by the same factor: processes that failed together do not come back together.
-        return (given or 0.0) * (1 + (self.retry_jitter_factor or 0.0)) ** random.uniform(-1, 1)  # noqa: S311
+        return seconds * (1 + (self.retry_jitter_factor or 0.0)) ** random.uniform(-1, 1)  # noqa: S311
 
     def over(self, defaults: Policy) -> Policy:
         """This policy, with what it leaves open taken from `defaults`."""

@@ -28,4 +28,4 @@ class Surroundings:
     told: Callable[[BaseException | None], BaseException | None] = lambda outcome: outcome
 
 
-surroundings = Surroundings()
+surroundings: Surroundings = Surroundings()

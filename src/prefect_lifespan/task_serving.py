@@ -78,7 +78,8 @@ class _Stoppable(TaskWorker):
 
     async def _subscribe_to_task_scheduling(self) -> None:
         with self._taking:
-            await super()._subscribe_to_task_scheduling()
+            base: Any = super()
+            await base._subscribe_to_task_scheduling()  # noqa: SLF001 - the one that this overrides
 
     def take_no_more(self) -> None:
         self.stopping = True

@@ -12,7 +12,7 @@ import pkgutil
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from types import ModuleType, TracebackType
-from typing import Annotated, Any, Self, get_args, get_origin
+from typing import Annotated, Any, Self, cast, get_args, get_origin
 
 from dependency_injector import containers, providers, wiring
 from dependency_injector.wiring import ProvidersMap
@@ -153,7 +153,8 @@ def _provided_in(place: ModuleType | type) -> Iterator[tuple[str, Any]]:
         if type(value) is _PROVIDE:
             yield name, value
     for name, annotation in inspect.get_annotations(place).items():
-        if get_origin(annotation) is Annotated:
+        origin: object = get_origin(annotation)
+        if origin is Annotated:
             yield from ((name, extra) for extra in get_args(annotation)[1:] if type(extra) is _PROVIDE)
 
 
@@ -166,7 +167,7 @@ def _names_in(package: ModuleType) -> Iterator[str]:
 
 
 Step = Callable[[Any], Any]
-_PROVIDE: type = wiring.Provide  # pyright: ignore[reportAssignmentType] - a class, declared as an instance
+_PROVIDE: type = cast("Any", wiring.Provide)  # a class, which the stubs declare as an instance
 
 
 class Relay(providers.Provider[Any]):

@@ -177,8 +177,8 @@ def _place_in_error(error: BaseException) -> str:
         return f"{shown(error.filename)}:{error.lineno or 1}"
     frames = [f for f in extract_tb(error.__traceback__) if f.filename != __file__ and "importlib" not in f.filename]
     own = [frame for frame in frames if _is_own(frame.filename)]
-    frame = (own or frames or [None])[-1]
-    return "" if frame is None else f"{shown(frame.filename)}:{frame.lineno}"
+    last = (own or frames)[-1:]
+    return "".join(f"{shown(frame.filename)}:{frame.lineno}" for frame in last)
 
 
 def _is_own(filename: str) -> bool:

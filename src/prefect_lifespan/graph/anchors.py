@@ -111,6 +111,7 @@ def _is_made_of(sub_container: Any, owner: ContainerClass) -> bool:
 
 def container_classes(base: type) -> Iterator[Any]:
     """All container classes, each before those that derive from it."""
-    for container in type.__subclasses__(base):
+    derived: list[Any] = type.__subclasses__(base)
+    for container in derived:
         yield container
         yield from container_classes(container)

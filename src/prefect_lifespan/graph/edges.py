@@ -67,7 +67,9 @@ def named(declared: Mapping[Any, AnyProvider]) -> Iterator[tuple[str, AnyProvide
 
 def plain_arguments(provider: AnyProvider) -> Iterator[tuple[str, object]]:
     """Arguments given to a provider that are not providers themselves: what a container instance copies."""
-    items = _call_items(provider) if isinstance(provider, (*_CALLS, providers.MethodCaller)) else ()
+    items: Iterable[tuple[str, object]] = ()
+    if isinstance(provider, (*_CALLS, providers.MethodCaller)):
+        items = _call_items(provider)
     if isinstance(provider, providers.List):  # the values of a `Dict` are not copied
         items = _collection_items(provider)
     return ((label, value) for label, value in items if not providers.is_provider(value))

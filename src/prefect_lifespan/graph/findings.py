@@ -55,7 +55,7 @@ def all_findings(graph: Graph) -> tuple[Finding, ...]:
 def require_container(container: object) -> ContainerClass:
     """`container`, where it is a declarative container class; an error that says what was given otherwise."""
     if isinstance(container, type) and getattr(container, "__IS_CONTAINER__", False) is True:
-        return container
+        return cast("ContainerClass", container)
     given = container.__qualname__ if isinstance(container, type) else type(container).__qualname__
     raise TypeError(
         f"expected a container class (a subclass of dependency_injector.containers.DeclarativeContainer), got {given}"

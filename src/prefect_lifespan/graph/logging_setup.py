@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from prefect_lifespan.graph.cleanup import innermost
 
-_SETUPS = {
+_SETUPS: dict[object, str] = {
     logging.config.dictConfig: "logging.config.dictConfig",
     logging.config.fileConfig: "logging.config.fileConfig",
 }

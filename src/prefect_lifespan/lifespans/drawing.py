@@ -44,8 +44,9 @@ class StandIn:
         yield
 
     async def __aiter__(self) -> AsyncIterator[StandIn]:
-        for nothing in ():
-            yield nothing
+        nothing: tuple[StandIn, ...] = ()
+        for each in nothing:
+            yield each
 
     async def __aenter__(self) -> Self:
         return self
@@ -58,10 +59,10 @@ class DrawnSession:
     """A lifespan that is entered while a flow is drawn."""
 
     def __init__(self) -> None:
-        self.outer = scope = current_scope()
-        self.scope = Scope(scope.lifespans, scope.layers, scope.unit)
+        self.outer: Scope = current_scope()
+        self.scope: Scope = Scope(self.outer.lifespans, self.outer.layers, self.outer.unit)
         self.container: Any = StandIn()
-        self.is_closed = False
+        self.is_closed: bool = False
 
     def enter(self) -> Any:
         """Stand in here until it is left."""

@@ -70,7 +70,7 @@ class FlowLifespan:
         self._looked_through = False
         self._helpers: Sequence[Finding] = ()
         self._blocking: Sequence[Function] = ()
-        self.plan = Plan(function, markers, settings.container)
+        self.plan: Plan = Plan(function, markers, settings.container)
         check_string_ids(markers, graph_of(settings.container), self.plan.where)
         self._settings = settings
         self._visible = without(function, markers)

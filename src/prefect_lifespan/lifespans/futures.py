@@ -35,7 +35,7 @@ class PendingFutures:
     """What runs in one lifespan: futures submitted under it and not done yet, and injected calls in flight."""
 
     def __init__(self) -> None:
-        self.calls = Calls(self._tell, running_loop())
+        self.calls: Calls = Calls(self._tell, running_loop())
         self._futures: dict[int, Future] = {}
         self._names: dict[int, str] = {}
         self._change = threading.Condition()
@@ -229,4 +229,4 @@ class Submissions:
     around: Callable[[TaskRunner[Any]], AbstractContextManager[object]] = nullcontext
 
 
-submissions = Submissions()
+submissions: Submissions = Submissions()

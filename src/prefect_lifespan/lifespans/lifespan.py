@@ -6,7 +6,7 @@ import asyncio
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Generic, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 from dependency_injector import containers, providers
 
@@ -125,7 +125,9 @@ class lifespan(Generic[C]):  # noqa: N801 - used as a decorator and a context ma
         if pending not in ("wait", "cancel"):
             raise ValueError(f"pending is {pending!r}; it must be 'wait' or 'cancel'")
         if isinstance(overrides, type) or (overrides is not None and not callable(overrides)):
-            overrides = providers_for(graph_of(container), overrides)  # a wrong name speaks here, not at the first run
+            overrides = providers_for(
+                graph_of(container), cast("Any", overrides)
+            )  # a wrong name speaks here, not at the first run
         self._settings = Settings(
             container=container,
             overrides=overrides,
@@ -187,8 +189,6 @@ class lifespan(Generic[C]):  # noqa: N801 - used as a decorator and a context ma
         session.close(error)
         self._enterings.remove(session)
 
-    __exit__ = looked_up(_leave)
-
     async def __aenter__(self) -> C:
         session = self._session("async with", asyncio.get_running_loop())
         try:
@@ -212,7 +212,19 @@ class lifespan(Generic[C]):  # noqa: N801 - used as a decorator and a context ma
         await session.aclose(error)
         self._enterings.remove(session)
 
-    __aexit__ = looked_up(_aleave)
+    if TYPE_CHECKING:  # as a `with` statement takes what it has looked up
+
+        def __exit__(
+            self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+        ) -> None: ...
+
+        async def __aexit__(
+            self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+        ) -> None: ...
+
+    else:
+        __exit__ = looked_up(_leave)
+        __aexit__ = looked_up(_aleave)
 
     def _session(self, statement: str, loop: asyncio.AbstractEventLoop | None) -> Session | DrawnSession:
         if callable(self._settings.overrides):

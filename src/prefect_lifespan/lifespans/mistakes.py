@@ -89,7 +89,7 @@ def helpers_named_in(function: Callable[..., Any]) -> Iterator[Finding]:
     theirs = {id(each) for one in provided for each in wrapped_by(one)}
     theirs |= {id(each) for one in functions for each in wrapped_by(one) if each is not one}
     for each in functions:
-        left = () if id(each) in theirs else unprovided(each)
+        left = [] if id(each) in theirs else list(unprovided(each))
         if left and (left := [one for one in left if one.name not in given_in(functions, each)]):
             found = mistake("function", each, left)
             yield Finding(code="uninjected-helper", path=found.path, message=found.message, cure=found.cure)
@@ -103,8 +103,8 @@ def mistakes_under(function: Callable[..., Any], container: ContainerClass) -> I
     graph = graph_of(container)
     for work in _in_force(function):
         for marker in _markers(work.fn):
-            if problem := of_an_inner_container(marker, container, current_scope()):
-                yield _marked(work, "inner-container-marker", *problem)
+            if inner := of_an_inner_container(marker, container, current_scope()):
+                yield _marked(work, "inner-container-marker", *inner)
         for problem, meant in unknown_names({m.name: m for m in _markers(work.fn)}, graph):
             yield _marked(work, "unknown-name", problem, meant.removeprefix("; ") or "name a provider of it")
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from anyio import CancelScope
 from anyio.lowlevel import checkpoint_if_cancelled
@@ -62,9 +62,9 @@ class Session:
         self._parameters = parameters
         self._name = name
         self._loop = loop
-        self.outer = current_scope()
-        self.scope = self.outer
-        self.pending = PendingFutures()
+        self.outer: Scope = current_scope()
+        self.scope: Scope = self.outer
+        self.pending: PendingFutures = PendingFutures()
         self._in_force: InForce | None = None
         self._joined = False
         self._closes_process = False  # the outermost block ends what lives as long as the process, too
@@ -74,7 +74,7 @@ class Session:
         self._has_told_left_behind = False
         self._reached: list[Reached] | None = None
         self._seen = Seen()
-        self.is_closed = False
+        self.is_closed: bool = False
 
     def _begin(self) -> Engine:
         """Decide what this lifespan stands on; nothing is open yet.
@@ -94,7 +94,7 @@ class Session:
             self._in_force = joinable.joined_by(None if self._parameters is None else self.pending)
         else:
             graph = graph_of(settings.container)
-            named = {graph.by_path[path]: p for path, p in providers_for(graph, given or {}).items()}
+            named = {graph.by_path[path]: p for path, p in providers_for(graph, cast("Any", given or {})).items()}
             # What is overridden around a lifespan, by a test, stands over what the lifespan brings itself.
             overrides = stacked([named, outer.overrides_for(settings.container)])
             logger = flow_logger()

@@ -133,7 +133,8 @@ async def _anothing() -> AsyncGenerator[None]:
 
 
 # One code object each, whatever they wrap.
-_WRAPPERS: Any = (contextlib.contextmanager(_nothing).__code__, contextlib.asynccontextmanager(_anothing).__code__)
+_wrapped: tuple[Any, ...] = (contextlib.contextmanager(_nothing), contextlib.asynccontextmanager(_anothing))
+_WRAPPERS = tuple(each.__code__ for each in _wrapped)
 
 
 def _write_dependency(provider: Any, declared: Declared) -> None:

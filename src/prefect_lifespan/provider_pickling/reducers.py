@@ -15,7 +15,7 @@ import copy
 import copyreg
 import functools
 from collections.abc import Iterable, Iterator
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias, cast
 
 from dependency_injector import providers
 
@@ -32,7 +32,7 @@ Reduced: TypeAlias = tuple[Any, ...]
 
 # Private, and the only way: `copy.copy` asks the reducers too, a reference would be no copy, and it knows no reducer
 # that sets the state by a function.
-_copiers: dict[type, Any] = copy._copy_dispatch  # type: ignore[attr-defined] # noqa: SLF001
+_copiers: dict[type, Any] = cast("Any", copy)._copy_dispatch  # noqa: SLF001
 
 
 def register() -> None:
@@ -50,7 +50,8 @@ def register() -> None:
 
 def _classes(base: type) -> Iterator[type]:
     yield base
-    for derived in type.__subclasses__(base):
+    classes: list[type] = type.__subclasses__(base)
+    for derived in classes:
         yield from _classes(derived)
 
 
@@ -114,8 +115,10 @@ def _fill(provider: Any, sent: tuple[ContainerClass | None, str, Declared, tuple
     write = functools.partial(provider_state.write, provider, state)
     if container is None:
         write()
-    elif is_kind(provider, providers.Self) and provider_at(container, path) is provider:
-        provider.set_alt_names(state.declared["alt_names"])  # made with the class, and knows the class alone
+        return
+    is_its_self = is_kind(provider, providers.Self) and provider_at(container, path) is provider
+    if is_its_self:  # made with the class, and knows the class alone
+        provider.set_alt_names(declared["alt_names"])
     else:
         classes_by_value.fill(provider, container, path, write)
 

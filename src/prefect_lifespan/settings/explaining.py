@@ -110,12 +110,13 @@ def explain(settings: type[BaseSettings]) -> Explanation:
 
 def _traceable(settings: type[BaseSettings]) -> type[BaseSettings]:
     """The same class of settings, whose sources are noted."""
+    customise: Any = settings.settings_customise_sources
 
     def settings_customise_sources(cls: Any, settings_cls: type[BaseSettings], **sources: Any) -> Any:
-        return noted(settings_cls, settings.settings_customise_sources.__func__(cls, settings_cls, **sources))
+        return noted(settings_cls, customise.__func__(cls, settings_cls, **sources))
 
     names: dict[str, Any] = {name: getattr(settings, name) for name in ("__module__", "__qualname__", "__doc__")}
-    names["settings_customise_sources"] = classmethod(settings_customise_sources)
+    names["settings_customise_sources"] = classmethod(cast("Any", settings_customise_sources))
     return cast("Any", type(settings))(settings.__name__, (settings,), names)
 
 

@@ -140,7 +140,7 @@ class _Asked(dict[str, str | None]):
         super().__init__()
         self.names: list[str] = []
 
-    def get(self, key: str, default: Any = None) -> Any:
+    def get(self, key: str, default: Any = None, /) -> Any:
         self.names.append(key)
         return default
 

@@ -28,8 +28,8 @@ class _PrefectSettingsSource(EnvSettingsSource):
         api: PrefectApi | None = None,
     ) -> None:
         super().__init__(settings_cls, case_sensitive=False)  # names are in lower case there
-        self.env_vars = {}
-        self.api = api or PrefectApi(timeout_seconds)
+        self.env_vars: dict[str, Any] = {}
+        self.api: PrefectApi = api or PrefectApi(timeout_seconds)
         self._warns = api is None
 
     def __call__(self) -> dict[str, Any]:

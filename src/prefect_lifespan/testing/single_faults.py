@@ -119,8 +119,8 @@ class Trial:
         return CleanClosing(qualified_name(self._container), tuple(cases), untried)
 
     def _faulty_cases(self) -> Iterator[Case]:
-        error = BodyError("the body fails")
-        yield self._case("the body fails", Expected(error, outcome=error), body=error)
+        failure = BodyError("the body fails")
+        yield self._case("the body fails", Expected(failure, outcome=failure), body=failure)
         for path in self._named:
             error = InjectedFault(f"{path} does not open")
             faults = Faults(self._container).fail(path, "open", error=error)

@@ -177,7 +177,7 @@ class Channels:
             return self._channels[host]
 
 
-channels = Channels()
+channels: Channels = Channels()
 children.begin_with(channels)
 LOOPBACK = "127.0.0.1"
 
@@ -188,7 +188,7 @@ class ChannelWorkers:
     def __init__(self, channel: Channel, dumps: Dumps, *, is_last_word: bool = False) -> None:
         self._channel = channel
         self._dumps = dumps
-        self.link = channel.link(is_last_word=is_last_word)
+        self.link: ChannelLink = channel.link(is_last_word=is_last_word)
 
     def ends_with(self, runner: object) -> bool:
         """They close by themselves when they end."""

@@ -70,7 +70,7 @@ class DaskWorkers:
         self._client = client
         self._lifespan = lifespan
         self._owned = owned
-        self.link = DaskLink(client.id if owned else None)
+        self.link: DaskLink = DaskLink(client.id if owned else None)
 
     def ends_with(self, runner: object) -> bool:
         """Workers that end with their runner close by themselves."""

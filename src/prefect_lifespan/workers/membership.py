@@ -18,8 +18,8 @@ class Membership:
     """
 
     def __init__(self, reference: LifespanReference, at_end: Close, *, attached: bool, ended: bool) -> None:
-        self.attached = attached
-        self.notice = Notice.TOO_LATE if ended else Notice.NOT_ASKED
+        self.attached: bool = attached
+        self.notice: Notice = Notice.TOO_LATE if ended else Notice.NOT_ASKED
         self._joined: Joined | None = None  # where it is promised
         self._reference = reference
         self._at_end = at_end

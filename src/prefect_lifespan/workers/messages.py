@@ -7,6 +7,7 @@ their notes stand in for them.
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -106,9 +107,8 @@ class Closed:
     @classmethod
     def dumped(cls, report: CloseReport) -> bytes:
         """The report of closing, as bytes."""
-        found = (report.raising, report.warned, report.translations)
-        sent = (tuple(Sent.of(error, cloudpickled) for error in errors) for errors in found)
-        return pickle.dumps(cls(*sent, events=tuple(report.events), uses=tuple(report.uses)))
+        raising, warned, translations = map(_sent, (report.raising, report.warned, report.translations))
+        return pickle.dumps(cls(raising, warned, translations, tuple(report.events), tuple(report.uses)))
 
     def into(self, report: CloseReport) -> None:
         """Add what failed to the driver's own report."""
@@ -127,6 +127,10 @@ class Closed:
 def loaded(message: bytes) -> End | Heard | Closed:
     """A message from its bytes, which hold nothing but this module's own classes."""
     return pickle.loads(message)  # noqa: S301 - from a process of the same run, which has shown that it is
+
+
+def _sent(errors: Iterable[Exception]) -> tuple[Sent, ...]:
+    return tuple(Sent.of(error, cloudpickled) for error in errors)
 
 
 def _exceptions(sent: tuple[Sent, ...]) -> list[Exception]:

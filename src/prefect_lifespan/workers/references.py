@@ -68,10 +68,10 @@ class CarriedLayer(Layer):
     """An override that came from another process; what it holds is unpickled when it is first asked for."""
 
     def __init__(self, reference: LayerReference, *, delayed: bool = False) -> None:
-        self.id = reference.id
-        self.owner = None
+        self.id: str = reference.id
+        self.owner: object = None
         self.everywhere = False
-        self.number = next_number()
+        self.number: int = next_number()
         self.reference = reference
         self._delayed = delayed
 

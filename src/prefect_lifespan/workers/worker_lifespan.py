@@ -13,8 +13,8 @@ from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.engine.slot import State
 from prefect_lifespan.errors import LifespanError
 from prefect_lifespan.lifespans.futures import PendingFutures
+from prefect_lifespan.lifespans.grace import Grace
 from prefect_lifespan.lifespans.prefect_run import context_of_the_run
-from prefect_lifespan.lifespans.session import Grace
 from prefect_lifespan.scope import InForce, Reached, Scope
 from prefect_lifespan.workers.kept_events import KeptEvents
 from prefect_lifespan.workers.membership import Membership
@@ -31,8 +31,8 @@ class Users:
     """The tasks of this process that may use a lifespan, and since when there is none."""
 
     def __init__(self) -> None:
-        self.count = 0
-        self.none_since = monotonic()
+        self.count: int = 0
+        self.none_since: float = monotonic()
         self._changed = threading.Condition()
 
     def come(self) -> None:
@@ -63,12 +63,12 @@ class WorkerLifespan(InForce):
 
     def __init__(self, reference: LifespanReference, at_end: Close, *, attached: bool, ended: bool) -> None:
         layers = tuple(CarriedLayer(LayerReference(layer, b"")) for layer in reference.layers)
-        self.futures = PendingFutures()  # of tasks that tasks here have submitted
+        self.futures: PendingFutures = PendingFutures()  # of tasks that tasks here have submitted
         super().__init__(self._make_engine, layers, self.futures, opening=reference.id, logger=reference.logger)
         self.reference = reference
-        self.life = Life.OPEN
-        self.membership = Membership(reference, at_end, attached=attached, ended=ended)
-        self.users = Users()
+        self.life: Life = Life.OPEN
+        self.membership: Membership = Membership(reference, at_end, attached=attached, ended=ended)
+        self.users: Users = Users()
         self.scopes: dict[str, Scope] = {}
         self._delayed = not attached
         self._made: Engine | None = None

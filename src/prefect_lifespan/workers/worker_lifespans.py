@@ -15,8 +15,8 @@ from time import monotonic
 from prefect_lifespan.engine import CloseReport
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.forks import children
+from prefect_lifespan.lifespans.grace import Grace
 from prefect_lifespan.lifespans.prefect_run import flow_logger
-from prefect_lifespan.lifespans.session import Grace
 from prefect_lifespan.managers import manager
 from prefect_lifespan.observability.configured import configured
 from prefect_lifespan.scope import InForce, Scope
@@ -226,5 +226,5 @@ def _close_abandoned(abandoned: Iterable[WorkerLifespan], why: str) -> None:
             lifespan.close(Abandoned(why), Grace(0.0))
 
 
-worker_lifespans = WorkerLifespans()
+worker_lifespans: WorkerLifespans = WorkerLifespans()
 children.begin_with(worker_lifespans)

@@ -19,7 +19,7 @@ def of_containers(program: Program) -> Iterator[Located]:
     """Everything that `check` finds, with what lifespans of the flows override."""
     for container in program.containers:
         openings = [program.lifespan_of(flow) for flow in program.flows]
-        own = [opening for opening in openings if opening is not None and opening.container is container]
+        own: list[Any] = [opening for opening in openings if opening is not None and opening.container is container]
         for finding in dict.fromkeys(each for opening in own or [None] for each in _of(container, opening)):
             yield of_container(finding, container)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 from prefect_lifespan.command.located import Located, of_function, tree_of
 from prefect_lifespan.command.program import Program
@@ -26,7 +26,10 @@ def not_open(program: Program) -> Iterator[Located]:
                 owner = marker.owner
                 if owner is None or _is_open(owner, around) or marker.names_inside(container) is not None:
                     continue
-                where, name = place_of(work.fn), told_provider(marker.provider)  # pyright: ignore[reportArgumentType]
+                where, name = (
+                    place_of(work.fn),
+                    told_provider(cast("Any", marker.provider)),
+                )  # it has an owner, so it is no name
                 yield of_function(
                     Finding(
                         code="container-not-open",
