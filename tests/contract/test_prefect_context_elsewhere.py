@@ -1,4 +1,4 @@
-"""How Prefect's context gets to other processes, and what it does with it there: what `workers.carrying` rests on."""
+"""How Prefect's context gets to other processes, and what it does with it there: what `workers.scope_carrier` rests on."""
 
 import contextvars
 import copy

@@ -6,20 +6,14 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any, cast
 
-from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture
-from prefect.task_runners import TaskRunner
 from prefect.utilities.collections import visit_collection
 
 from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.in_flight import Calls
-from prefect_lifespan.lifespans.forgotten import refuse
 from prefect_lifespan.lifespans.prefect_run import flow_logger
-from prefect_lifespan.scope import current_scope
 from prefect_lifespan.steps import under
 
 Future = PrefectFuture[Any]
@@ -188,45 +182,3 @@ def futures_in(value: object) -> list[Future]:
 
     visit_collection(value, visit_fn=collect, return_data=False)
     return found
-
-
-def watch_submissions() -> None:
-    """Let futures that this flow run's task runner submits be known to the lifespans in force where that happens."""
-    context = FlowRunContext.get()
-    if context is not None:
-        watch(context.task_runner)
-
-
-def watch(runner: TaskRunner[Any], submitted: PendingFutures | None = None) -> None:
-    """Let futures that a run's task runner submits be known to the lifespans in force where that happens.
-
-    They are added to `submitted`, too.
-
-    Prefect drops what is queued when a flow function returns, and has no hook for submissions; its runner is one
-    object per run, whose `submit` is what `task.submit` and `map` go through, so it is replaced on that object.
-    """
-    if "submit" in vars(runner):
-        return
-    submit: Callable[..., Future] = runner.submit
-
-    def submit_and_tell(*args: Any, **kwargs: Any) -> Future:
-        task = kwargs["task"] if "task" in kwargs else args[0]
-        refuse(task, kwargs["parameters"] if "parameters" in kwargs else args[1])
-        with submissions.around(runner):
-            future = submit(*args, **kwargs)
-        for pending in (submitted, *(lifespan.pending for lifespan in current_scope().lifespans)):
-            if isinstance(pending, PendingFutures):
-                pending.add(future, task.name)
-        return future
-
-    runner.submit = submit_and_tell
-
-
-@dataclass
-class Submissions:
-    """What is done around each submission to a watched runner; whoever takes scopes to other processes sets it."""
-
-    around: Callable[[TaskRunner[Any]], AbstractContextManager[object]] = nullcontext
-
-
-submissions: Submissions = Submissions()

@@ -24,8 +24,9 @@ from prefect_lifespan.graph import graph_of
 from prefect_lifespan.injection.runs_without import runs_without
 from prefect_lifespan.layers import providers_for, stacked
 from prefect_lifespan.lifespans.asked import Settings
-from prefect_lifespan.lifespans.futures import Future, PendingFutures, futures_in, watch_submissions
+from prefect_lifespan.lifespans.futures import Future, PendingFutures, futures_in
 from prefect_lifespan.lifespans.grace import Grace
+from prefect_lifespan.lifespans.prefect_methods import watch_submissions
 from prefect_lifespan.lifespans.prefect_run import flow_logger, is_termination, run_name, send_log
 from prefect_lifespan.lifespans.seen import Seen
 from prefect_lifespan.overriding import tell_of_copies

@@ -1,9 +1,9 @@
 """How a scope gets from where a task is submitted to the process that it runs in.
 
-Whatever takes Prefect's context elsewhere calls `EngineContext.serialize` in the submitting thread: every task runner,
-`task.delay()`, `with_context`. Prefect offers nothing to add to it, so this one method is replaced, to send a copy of
-the flow whose task runner brings the scope along: on the other side, Prefect enters a duplicate of that runner around
-the whole task run, hooks and nested runs included (tests/contract/test_prefect_context_elsewhere.py).
+Whatever takes Prefect's context elsewhere serialises it in the submitting thread: every task runner, `task.delay()`,
+`with_context`. Then a copy of the flow is sent in the flow's place, whose task runner is a scope carrier: on the other
+side, Prefect enters a duplicate of that runner around the whole task run, hooks and nested runs included
+(tests/contract/test_prefect_context_elsewhere.py).
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from prefect.flows import Flow
 
 from prefect_lifespan.engine import CloseReport
 from prefect_lifespan.engine.initialiser import Outcome
-from prefect_lifespan.lifespans.futures import PendingFutures, submissions, watch
+from prefect_lifespan.lifespans.futures import PendingFutures
+from prefect_lifespan.lifespans.prefect_methods import submissions, watch, when_serialized
 from prefect_lifespan.managers import manager
 from prefect_lifespan.provider_pickling import register
 from prefect_lifespan.scope import InForce, Scope, current_scope
@@ -72,23 +73,17 @@ class ThisProcess:
 
 
 def install() -> None:
-    """Let scopes travel with Prefect's context."""
-    if getattr(EngineContext.serialize, "carries_scopes", False):
-        return
-    serialize = EngineContext.serialize
-
-    def serialize_with_scope(self: EngineContext, include_secrets: bool = True) -> dict[str, Any]:
-        serialized = serialize(self, include_secrets)
-        scope = current_scope()
-        flow = serialized.get("flow")
-        if flow is not None and (scope.lifespans or scope.layers):
-            serialized["flow"] = _bringing(flow, self.task_runner, scope)
-            watch(self.task_runner)
-        return serialized
-
-    cast("Any", serialize_with_scope).carries_scopes = True
-    EngineContext.serialize = serialize_with_scope
+    """Let scopes travel with Prefect's context; doing it twice does nothing."""
+    when_serialized(_add_scope)
     submissions.around = _around_submission
+
+
+def _add_scope(context: EngineContext, serialized: dict[str, Any]) -> None:
+    scope = current_scope()
+    flow = serialized.get("flow")
+    if flow is not None and (scope.lifespans or scope.layers):
+        serialized["flow"] = _carrying(flow, context.task_runner, scope)
+        watch(context.task_runner)
 
 
 @manager
@@ -105,8 +100,8 @@ def _around_submission(runner: Runner) -> Generator[None]:
         _submitting.reset(token)
 
 
-def _bringing(flow: Flow[..., Any], runner: Runner, scope: Scope) -> Flow[..., Any]:
-    """A copy of a flow that brings a scope along."""
+def _carrying(flow: Flow[..., Any], runner: Runner, scope: Scope) -> Flow[..., Any]:
+    """A copy of a flow that carries a scope."""
     brought = copy.copy(flow)
     own = cast("Any", flow.task_runner)
     template = own.runner if isinstance(own, ScopeCarrier) else own
