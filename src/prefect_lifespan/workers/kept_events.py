@@ -1,4 +1,4 @@
-"""What the observers in a lifespan's own process are to hear of an opening in this one, kept until its end.
+"""What the observers in a lifespan's own process are to hear of a lifespan in this one, kept until its end.
 
 Nobody waits for it before. Nothing is kept where nobody over there hears of it.
 """
@@ -36,7 +36,7 @@ class _KeptWithUses(_Kept):
 
 
 class KeptEvents:
-    """What is kept of one opening; `observers` are those that its engine here tells."""
+    """What is kept of one lifespan; `observers` are those that its engine here tells."""
 
     def __init__(self, *, observed: bool, uses: bool) -> None:
         self._kept = _KeptWithUses() if uses else _Kept()
