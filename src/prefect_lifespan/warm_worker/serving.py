@@ -125,6 +125,7 @@ class Serving:
             flow_run_logger(flow_run).exception("What the process keeps open could not be opened")
             return Outcome(1, "what it keeps open could not be opened")
         self._leave_manifest(flow_run, workspace)
+        send_log()  # what was said of the code's pulling is there whatever becomes of the process in the run
         self._inbox.send(Begins())
         error = run_in_engine(flow, flow_run, self._runner, context)
         tell(error)

@@ -1,0 +1,212 @@
+"""The same deployments on the worker types `process` and `lifespan`: what comes of their runs is the same."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from signal import SIGTERM
+from typing import Any
+from uuid import UUID
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterParentFlowRunId,
+    LogFilter,
+    LogFilterFlowRunId,
+    TaskRunFilter,
+    TaskRunFilterFlowRunId,
+)
+from prefect.client.schemas.objects import FlowRun
+from prefect.states import Cancelling
+
+from tests.processes.running import Programs, Zygote, eventually, reaches_state
+from tests.processes.warm import WarmPool
+
+PROGRAM = Path(__file__).parent / "programs" / "parity.py"
+KINDS = ("process", "lifespan")
+
+
+@pytest.fixture(scope="module")
+def pools(prefect_server: str, zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[WarmPool]]:
+    """One of each type."""
+    with get_client(sync_client=True) as client:
+        pools: list[WarmPool] = []
+        for kind in KINDS:
+            folder = tmp_path_factory.mktemp(kind)
+            pools.append(WarmPool.started(client, Programs(zygote, folder), folder, kind=kind, program=PROGRAM))
+        yield pools
+        for pool in pools:
+            pool.worker.kill()
+
+
+@dataclass
+class Seen:
+    """What is to be the same of a run on both types."""
+
+    states: list[str]
+    message: str
+    tags: list[str]
+    tasks: list[str]
+    children: list[str]
+    log: list[str]
+    marks: list[str]
+    result: Any = None
+
+    @classmethod
+    def of(cls, pool: WarmPool, run: UUID, label: str) -> Seen:
+        """All of it, without what is another one for each run."""
+        client, found = pool.client, pool.client.read_flow_run(run)
+        assert found.state is not None
+        tasks = client.read_task_runs(task_run_filter=TaskRunFilter(flow_run_id=TaskRunFilterFlowRunId(any_=[run])))
+        children = client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run]))
+        )
+        return cls(
+            states=[str(state.name) for state in client.read_flow_run_states(run)],
+            message=_same(str(found.state.message), found),
+            tags=sorted(found.tags),
+            tasks=sorted(f"{_task(each.name)} {each.state_name} {each.run_count}" for each in tasks),
+            children=[f"{each.state_name} {each.parameters} {each.tags}" for each in children],
+            log=[_same(line, found) for line in _log(client, run)],
+            marks=[re.sub(r" in \d+", "", line) for line in pool.worker.marks() if line.startswith(label)],
+            result=found.state.result(raise_on_failure=False) if label == "everything" else None,
+        )
+
+    def lines(self) -> list[str]:
+        """One below the other, so that a difference is read at once."""
+        return [line for each in fields(self) for line in (each.name, *self._lines_of(getattr(self, each.name)))]
+
+    @staticmethod
+    def _lines_of(value: Any) -> list[str]:
+        return [str(line) for line in value] if isinstance(value, list) else [str(value)]
+
+
+def _task(name: str) -> str:
+    """A task run's name without what is another one each time; of a subflow that is all."""
+    return re.sub(r"-[0-9a-f]{3}$", "", name) if re.search(r"-[0-9a-f]{3}$", name) else "a subflow"
+
+
+def _log(client: SyncPrefectClient, run: UUID) -> list[str]:
+    """What the flow and its engine have logged; what the worker says of itself it says in its own way."""
+    lines = client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run])))
+    return [
+        f"{line.level} {line.message.splitlines()[0]}"
+        for line in lines
+        if line.name in ("prefect.flow_runs", "prefect.task_runs")
+    ]
+
+
+def _same(text: str, run: FlowRun) -> str:
+    text = re.sub(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "ID", text.replace(run.name, "NAME"))
+    text = re.sub(r"'[a-z]+-[a-z]+'", "'NAME'", text) if "inner" in text else text
+    return re.sub(r"-[0-9a-f]{3}\b", "-HEX", re.sub(r"at \d{4}-[^ ]* [^ ]*|/[^ ']*/", "", text))
+
+
+Act = Callable[[WarmPool, UUID, str], None]
+
+
+def _nothing(pool: WarmPool, run: UUID, label: str) -> None: ...
+
+
+def _begins(pool: WarmPool, label: str) -> str:
+    line = eventually(
+        lambda: next((line for line in pool.worker.marks() if line.startswith(f"{label} begins")), None),
+        f"{label} begins",
+        pool.worker.log,
+    )
+    assert line is not None
+    return line
+
+
+def _cancel(pool: WarmPool, run: UUID, label: str) -> None:
+    _begins(pool, label)
+    pool.client.set_flow_run_state(run, Cancelling())
+
+
+def _terminate(pool: WarmPool, run: UUID, label: str) -> None:
+    os.kill(int(_begins(pool, label).split()[-1]), SIGTERM)
+
+
+def _resume(name: str) -> Act:
+    def act(pool: WarmPool, run: UUID, label: str) -> None:
+        reaches_state(pool.client, run, name)
+        pool.client.resume_flow_run(run)
+
+    return act
+
+
+@dataclass
+class Scenario:
+    """One deployment, and what is done to its run."""
+
+    flow: str
+    end: str
+    act: Act = _nothing
+    parameters: dict[str, Any] = field(default_factory=dict[str, Any])
+    deployed: dict[str, Any] = field(default_factory=dict[str, Any])
+    needs: list[str] = field(default_factory=list[str])
+    finishes: bool = True  # its engine says how it has ended
+    has_hook: bool = True
+
+
+SCENARIOS = {
+    "everything": Scenario(
+        "everything", "Completed", parameters={"numbers": [3, 3, 4]},
+        deployed={"tags": ["nightly"], "job_variables": {"env": {"SETTING": "of the job"}}},
+    ),
+    "fails": Scenario("fails", "Failed"),
+    "cancelled": Scenario("waits", "Cancelled", _cancel),
+    "cancelled on a loop": Scenario("waits_on_loop", "Cancelled", _cancel),
+    "terminated": Scenario("waits", "Crashed", _terminate),
+    "killed": Scenario("is_killed", "Crashed", finishes=False),
+    "exit code": Scenario("leaves", "Crashed", finishes=False),
+    "sys.exit": Scenario("exits", "Crashed"),
+    "timed out": Scenario("times_out", "TimedOut"),
+    "timed out on a loop": Scenario("times_out_on_loop", "TimedOut"),
+    "suspended": Scenario("suspends", "Completed", _resume("Suspended")),
+    "paused": Scenario("pauses", "Completed", _resume("Paused")),
+    "parent": Scenario("parent", "Completed", needs=["inner"]),
+    "generator": Scenario("yields", "Completed"),
+    "generator on a loop": Scenario("yields_on_loop", "Completed"),
+    "wrong parameters": Scenario("fails", "Crashed", parameters={"unknown": 1}, finishes=False, has_hook=False),
+    "no such flow": Scenario("nothing_of_that_name", "Crashed", finishes=False, has_hook=False),
+    "a working directory": Scenario(
+        "where", "Completed", deployed={"job_variables": {"working_dir": "{folder}", "env": {"SETTING": "there"}}}
+    ),
+}  # fmt: skip
+CORE = {"everything"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in CORE else pytest.mark.extended) for name in SCENARIOS]
+)
+def test_what_comes_of_a_run_is_the_same(pools: list[WarmPool], name: str) -> None:
+    scenario, runs = SCENARIOS[name], list[UUID]()
+    for pool in pools:
+        for other in scenario.needs:
+            pool.deploy(other)
+        deployed = {**scenario.deployed}
+        if "working_dir" in deployed.get("job_variables", {}):
+            deployed["job_variables"] = {**deployed["job_variables"], "working_dir": str(pool.code)}
+        runs.append(pool.run(pool.deploy(scenario.flow, **deployed), name, **scenario.parameters))
+    for pool, run in zip(pools, runs, strict=True):
+        scenario.act(pool, run, name)
+    for pool, run in zip(pools, runs, strict=True):
+        reaches_state(pool.client, run, scenario.end)
+        eventually(lambda pool=pool, run=run: _has_ended(pool, run, name, scenario), f"{name} ends", pool.worker.log)
+
+    process, warm = (Seen.of(pool, run, name) for pool, run in zip(pools, runs, strict=True))
+    assert warm.lines() == process.lines()
+
+
+def _has_ended(pool: WarmPool, run: UUID, label: str, scenario: Scenario) -> bool:
+    """Its last line has reached the API, where its engine has come to that, and its hook the marks."""
+    lines = pool.client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run])))
+    said = {line.name for line in lines if "Finished in state" in line.message}
+    hooks = [line for line in pool.worker.marks() if line.startswith(f"{label} hook") and "Running" not in line]
+    return (not scenario.finishes or "prefect.flow_runs" in said) and (not scenario.has_hook or bool(hooks))
