@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
@@ -66,7 +67,8 @@ def serve_tasks(
         raise ValueError(f"drain_seconds is {drain_seconds!r}; it must not be less than zero")
     if running_loop() is not None:
         raise UsageError("serve_tasks(...) was called where an event loop runs, and it has one of its own")
-    asyncio.run(_serve(tasks, container, limit, drain_seconds))
+    with suppress(asyncio.CancelledError):  # it was told to stop while the container's resources were opening
+        asyncio.run(_serve(tasks, container, limit, drain_seconds))
 
 
 class _Stoppable(TaskWorker):
@@ -93,15 +95,16 @@ async def _serve(
     drain_seconds: float,
 ) -> None:
     stopping = asyncio.Event()
+    main = asyncio.current_task()
+    assert main is not None, "asyncio.run has made it"
+    _when_told_to_stop(main.cancel)
     async with AsyncExitStack() as stack:
         if container is not None:
             await stack.enter_async_context(lifespan(container, everywhere=True))
         worker = _Stoppable(*tasks, limit=limit)
         serving = asyncio.create_task(worker.astart())
         await asyncio.sleep(0)  # it begins by setting a handler of its own, which ends the process at once
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stopping.set)
+        _when_told_to_stop(stopping.set)
         told = asyncio.create_task(stopping.wait())
         await asyncio.wait([serving, told], return_when=asyncio.FIRST_COMPLETED)
         if stopping.is_set():
@@ -112,3 +115,9 @@ async def _serve(
         told.cancel()
         with suppress(asyncio.CancelledError):
             await serving
+
+
+def _when_told_to_stop(do: Callable[[], object]) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, do)

@@ -29,6 +29,17 @@ def test_tasks_share_one_lifespan_and_sigterm_lets_them_end_and_closes_it(progra
     assert marks[-3:] == ["goes on, feed open", "close feed none", "close db none"]
 
 
+def test_sigterm_while_resources_open_closes_those_that_have_opened(programs: Programs) -> None:
+    server = programs.start("serving", "slowly")
+    server.reaches("opening last")
+    server.send(SIGTERM)
+
+    assert server.ends() == 0
+    marks = server.marks()
+    assert marks[0] == "open db"
+    assert marks[-1] == "close db CancelledError"
+
+
 @pytest.mark.parametrize(
     ("tasks", "options", "error"),
     [
