@@ -89,6 +89,21 @@ def test_the_metadata_says_what_it_is_and_what_it_needs(built: Built) -> None:
     assert not needed & {"sqlalchemy", "matplotlib", "jinja2", "typer", "pytest"}, "of the application, or of tests"
 
 
+def test_where_the_repository_is_known_the_readme_that_is_uploaded_links_to_it(tmp_path: Path) -> None:
+    for name in ("README.md", "LICENSE", "hatch_build.py", "src"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    project = (ROOT / "pyproject.toml").read_text("utf-8")
+    urls = '[project.urls]\nSource = "https://example.org/us/it"\n\n[project.scripts]'
+    (tmp_path / "pyproject.toml").write_text(project.replace("[project.scripts]", urls, 1), "utf-8")
+    command = [sys.executable, "-m", "hatchling", "metadata", "readme"]
+    told = subprocess.run(command, cwd=tmp_path, check=True, timeout=100, capture_output=True, text=True).stdout  # noqa: S603
+
+    release = f"v{prefect_lifespan.__version__}"
+    assert f"](https://example.org/us/it/blob/{release}/docs/limits.md)" in told
+    assert f"](https://example.org/us/it/raw/{release}/docs/pictures/run-report.png)" in told
+    assert re.findall(r"\]\((?!https?:|#)[^)]+", told) == []
+
+
 def test_every_entry_point_leads_to_something(built: Built) -> None:
     (text,) = (content for name, content in in_wheel(built).items() if name.endswith("/entry_points.txt"))
     groups = dict(re.findall(r"\[(.+)\]\n((?:.+\n?)+)", text.decode()))
