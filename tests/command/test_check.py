@@ -81,9 +81,11 @@ def test_text_has_the_place_the_way_the_cure_and_a_sum(
         "    Captive.cache  (Resource, one per flow run)\n"
         "    └─ Captive.session  (TaskResource, one per task run)\n"
         "    Cure: let cache live no longer, or session as long\n"
+        "    More: docs/errors.md#captive-lifetime\n"
         "\n"
         "faults/captive.py:13: error: undefined-dependency: Captive.url is a Dependency that nothing provides\n"
         "    Cure: give it a default, or provide it: lifespan(Captive, overrides={'url': ...})\n"
+        "    More: docs/errors.md#undefined-dependency\n"
         "\n"
         "2 errors in 1 container\n"
     )

@@ -10,6 +10,7 @@ from rich.text import Text
 from prefect_lifespan.command.checking import Checked
 from prefect_lifespan.command.located import Located, from_here
 from prefect_lifespan.command.output import console, write_json
+from prefect_lifespan.finding import address
 
 CheckFormat = Literal["text", "json", "github"]
 
@@ -58,7 +59,8 @@ def _told(located: Located) -> Text:
     for depth, step in enumerate(finding.way if len(finding.way) > 1 else ()):
         branch = "" if depth == 0 else "   " * (depth - 1) + "└─ "
         text.append(f"\n    {branch}{step}", "dim")
-    return text.append("\n    Cure: ", "green").append(f"{from_here(finding.cure)}\n")
+    text.append("\n    Cure: ", "green").append(from_here(finding.cure))
+    return text.append(f"\n    More: {address(finding.code)}\n", "dim")
 
 
 def _summary(checked: Checked) -> Text:
