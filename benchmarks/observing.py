@@ -1,15 +1,18 @@
 """What it costs to see a run: a flow with 10 resources and 100 tasks, with everything off, with events, with all of it.
 
-`python benchmarks/observing.py [rounds]` runs the three side by side, round by round, against an API of its own, and
-prints the median seconds of each, its ratio to "off", and how many requests each run sent to the API.
+`python -m benchmarks.observing [ROUNDS]` runs them in one process against an API of its own, each once a round and in an order that changes, so that what
+else the machine does hits all of them alike. A ratio is the median of the rounds' ratios to that round's "off"; "off again" is off once
+more, and shows how far two equal ones are apart. Requests are those to the API by name; events and log lines go in batches of Prefect's.
 """
 
 from __future__ import annotations
 
 import os
+import random
 import statistics
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +21,7 @@ from prefect import flow, task
 from prefect.client.base import PrefectHttpxAsyncClient, PrefectHttpxSyncClient
 from prefect.testing.utilities import prefect_test_harness
 
+from benchmarks._harness import surroundings, table
 from prefect_lifespan import Provide, inject, lifespan
 
 App: Any = type(
@@ -25,10 +29,14 @@ App: Any = type(
     (containers.DeclarativeContainer,),
     {f"resource_{number}": providers.Resource("resource {}".format, number) for number in range(10)},
 )
+OFF = {"EVENTS": "none", "TOTALS": "false", "REPORT": "false"}
 LEVELS = {
-    "off": {"EVENTS": "none", "TOTALS": "false", "REPORT": "false"},
-    "events": {"EVENTS": "all", "TOTALS": "false", "REPORT": "false"},
-    "all": {"EVENTS": "all", "TOTALS": "true", "REPORT": "true"},
+    "off": OFF,
+    "off again": OFF,
+    "events": {**OFF, "EVENTS": "all"},
+    "totals": {**OFF, "TOTALS": "true"},
+    "report": {**OFF, "REPORT": "true"},
+    "all of it": {"EVENTS": "all", "TOTALS": "true", "REPORT": "true"},
 }
 
 
@@ -44,53 +52,64 @@ def run() -> int:
     return len(use.map(range(100)).result())
 
 
-def count_requests() -> Callable[[], int]:
-    """What gives the number of requests that this process has sent so far, events and log lines in batches aside."""
-    sent = 0
+def count_requests() -> Callable[[], Counter[str]]:
+    """What gives the requests that this process has sent so far, by what they ask for."""
+    sent: Counter[str] = Counter()
 
-    def counting(client: Any) -> None:
-        send = client.send
+    def count(request: Any) -> None:
+        path = request.url.path.partition("/api/")[2]
+        sent[f"{request.method} {path.partition('/')[0]}"] += 1
 
-        if client is PrefectHttpxAsyncClient:
+    send, asend = PrefectHttpxSyncClient.send, PrefectHttpxAsyncClient.send
 
-            async def asend(self: Any, *args: Any, **kwargs: Any) -> Any:
-                nonlocal sent
-                sent += 1
-                return await send(self, *args, **kwargs)
+    def counted(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+        count(request)
+        return send(self, request, *args, **kwargs)
 
-            client.send = asend
-            return
+    async def acounted(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+        count(request)
+        return await asend(self, request, *args, **kwargs)
 
-        def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
-            nonlocal sent
-            sent += 1
-            return send(self, *args, **kwargs)
-
-        client.send = counted
-
-    counting(PrefectHttpxAsyncClient)
-    counting(PrefectHttpxSyncClient)
-    return lambda: sent
+    PrefectHttpxSyncClient.send, PrefectHttpxAsyncClient.send = counted, acounted
+    return sent.copy
 
 
 def main(rounds: int) -> None:
-    requests = count_requests()
+    requests, shuffler = count_requests(), random.Random(0)
     seconds: dict[str, list[float]] = {level: [] for level in LEVELS}
-    calls: dict[str, list[int]] = {level: [] for level in LEVELS}
+    processor: dict[str, list[float]] = {level: [] for level in LEVELS}
+    calls: dict[str, list[Counter[str]]] = {level: [] for level in LEVELS}
     with prefect_test_harness(server_startup_timeout=200):
         run()  # what is only done once
         for _ in range(rounds):
-            for level, settings in LEVELS.items():
-                os.environ.update({f"PREFECT_INTEGRATIONS_LIFESPAN_{name}": value for name, value in settings.items()})
-                before, started = requests(), time.perf_counter()
+            for level in shuffler.sample(list(LEVELS), len(LEVELS)):
+                os.environ.update(
+                    {f"PREFECT_INTEGRATIONS_LIFESPAN_{name}": value for name, value in LEVELS[level].items()}
+                )
+                before, started, used = requests(), time.perf_counter(), time.process_time()
                 run()
                 seconds[level].append(time.perf_counter() - started)
+                processor[level].append(time.process_time() - used)
                 calls[level].append(requests() - before)
-    off = statistics.median(seconds["off"])
-    for level in LEVELS:
-        median = statistics.median(seconds[level])
-        print(f"{level:8}{median:8.3f} s   x{median / off:.3f}   {statistics.median(calls[level]):g} requests")
+
+    def ratio(measured: dict[str, list[float]], level: str) -> str:
+        return f"{statistics.median(one / off for one, off in zip(measured[level], measured['off'], strict=True)):.3f}"
+
+    rows = [
+        [
+            level,
+            f"{statistics.median(seconds[level]):.3f} s",
+            ratio(seconds, level),
+            ratio(processor, level),
+            f"{statistics.median(sum(counter.values()) for counter in calls[level]):g}",
+        ]
+        for level in LEVELS
+    ]
+    headers = ["", "a run", "ratio", "of processor time", "requests"]
+    print(table(f"Seeing a run of 10 resources and 100 tasks, {rounds} rounds", headers, rows))
+    print("Requests of all of it:", dict(calls["all of it"][-1]), "of off:", dict(calls["off"][-1]))
+    print(surroundings("prefect", "dependency-injector"))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 15)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
+import pytest
 from dependency_injector import containers, providers
 from prefect import flow, task
 from prefect.client.orchestration import get_client
@@ -19,6 +21,14 @@ from prefect_lifespan.observability.shown import html, markdown
 from prefect_lifespan.scope import current_scope
 from tests.observability import programs
 from tests.observability.programs import App
+
+
+@pytest.fixture(autouse=True, scope="module")
+def ended() -> Iterator[None]:
+    """What lives as long as the process ends with these tests, by the end of a block."""
+    yield
+    with lifespan(App, eager=False):
+        pass
 
 
 class Plain(containers.DeclarativeContainer):

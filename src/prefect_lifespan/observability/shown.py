@@ -19,10 +19,9 @@ _LEGEND = {
 }
 _HEADS = (
     "resource",
-    "lives as long as",
+    "lives with",
     "process",
-    "used by (runs)",
-    "from (s)",
+    "used by",
     "open (s)",
     "held (s)",
     "close (s)",
@@ -42,7 +41,7 @@ def markdown(drawn: Drawn) -> str:
     bars = [f"{name:{width}}  {_bar(parts, drawn.seconds)}" for name, parts in lines]
     text = [f"# Resources of {_cell(drawn.container)}", "", _cell(_summary(drawn)), ""]
     text += ["```text", f"{'':{width}}  {scale}", *bars, "```", "", legend, ""]
-    text += ["| " + " | ".join(_HEADS) + " |", "|---|---|---|---|---:|---:|---:|---:|---|"]
+    text += ["| " + " | ".join(_HEADS) + " |", "|---|---|---|---|---:|---:|---:|---|"]
     text += ["| " + " | ".join(_cell(cell) for cell in _cells(row, drawn)) + " |" for row in drawn.rows]
     return "\n".join([*text, *([f"\n{_left_out(drawn)}"] if drawn.left_out else []), ""])
 
@@ -129,7 +128,6 @@ def _cells(row: Row, drawn: Drawn) -> list[str]:
         row.lifetime,
         str(row.pid) if row.pid == drawn.pid else f"worker {row.pid}",
         _users(row),
-        f"{row.began:.3f}",
         f"{row.opening_seconds:.3f}",
         held,
         "" if row.closed is None else f"{row.closing_seconds:.3f}",
