@@ -98,6 +98,20 @@ def test_overrides_may_depend_on_the_parameters_of_the_flow(witness: Witness) ->
     assert [run("acme"), run(tenant="umbrella")] == ["acme", "umbrella"]
 
 
+def test_a_function_for_overrides_is_given_what_has_a_name_each_by_its_own() -> None:
+    class App(containers.DeclarativeContainer):
+        tenant = providers.Object("nobody")
+
+    def run(tenant: str, *rows: int, limit: int = 3, given: str = Provide[App.tenant], **options: Any) -> str:
+        return given
+
+    named = lifespan(App, overrides=lambda tenant, limit: {"tenant": f"{tenant} {limit}"})(run)
+    all_others = lifespan(App, overrides=lambda tenant, **others: {"tenant": others})(run)
+
+    assert named("acme", 1, 2) == "acme 3"
+    assert all_others("acme", 1, page=7) == {"limit": 3, "page": 7}
+
+
 def test_an_override_around_a_run_stands_over_those_of_the_lifespan(witness: Witness) -> None:
     app = make(witness)
 

@@ -164,6 +164,9 @@ class FlowLifespan:
         visible = {name: value for name, value in kwargs.items() if name not in self.plan.markers}
         bound = self._visible.bind(*args, **visible)
         bound.apply_defaults()
-        rest = next((p.name for p in self._visible.parameters.values() if p.kind is p.VAR_KEYWORD), None)
-        parameters = dict(bound.arguments)
-        return {**parameters, **parameters.pop(rest)} if rest is not None else parameters
+        parameters: dict[str, Any] = {}
+        for name, value in bound.arguments.items():
+            kind = self._visible.parameters[name].kind
+            if kind is not inspect.Parameter.VAR_POSITIONAL:  # those have no names
+                parameters.update(value if kind is inspect.Parameter.VAR_KEYWORD else {name: value})
+        return parameters
