@@ -253,3 +253,18 @@ def test_when_the_worker_is_killed_its_processes_end_and_their_runs_crash(
     eventually(lambda: f"close model in {process} TerminationSignal" in pool.worker.marks(), "the model closes")
     assert "close orphan db TerminationSignal" in pool.worker.marks()
     eventually(lambda: not psutil.pid_exists(process), "the process ends")
+
+
+@pytest.mark.extended
+def test_a_run_that_is_cancelled_while_its_process_opens_what_it_keeps_never_begins(pool: WarmPool) -> None:
+    deployment = pool.deploy("counts", name="kept", job_variables={"container": "warm_program:App"})
+    pool.worker.tell("models open late")
+    run = pool.run(deployment, "withdrawn")
+    pool.worker.reaches("opening a model")
+    pool.client.set_flow_run_state(run, Cancelling())
+    pool.worker.tell("open the model")
+    reaches_state(pool.client, run, "Cancelled")
+
+    assert pool.lines("withdrawn") == []
+    process = pool.lines("open model in")[-1].removeprefix("open model in ")
+    pool.worker.reaches(f"close model in {process} none")

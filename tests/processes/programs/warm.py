@@ -26,6 +26,9 @@ def is_well(model: Handle) -> None:
 
 @resource(health_check=is_well)
 def open_model() -> Iterator[Handle]:
+    if marks.ordered("models open late"):
+        mark("opening a model")
+        wait_for_order("open the model")
     yield from marks.blocking(f"model in {os.getpid()}")
 
 
