@@ -67,8 +67,10 @@ def dressed(wrapper: Function, function: Function, injected: Container[str] = ()
 
 def _undressed(function: Function) -> Function:
     """The function itself, under wrappers of ours alone: another decorator's is a function of its own."""
-    source = getattr(function, "__prefect_task_source__", None)
-    return source if source is not None and source is getattr(function, "__wrapped__", None) else function
+    source: Function | None = getattr(function, "__prefect_task_source__", None)
+    if source is not None and source is getattr(function, "__wrapped__", None):
+        return source
+    return function
 
 
 # The bodies of wrappers name nothing but their closure: Prefect pickles them by value, with the globals they name.
@@ -136,7 +138,7 @@ def _distinct(code: types.CodeType, function: Function) -> types.CodeType:
     text (an interactive session), and a flow's entrypoint from the file. All of a wrapper is on the first line of what
     it stands for: its own line numbers would mark other lines of that file in tracebacks and in coverage.
     """
-    own = function.__code__
+    own: types.CodeType = cast("Any", function).__code__
     # The same in every process: constants may be sets, and code objects, whose text is not. Without the module, which is
     # another one where a worker imports the script that delays its tasks.
     told = (own.co_qualname, own.co_code, own.co_names)

@@ -130,7 +130,7 @@ class Calls:
 
     def __init__(self, tell: Callable[[], None], loop: AbstractEventLoop | None) -> None:
         self.home: int = get_ident()  # where it closes
-        self.task = NOBODY if loop is None else current_task(loop)  # which does so
+        self.task: object = NOBODY if loop is None else current_task(loop)  # which does so
         self._loop = loop  # that runs there
         self.tell = tell
         self._is_awaited = False
@@ -208,7 +208,7 @@ class Flight:
         self.home: int | None = (homes.pop() if len(homes) == 1 else 0) if homes else None
         tasks = {calls.task for calls in lifespans}
         # The same of coroutines: the asyncio task that closes all of them.
-        self.task = tasks.pop() if len(tasks) == 1 else NOBODY
+        self.task: object = tasks.pop() if len(tasks) == 1 else NOBODY
         for calls in lifespans:
             calls.add(self)
 

@@ -7,7 +7,7 @@ import functools
 import inspect
 import itertools
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar, cast
 
 from dependency_injector import providers
@@ -21,7 +21,7 @@ from prefect_lifespan.graph.reader import ContainerClass
 
 Overrides = Mapping[str, object] | ContainerClass
 K = TypeVar("K")
-next_number = itertools.count().__next__
+next_number: Callable[[], int] = itertools.count().__next__
 
 
 class Layer:
@@ -38,11 +38,11 @@ class Layer:
         *,
         everywhere: bool = False,
     ) -> None:
-        self.id = uuid.uuid4().hex
+        self.id: str = uuid.uuid4().hex
         self._container = container
         self.owner = owner
         self.everywhere = everywhere  # not only in the context that it was entered in
-        self.number = next_number()
+        self.number: int = next_number()
         self._by_path = overrides
 
     @property

@@ -22,7 +22,7 @@ class VisibleSignature(inspect.Signature):
         **options: Any,
     ) -> None:
         super().__init__(parameters, return_annotation=return_annotation, **options)
-        self.injected = tuple(injected)
+        self.injected: tuple[str, ...] = tuple(injected)
 
     def bind(self, /, *args: Any, **kwargs: Any) -> inspect.BoundArguments:
         """As any signature does.

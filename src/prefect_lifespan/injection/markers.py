@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 Function: TypeAlias = Callable[..., Any]
 
 # Classes, which dependency-injector's stubs declare as protocol instances.
-_CLOSING: type = wiring.Closing  # pyright: ignore[reportAssignmentType]
-_PROVIDER: type = wiring.Provider  # pyright: ignore[reportAssignmentType]
+_CLOSING: type = cast("Any", wiring.Closing)
+_PROVIDER: type = cast("Any", wiring.Provider)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -152,8 +152,12 @@ def place_of(function: Any) -> str:
 def wrapped_by(function: Any) -> list[Any]:
     """A function, and those that it wraps."""
     chain: list[Any] = []
-    last = inspect.unwrap(function, stop=lambda each: chain.append(each) is not None)
-    return [*chain, last]
+
+    def keep(each: Any) -> bool:
+        chain.append(each)
+        return False
+
+    return [*chain, inspect.unwrap(function, stop=keep)]
 
 
 def _is_stock_injected(function: object) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Hashable
+from typing import cast
 
 from prefect_lifespan.graph.reader import ContainerClass
 
@@ -33,7 +34,7 @@ class RunsWithout:
     def has_one(self, run: Hashable, container: ContainerClass) -> None:
         """The run has a lifespan of the container: a hook that is called after its end is no mistake."""
         for declared in container.__mro__:
-            self.is_new(run, declared)
+            self.is_new(run, cast("ContainerClass", declared))
 
 
-runs_without = RunsWithout()
+runs_without: RunsWithout = RunsWithout()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
-from typing import Literal
+from typing import ClassVar, Literal
 
 from prefect.settings.base import PrefectBaseSettings, build_settings_config
 from pydantic import Field, ValidationError
+from pydantic_settings import SettingsConfigDict
 
 from prefect_lifespan.engine import library_logger
 
@@ -20,7 +21,7 @@ class LifespanSettings(PrefectBaseSettings):
     A variable is named `PREFECT_INTEGRATIONS_LIFESPAN_` with the field's name in capitals.
     """
 
-    model_config = build_settings_config(("integrations", "lifespan"))
+    model_config: ClassVar[SettingsConfigDict] = build_settings_config(("integrations", "lifespan"))
 
     events: Literal["none", "failures", "all"] = Field(
         default="failures", description="Which openings and closings become events of Prefect's, for automations."

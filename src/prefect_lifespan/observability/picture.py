@@ -8,12 +8,12 @@ import threading
 import time
 import zlib
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from prefect_lifespan.engine import Event
-from prefect_lifespan.engine.events import Use
+from prefect_lifespan.engine.events import Use, Whose
 from prefect_lifespan.lifetimes import Lifetime
 from prefect_lifespan.observability.uses import Uses
 
@@ -80,11 +80,11 @@ class Picture:
     """An observer that keeps what a picture of one lifespan is drawn from."""
 
     def __init__(self, container: str, run: str, flow_run: str) -> None:
-        self.drawn = Drawn(container, run, flow_run, time.time(), os.getpid())
+        self.drawn: Drawn = Drawn(container, run, flow_run, time.time(), os.getpid())
         self._rows: dict[object, Row] = {}
         self._lock = threading.Lock()
         self._uses = Uses()
-        self.used = self._uses.note
+        self.used: Callable[[tuple[str, ...], Whose], None] = self._uses.note
 
     def __call__(self, event: Event) -> None:
         with self._lock:

@@ -90,4 +90,4 @@ def _payload(event: Event) -> dict[str, Any]:
     return payload
 
 
-emitted = Emitted()
+emitted: Emitted = Emitted()

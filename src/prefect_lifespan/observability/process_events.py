@@ -65,5 +65,5 @@ class ProcessEvents:
                 hearing.told.tell(event)
 
 
-process_events = ProcessEvents()
+process_events: ProcessEvents = ProcessEvents()
 children.begin_with(process_events)

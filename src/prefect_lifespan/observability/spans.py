@@ -28,7 +28,7 @@ class Traced:
         verb = _VERBS.get(event.kind)
         if verb is None or not is_traced():
             return
-        attributes = {
+        attributes: dict[str, str | int] = {
             "prefect_lifespan.container": event.container,
             "prefect_lifespan.resource": event.path,
             "prefect_lifespan.lifetime": event.lifetime.name.lower() if event.lifetime is not None else "",
@@ -44,7 +44,7 @@ class Traced:
         )
 
 
-traced = Traced()
+traced: Traced = Traced()
 
 
 @dataclass

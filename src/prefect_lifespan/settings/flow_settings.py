@@ -60,7 +60,7 @@ class FlowSettings(BaseSettings):
         Settings(warehouse_url='sqlite://', page_size=50)
     """
 
-    model_config = SettingsConfigDict(
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
         env_prefix="APP_",
         env_nested_delimiter="__",
         env_file=".env",

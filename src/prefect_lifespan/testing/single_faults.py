@@ -89,8 +89,9 @@ def assert_closes_cleanly(
 
 def _in_a_thread(function: Callable[[], CleanClosing]) -> CleanClosing:
     """In an asynchronous test: its event loop is busy with the test, and the trial needs one of its own."""
+    context = contextvars.copy_context()
     with ThreadPoolExecutor(1, "assert_closes_cleanly") as pool:
-        return pool.submit(contextvars.copy_context().run, function).result()
+        return pool.submit(lambda: context.run(function)).result()
 
 
 class Trial:

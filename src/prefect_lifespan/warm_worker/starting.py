@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import anyio
@@ -34,12 +34,12 @@ class RunProcess:
     started, but never after the run has ended.
     """
 
-    wait_after_graceful_kill = True
+    wait_after_graceful_kill: bool = True
 
     def __init__(self, process: WarmProcess) -> None:
         self.process = process  # that has it now: another one where the code of the first was stale
         self.returncode: int | None = None
-        self.is_unwanted = False
+        self.is_unwanted: bool = False
 
     @property
     def pid(self) -> int:
@@ -82,7 +82,7 @@ class WarmStarter:
     ) -> None:
         """Run it; `task_status` is told as soon as it has a process, so that it can be cancelled while that prepares it."""
         run = RunProcess(await self._pool.acquire(self._job))
-        task_status.started(ProcessHandle(run, run))  # pyright: ignore[reportArgumentType]
+        task_status.started(ProcessHandle(cast("Any", run), cast("Any", run)))  # which asks no more of it
         answer = await self._begun(flow_run.id, run)
         process = run.process
         ended = await process.end_of_run() if isinstance(answer, Begins) else answer

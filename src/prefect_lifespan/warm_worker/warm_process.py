@@ -46,13 +46,13 @@ class WarmProcess:
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
-        self.state = State.STARTING
-        self.runs = 0
+        self.state: State = State.STARTING
+        self.runs: int = 0
         self.memory_bytes = 0
-        self.idle_since = 0.0
-        self.is_terminated = False  # somebody sent it a signal
-        self.left_a_run = False  # it had one when it went, whose hooks may still ask for the code
-        self.folder = Path(tempfile.mkdtemp(prefix="prefect-lifespan-warm-"))  # the code that it pulls
+        self.idle_since: float = 0.0
+        self.is_terminated: bool = False  # somebody sent it a signal
+        self.left_a_run: bool = False  # it had one when it went, whose hooks may still ask for the code
+        self.folder: Path = Path(tempfile.mkdtemp(prefix="prefect-lifespan-warm-"))  # the code that it pulls
         self.exit_code: int | None = None
         self._process: Process | None = None
         self._writer: asyncio.StreamWriter | None = None

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import anyio.abc
 from prefect.client.schemas.objects import FlowRun
-from prefect.workers.process import ProcessWorker, ProcessWorkerResult
+from prefect.workers.process import ProcessJobConfiguration, ProcessVariables, ProcessWorker, ProcessWorkerResult
 
 from prefect_lifespan.warm_worker.configuration import LifespanJobConfiguration, LifespanVariables, default_of
 from prefect_lifespan.warm_worker.pool import Pool
@@ -24,6 +24,9 @@ from prefect_lifespan.warm_worker.warm_process import GRACE_SECONDS
 _PROCESSES = 4
 _DRAIN_SECONDS = 30.0
 
+ConfigurationClass = type[ProcessJobConfiguration]
+VariablesClass = type[ProcessVariables] | None
+
 
 class LifespanWorker(ProcessWorker):
     """Polls a work pool of type `lifespan`, and runs its flow runs in processes that stay.
@@ -32,8 +35,8 @@ class LifespanWorker(ProcessWorker):
     """
 
     type = "lifespan"
-    job_configuration = LifespanJobConfiguration
-    job_configuration_variables = LifespanVariables
+    job_configuration: ConfigurationClass = LifespanJobConfiguration
+    job_configuration_variables: VariablesClass = LifespanVariables
 
     _description = (
         "Execute flow runs in warm processes, which keep what lives as long as a process open from run to run: no new "

@@ -41,7 +41,7 @@ class KeptEvents:
     def __init__(self, *, observed: bool, uses: bool) -> None:
         self._kept = _KeptWithUses() if uses else _Kept()
         self._hearing: Hearing | None = None
-        self.observers = Observers([self._kept] if observed else ())
+        self.observers: Observers = Observers([self._kept] if observed else ())
 
     def begin(self, engine: Engine) -> None:
         """The engine has been made: what the process shares, and the run opens, is heard of with its own."""
