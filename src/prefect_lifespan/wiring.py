@@ -84,7 +84,15 @@ def wire(
 
 def _imported(names: Iterable[ModuleType | str] | None, caller: str | None) -> list[ModuleType]:
     """Modules by themselves or by name; a relative one is relative to the package of whoever calls `wire`."""
-    return [import_module(each, caller) if isinstance(each, str) else each for each in names or ()]
+    if isinstance(names, (str, ModuleType)):
+        raise UsageError(f"wire() was given one {type(names).__name__}; give a list of modules or their names, [...]")
+    modules = [import_module(each, caller) if isinstance(each, str) else each for each in names or ()]
+    for each in cast("list[object]", modules):
+        if not isinstance(each, ModuleType):
+            raise UsageError(
+                f"wire() connects modules, not a {type(each).__qualname__}; give the one that it stands in, or its name"
+            )
+    return modules
 
 
 class Wiring:

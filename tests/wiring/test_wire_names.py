@@ -132,6 +132,18 @@ def test_what_else_the_containers_own_configuration_says_holds_as_well(monkeypat
         pass
 
 
+@pytest.mark.parametrize("one", ["services", sys])
+def test_one_module_that_is_no_list_is_told_to_be_given_in_one(one: Any) -> None:
+    with pytest.raises(UsageError, match=rf"was given one {type(one).__name__}; give a list"):
+        wire(App, modules=one)
+
+
+@pytest.mark.parametrize("what", [3, App, wire])
+def test_what_is_no_module_is_told(what: Any) -> None:
+    with pytest.raises(UsageError, match=rf"connects modules, not a {type(what).__qualname__}"):
+        wire(App, modules=[what])
+
+
 def test_without_names_and_without_a_configuration_there_is_nothing_to_connect() -> None:
     with pytest.raises(UsageError, match=r"^wire\(App\) says nothing to connect.*wiring_config.*modules=\[\.\.\.\]"):
         wire(App)
