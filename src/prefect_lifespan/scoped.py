@@ -21,7 +21,8 @@ def carried(function: F) -> F:
 
     For threads and executors that do not carry context variables: `threading.Thread`, `ThreadPoolExecutor`,
     `loop.run_in_executor`. (`asyncio.to_thread`, asyncio's tasks and Prefect's task runners carry them.) Called there, the
-    function's injected parameters, and those of what it calls, are the ones that they would be here.
+    function's injected parameters, and those of what it calls, are the ones that they would be here. It is bound in this
+    process: another one, as `multiprocessing` starts them, cannot be handed what is open here.
 
     Args:
         function: any function, also one without injected parameters that calls such; synchronous, asynchronous, a
