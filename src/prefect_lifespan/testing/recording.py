@@ -71,13 +71,8 @@ class recording:  # noqa: N801 - a context manager, named as the field names it
     @property
     def events(self) -> list[Event]:
         """Everything so far, as data: container, path, kind, seconds, error, and the outcome that a closing told."""
-        return [happening.event for happening in self.happenings]
-
-    @property
-    def happenings(self) -> list[Happening]:
-        """The same with the exceptions as they are."""
         with self._lock:
-            return list(self._happenings)
+            return [happening.event for happening in self._happenings]
 
     @property
     def opened(self) -> list[str]:

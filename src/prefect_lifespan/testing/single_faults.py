@@ -29,6 +29,16 @@ from prefect_lifespan.testing.recording import recording
 _STOPPING = (KeyboardInterrupt, SystemExit)
 
 
+class _Recording(recording):
+    """A recording that has the exceptions as they are, to tell one from another."""
+
+    @property
+    def happenings(self) -> list[Happening]:
+        """Everything so far."""
+        with self._lock:
+            return list(self._happenings)
+
+
 class BodyError(Exception):
     """What the body raises, in the case that it fails."""
 
@@ -169,12 +179,12 @@ class Trial:
     def _run(self, body: BaseException | None) -> tuple[BaseException | None, list[Happening]]:
         """One run, in which every resource is used: what came out of it, and what was recorded."""
         if not self._asynchronous:
-            with recording(self._container) as record:
+            with _Recording(self._container) as record:
                 raised = self._blocking(body)
             if not isinstance(raised, AsyncResourceError):
                 return raised, record.happenings
             self._asynchronous = True  # an initialiser that did not look it: what opened before that counts for nothing
-        with recording(self._container) as record:
+        with _Recording(self._container) as record:
             raised = asyncio.run(self._on_a_loop(body))
         return raised, record.happenings
 
