@@ -12,7 +12,7 @@ from tests.docs.shell import ROOT, Command, File, Shell, missing, steps
 
 HOW_TO = [
     "transactions", "asynchronous", "subflows", "background-tasks", "hooks", "deployments", "migrating",
-    "settings", "blocks", "connection-limits", "types", "observability", "threads",
+    "settings", "blocks", "connection-limits", "types", "observability", "threads", "logging",
 ]  # fmt: skip
 PAGES = ["README", "docs/tutorial", *(f"docs/how-to/{name}" for name in HOW_TO)]
 

@@ -9,14 +9,12 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
 from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
 
 from tests.docs.shell import ROOT, File, steps
 
 
-@pytest.mark.extended
 def test_the_tutorials_flow_runs_as_a_deployment(tmp_path: Path, prefect_server: str) -> None:
     for step in steps(ROOT / "docs" / "tutorial.md"):
         if isinstance(step, File):
