@@ -17,7 +17,7 @@ from prefect_lifespan.steps import under
 if TYPE_CHECKING:
     from prefect_lifespan.graph.reader import ContainerClass
     from prefect_lifespan.layers import Layer
-    from prefect_lifespan.scope import InForce, Scope
+    from prefect_lifespan.scope import Ground, InForce
 
 
 class ProcessWide:
@@ -26,7 +26,7 @@ class ProcessWide:
     def __init__(self) -> None:
         self.layers: tuple[Layer, ...] = ()
         self.lifespans: tuple[InForce, ...] = ()
-        self.prepared_in: WeakSet[Scope] = WeakSet()
+        self.prepared_in: WeakSet[Ground] = WeakSet()
         self.lock = threading.Lock()
         self._announced: list[InForce] = []  # that are being opened, and those in force
         self._open: WeakSet[InForce] = WeakSet()
@@ -92,8 +92,8 @@ class ProcessWide:
 
     def _forget_prepared(self) -> None:
         # What injection has prepared was found without what came, or is in what has gone.
-        for scope in list(self.prepared_in):
-            scope.forget()
+        for ground in list(self.prepared_in):
+            ground.forget()
         self.prepared_in.clear()
 
     def begin_anew(self) -> None:

@@ -13,7 +13,6 @@ import threading
 import uuid
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Hashable, Iterator, Mapping
-from contextlib import suppress
 from contextvars import ContextVar, Token
 from typing import Any, Protocol, TypeVar
 
@@ -155,28 +154,24 @@ class InForce:
         return view
 
 
-class Scope:
-    """The lifespans in force, innermost last, the override layers, and the unit of work; all as of one point.
+class Ground:
+    """What a scope stands on: the lifespans in force, innermost last, and the overrides; and what is kept for calls there.
 
-    `unit` holds what lives as long as a task run's attempt or an injected call; `references` is what stands for this scope
-    in other processes. `prepared` is injection's: for each function the values of its parameters, or what gives them. It
-    is replaced by an empty one when a value is withdrawn, so what was found before that is kept in one that nobody looks
-    into any more. `home` is the thread, and `task` the asyncio task, whose calls are not counted, as in `flight`; no thread
-    and no task, as long as nobody has asked for that.
+    `references` is what stands for it in other processes. `prepared` is injection's: for each function the values of its
+    parameters, or what gives them. It is replaced by an empty one when a value is withdrawn, so what was found before that
+    is kept in one that nobody looks into any more. `home` is the thread, and `task` the asyncio task, whose calls are not
+    counted, as in `flight`; no thread and no task, as long as nobody has asked for that.
     """
 
     __slots__ = (
-        *("__weakref__", "_entered", "_flight", "_layers", "_process", "_unit", "_watched"),
+        *("__weakref__", "_entered", "_flight", "_layers", "_process", "_watched"),
         *("home", "prepared", "references", "task"),
     )
 
-    def __init__(
-        self, lifespans: tuple[InForce, ...] = (), layers: tuple[Layer, ...] = (), unit: Unit | None = None
-    ) -> None:
+    def __init__(self, lifespans: tuple[InForce, ...], layers: tuple[Layer, ...]) -> None:
         self._process = os.getpid()
         self._entered = lifespans
         self._layers = tuple(layer for layer in layers if not layer.everywhere)
-        self._unit = unit
         self.prepared: dict[str, Kept] = {}
         self.home: int | None = 0
         self.task: object = NOBODY
@@ -188,11 +183,6 @@ class Scope:
     def entered(self) -> tuple[InForce, ...]:
         """The lifespans that were entered in this context; what a parent process has entered is not there in its child."""
         return self._entered if self._process == os.getpid() else ()
-
-    @property
-    def unit(self) -> Unit | None:
-        """The unit of work, in the process that it was begun in."""
-        return self._unit if self._process == os.getpid() else None
 
     @property
     def lifespans(self) -> tuple[InForce, ...]:
@@ -211,21 +201,21 @@ class Scope:
         return tuple(sorted((*everywhere, *self._layers), key=lambda layer: layer.number))
 
     @property
-    def ground(self) -> tuple[tuple[InForce, ...], tuple[Layer, ...]]:
-        """What anything that is prepared for this scope stands on."""
+    def in_force(self) -> object:
+        """What anything that is prepared here is prepared for."""
         return (self.lifespans, self.layers)
 
     def keep(self, key: str, kept: Kept, *, found: tuple[dict[str, Kept], object], lives_with: object) -> None:
         """Keep a function's values, or what gives them, as long as an object lives.
 
-        `found` are `prepared` and `ground` as they were before it was looked for: what was withdrawn or came into force
+        `found` are `prepared` and `in_force` as they were before it was looked for: what was withdrawn or came into force
         since makes it void.
         """
         under(process_wide.lock, self._keep, key, kept, found, lives_with)
 
     def _keep(self, key: str, kept: Kept, found: tuple[dict[str, Kept], object], lives_with: object) -> None:
-        prepared, ground = found
-        if prepared is not self.prepared or ground != self.ground:
+        prepared, in_force = found
+        if prepared is not self.prepared or in_force != self.in_force:
             return
         process_wide.prepared_in.add(self)
         # Functions may come and go by the thousand in a long lifespan. In a worker each task brings its function
@@ -242,26 +232,87 @@ class Scope:
         self.prepared, self._watched = {}, {}
 
     def forget(self) -> None:
-        """What is in force everywhere has changed: nothing that was prepared or counted for this scope holds."""
+        """What is in force everywhere has changed: nothing that was prepared or counted here holds."""
         self.home, self.task = 0, NOBODY
         self._flight = None
         self.withdraw()
 
     @property
     def flight(self) -> Flight:
-        """Where the calls in this scope are counted, for the lifespans that wait for them."""
+        """Where the calls here are counted, for the lifespans that wait for them."""
         flight = self._flight
         if flight is None:
-            ground = self.ground
-            flight = Flight(tuple(each.pending.calls for each in ground[0] if each.pending is not None))
-            under(process_wide.lock, self._count_in, flight, ground)
+            lifespans, layers = self.lifespans, self.layers
+            flight = Flight(tuple(each.pending.calls for each in lifespans if each.pending is not None))
+            under(process_wide.lock, self._count_in, flight, (lifespans, layers))
         return flight
 
-    def _count_in(self, flight: Flight, ground: object) -> None:
-        if ground == self.ground:
+    def _count_in(self, flight: Flight, in_force: object) -> None:
+        if in_force == self.in_force:
             process_wide.prepared_in.add(self)
             self._flight = flight
             self.home, self.task = flight.home, flight.task
+
+
+class Scope:
+    """The lifespans and overrides in force, and the unit of work; all as of one point.
+
+    `unit` holds what lives as long as a task run's attempt or an injected call.
+    """
+
+    __slots__ = ("__weakref__", "_process", "_unit", "ground")
+
+    def __init__(
+        self,
+        lifespans: tuple[InForce, ...] = (),
+        layers: tuple[Layer, ...] = (),
+        unit: Unit | None = None,
+        *,
+        ground: Ground | None = None,
+    ) -> None:
+        self._process = os.getpid()
+        self._unit = unit
+        self.ground = Ground(lifespans, layers) if ground is None else ground
+
+    def working_in(self, unit: Unit) -> Scope:
+        """The same with another unit of work."""
+        return Scope(unit=unit, ground=self.ground)
+
+    @property
+    def unit(self) -> Unit | None:
+        """The unit of work, in the process that it was begun in."""
+        return self._unit if self._process == os.getpid() else None
+
+    @property
+    def unit_of_the_caller(self) -> Unit | None:
+        """The unit of work, where it is of the attempt that the caller is in."""
+        unit = self.unit
+        return unit if unit is not None and unit.attempt == surroundings.attempt() else None
+
+    @property
+    def entered(self) -> tuple[InForce, ...]:
+        """The lifespans that were entered in this context."""
+        return self.ground.entered
+
+    @property
+    def lifespans(self) -> tuple[InForce, ...]:
+        """The lifespans in force, innermost last."""
+        return self.ground.lifespans
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The overrides in force, the one that was entered last in the end."""
+        return self.ground.layers
+
+    @property
+    def references(self) -> dict[object, Any]:
+        """What stands for it in other processes."""
+        return self.ground.references
+
+    @property
+    def flight(self) -> Flight:
+        """Where the calls in this scope are counted, for the lifespans that wait for them."""
+        return self.ground.flight
 
     def in_force(self) -> GeneratorManager[None]:
         """Let this scope be in force for a body."""
@@ -331,9 +382,8 @@ class Scope:
 
     def view(self, engine: Engine, where: str) -> Engine:
         """An engine in force as the unit of work sees it, whose task resources are its own."""
-        if self.unit is None or self.unit.attempt != surroundings.attempt():
-            return engine
-        return self.unit.view_of(engine, where)
+        unit = self.unit_of_the_caller
+        return engine if unit is None else unit.view_of(engine, where)
 
     def overrides_for(self, container: ContainerClass) -> Mapping[int, Any]:
         """Providers of `container` that are overridden here, by identity; inner layers win."""
@@ -373,9 +423,11 @@ def activated(scope: Scope) -> Generator[None]:
 
 def _reset(token: Token[Scope] | None) -> None:
     # ValueError: a generator is closed in another context, which has ended with it. RuntimeError: it has been done.
-    with suppress(ValueError, RuntimeError):
+    try:
         if token is not None:
             _scope.reset(token)
+    except (ValueError, RuntimeError):
+        pass
 
 
 def enter(scope: Scope) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import copy
 import threading
-from collections.abc import Hashable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any
 
 from prefect_lifespan.engine import Engine, Observer, Options, logging_to
 from prefect_lifespan.engine.loops import running_loop
@@ -28,6 +28,12 @@ def log_of_this_run() -> Observer:
     return logging_to(surroundings.logger())
 
 
+class _Engines(dict[object, Engine]):
+    """Those of one unit, for whoever works in it."""
+
+    ended = False
+
+
 class Unit:
     """One attempt of a task run, or one outermost injected call where there is no task run, and its engines.
 
@@ -37,15 +43,20 @@ class Unit:
 
     def __init__(self, attempt: Hashable | None) -> None:
         self.attempt = attempt
-        self._engines: dict[object, Engine] = {}
-        self._ended = threading.Event()
+        self._engines = _Engines()
         self._lock = threading.Lock()
+        # For a function the values of its parameters, where some are this unit's own, as a scope keeps others.
+        self.kept: dict[str, tuple[Any, ...] | Callable[[], tuple[Any, ...] | None]] = {}
 
     def for_attempt(self, attempt: Hashable | None) -> Unit:
         """The same unit for a caller in another attempt, or in none, who was handed what belongs to this one."""
         unit = copy.copy(self)
-        unit.attempt = attempt
+        unit.attempt, unit.kept = attempt, {}
         return unit
+
+    def withdraw(self) -> None:
+        """Give nothing any more of what is kept."""
+        self.kept = {}
 
     def derived(self, base: Engine, where: str, loop: asyncio.AbstractEventLoop | None) -> Engine:
         """This unit's view of an engine in force: task resources, and resources bound to another loop, are its own."""
@@ -84,7 +95,7 @@ class Unit:
 
     def _admit(self, engine: Engine) -> None:
         engine.serves_tasks = True
-        if self._ended.is_set():
+        if self._engines.ended:
             engine.close()  # what is its own is refused from now on, and what it shares goes on
 
     def has(self, container: ContainerClass, scope: Scope) -> bool:
@@ -103,5 +114,8 @@ class Unit:
 
     def end(self) -> list[Engine]:
         """Take no more engines from now on; those that it has, in the order of closing: last made first."""
-        under(self._lock, self._ended.set)
+        under(self._lock, self._end)
         return list(reversed(self._engines.values()))
+
+    def _end(self) -> None:
+        self._engines.ended = True

@@ -52,11 +52,11 @@ def test_what_a_scope_keeps_for_a_function_goes_with_it() -> None:
     with lifespan(App):
         inject_and_call(1)
         gc.collect()
-        before = set(current_scope().prepared)
+        before = set(current_scope().ground.prepared)
         inject_and_call(100)
         gc.collect()
 
-        assert set(current_scope().prepared) == before
+        assert set(current_scope().ground.prepared) == before
 
 
 def test_what_is_kept_for_a_function_from_another_process_serves_its_next_task() -> None:
@@ -67,15 +67,15 @@ def test_what_is_kept_for_a_function_from_another_process_serves_its_next_task()
     register()
     as_it_travels = cloudpickle.dumps(function)
     with lifespan(App):
-        before = set(current_scope().prepared)
+        before = set(current_scope().ground.prepared)
         assert cloudpickle.loads(as_it_travels)(1) == (1, "open")
         gc.collect()
-        kept = set(current_scope().prepared) - before
+        kept = set(current_scope().ground.prepared) - before
 
         assert cloudpickle.loads(as_it_travels)(2) == (2, "open")
         gc.collect()
         assert len(kept - {Flight}) == 1
-        assert set(current_scope().prepared) - before == kept
+        assert set(current_scope().ground.prepared) - before == kept
 
 
 def test_what_was_given_up_for_others_is_prepared_again() -> None:

@@ -113,7 +113,7 @@ def test_without_a_report_nobody_is_told_of_uses_and_calls_go_by_what_was_prepar
         @inject
         def use(store: str = Provide[Plain.store]) -> None:
             plan = plan_of(use.fn)
-            decided.append(plan is not None and plan.key not in current_scope().prepared)
+            decided.append(plan is not None and plan.key not in current_scope().ground.prepared)
 
         @flow
         @lifespan(Plain, report=report)

@@ -16,7 +16,7 @@ from prefect_lifespan.errors import AsyncResourceError, UsageError
 from prefect_lifespan.graph.anchors import redeclared
 from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.graph.reader import ContainerClass
-from prefect_lifespan.injection.given import Given, Loop, WhereAUnitIs, at_hand, in_unit, kept, on_loop
+from prefect_lifespan.injection.given import Given, InAUnit, Loop, at_hand, kept, of_the_unit, on_loop
 from prefect_lifespan.injection.markers import Marker, check_string_ids, is_marker
 from prefect_lifespan.injection.runs_without import runs_without
 from prefect_lifespan.process_wide import process_wide
@@ -53,12 +53,12 @@ class Call:
         self._plan = plan
         self._loop = loop
         self.scope = current_scope()
-        self._found = self.scope.prepared, self.scope.ground
+        self._ground = self.scope.ground
+        self._found = self._ground.prepared, self._ground.in_force
         self._attempt = surroundings.attempt()
         self._new_unit: Unit | None = None
         self._for_call: list[Engine] = []
         self._given: list[Given] = []
-        self._kept_in = self.scope
         self._lasting = False
         self._at_hand: dict[str, Any] | None = None
         self._explicit = explicit
@@ -72,13 +72,14 @@ class Call:
             wanted = [m for m in markers.values() if m.name not in explicit or is_marker(explicit[m.name])]
             self._given = [self._give(marker) for marker in wanted]
             unit = self._new_unit or self.scope.unit
+            self._kept_in_unit = {} if unit is None else unit.kept
             self._of_unit = unit is not None and any(unit.owns(given.engine) for given in self._given)
             ends_with_call = bool(self._for_call) or (self._of_unit and unit is self._new_unit)
             # Where uses are told, no call goes by what was prepared: each one comes here.
             told = any(given.engine.options.observers.hear_uses for given in self._given)
             self._lasting = len(wanted) == len(markers) and not ends_with_call and not told
         if self._new_unit is not None:
-            self.scope = Scope(self.scope.lifespans, self.scope.layers, self._new_unit)
+            self.scope = self.scope.working_in(self._new_unit)
 
     @staticmethod
     def _tell_use(given: Given) -> None:
@@ -88,8 +89,8 @@ class Call:
     def _all_but_a_unit(self, explicit: Mapping[str, Any]) -> dict[str, Any] | None:
         """The values that are kept, where nothing but a unit is missing: this call's is made then."""
         markers = self._plan.markers
-        without = self.scope.prepared.get(self._plan.key)
-        if not isinstance(without, WhereAUnitIs) or not markers.keys().isdisjoint(explicit):
+        without = self._ground.prepared.get(self._plan.key)
+        if not isinstance(without, InAUnit) or not markers.keys().isdisjoint(explicit):
             return None
         values = at_hand(without.gives)
         if values is not None:
@@ -98,7 +99,8 @@ class Call:
 
     def _own(self) -> list[Engine]:
         """What lives no longer than this call, in the order of closing."""
-        return [*reversed(self._for_call), *(self._new_unit.end() if self._new_unit is not None else [])]
+        of_the_unit = [] if self._new_unit is None else self._new_unit.end()
+        return [*reversed(self._for_call), *of_the_unit]
 
     def opened(self) -> dict[str, Any]:
         """The values, with what they need open, for a synchronous function; whatever comes of it, `close` is due."""
@@ -147,20 +149,22 @@ class Call:
 
     def close(self, outcome: BaseException | None) -> None:
         """Close what lives no longer than this call; done again, it goes on where it was interrupted."""
-        if self._is_closed:
+        own = [] if self._is_closed else self._own()
+        if not own:
             return
         report = self._reported(outcome)
-        for engine in self._own():
+        for engine in own:
             persist(report, lambda engine=engine: report.merge(engine.close(_told(report))))
         self._is_closed = True
         report.settle()
 
     async def aclose(self, outcome: BaseException | None) -> None:
         """The same on the running event loop."""
-        if self._is_closed:
+        own = [] if self._is_closed else self._own()
+        if not own:
             return
         report = self._reported(outcome)
-        for engine in self._own():
+        for engine in own:
 
             async def close(engine: Engine = engine) -> None:
                 report.merge(await engine.aclose(_told(report)))
@@ -235,19 +239,21 @@ class Call:
 
     def _keep(self) -> None:
         """Let the next call in this scope go without decisions: everything has been made once."""
-        gives = kept(self._given, self._kept_in) if self._lasting else None
+        unit = self.scope.unit if self._of_unit else None
+        keeper = self._ground if unit is None else unit
+        gives = kept(self._given, keeper) if self._lasting else None
         if gives is None:
             return
         bound = (s for g in self._given for s in g.slots if s.asynchronous and s.policy.loop_bound)
         loop = None if self._loop is None else next((slot.ledger.loop for slot in bound), None)
         if loop is not None:
             gives = on_loop(loop, gives)
-        unit = self._kept_in.unit
-        if unit is not None and self._of_unit:
-            gives = in_unit(unit, gives)
+        if unit is not None:
+            self._kept_in_unit[self._plan.key] = gives
+            gives = of_the_unit(self._plan.key)
         elif any(given.engine.graph.has_task_resources for given in self._given):
-            gives = WhereAUnitIs(unit, gives)
-        self._kept_in.keep(self._plan.key, gives, found=self._found, lives_with=self._plan.origin)
+            gives = InAUnit(gives)
+        self._ground.keep(self._plan.key, gives, found=self._found, lives_with=self._plan.origin)
 
     def _give(self, marker: Marker) -> Given:
         engine, named = self._locate(marker)

@@ -15,8 +15,7 @@ from prefect_lifespan.engine.keepers import Keeper
 from prefect_lifespan.engine.managed import ManagedResource
 from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.injection.markers import Marker
-from prefect_lifespan.scope import Gives, Kept, Unit
-from prefect_lifespan.surroundings import surroundings
+from prefect_lifespan.scope import Gives, Kept, current_scope
 
 Loop = asyncio.AbstractEventLoop | None
 
@@ -81,25 +80,27 @@ def on_loop(loop: asyncio.AbstractEventLoop, gives: Kept) -> Gives:
     return lambda: at_hand(gives) if asyncio.get_running_loop() is loop else None
 
 
-def in_unit(unit: Unit, gives: Kept) -> Gives:
-    """The same for calls in the attempt that the unit of the scope belongs to: values among them are that unit's."""
-    return lambda: at_hand(gives) if surroundings.attempt() == unit.attempt else None
+def of_the_unit(key: str) -> Gives:
+    """The same for values among which some are a unit's own: each unit keeps those of its calls."""
+
+    def given_by_the_unit() -> tuple[Any, ...] | None:
+        unit = current_scope().unit_of_the_caller
+        return None if unit is None else at_hand(unit.kept.get(key))
+
+    return given_by_the_unit
 
 
-class WhereAUnitIs:
-    """The same for calls in the attempt of the scope's unit, or in none with it.
+class InAUnit:
+    """The same for calls that are in a unit of work, although they ask for nothing of it.
 
-    What such a call makes may ask for task resources: the outermost one brings the unit for them, although it asks for
-    none itself.
+    What such a call makes may ask for task resources: the outermost one brings the unit for them, and ends it.
     """
 
-    __slots__ = ("_unit", "gives")
+    __slots__ = ("gives",)
 
-    def __init__(self, unit: Unit | None, gives: Kept) -> None:
-        self._unit = unit
+    def __init__(self, gives: Kept) -> None:
         self.gives = gives
 
     def __call__(self) -> tuple[Any, ...] | None:
-        """The values; None where a unit is missing."""
-        unit = self._unit
-        return None if unit is None or unit.attempt != surroundings.attempt() else at_hand(self.gives)
+        """The values; None where there is no unit yet."""
+        return None if current_scope().unit_of_the_caller is None else at_hand(self.gives)

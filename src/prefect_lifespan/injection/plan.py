@@ -118,11 +118,16 @@ class Plan:
     def _at_hand(self, scope: Scope, kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
         if not self.markers.keys().isdisjoint(kwargs):
             return None
-        values = at_hand(scope.prepared.get(self.key))
+        values = at_hand(scope.ground.prepared.get(self.key))
         return None if values is None else dict(zip(self.markers, values, strict=True))
 
+    def _check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        # Where nothing is kept, something may be opened for a call that the function would refuse then.
+        if kwargs or self.key not in current_scope().ground.prepared:
+            self._binding.check(args, kwargs)
+
     def _opened(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        self._binding.check(args, kwargs)
+        self._check(args, kwargs)
         stand_in = surroundings.stand_in()
         if stand_in is not None:
             return self._called(args, kwargs, dict.fromkeys(self.markers, stand_in))
@@ -136,7 +141,7 @@ class Plan:
 
     async def acall(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The same for a coroutine function, whoever counts its call."""
-        self._binding.check(args, kwargs)
+        self._check(args, kwargs)
         stand_in = surroundings.stand_in()
         if stand_in is not None:
             return await self._called(args, kwargs, dict.fromkeys(self.markers, stand_in))

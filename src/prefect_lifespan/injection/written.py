@@ -21,9 +21,9 @@ from prefect_lifespan.scope import Here
 # What is counted begins before it looks for values: a synchronous call in another thread than the one that closes.
 _BLOCKING = """
 def {name}({parameters}):
-    {scope} = {here}.scope()
-    {values} = {scope}.prepared.get({key})
-    if {values} is None or {explicit} or not ({scope}.home == {thread}() or {scope}.home is None):
+    {ground} = {here}.scope().ground
+    {values} = {ground}.prepared.get({key})
+    if {values} is None or {explicit} or not ({ground}.home == {thread}() or {ground}.home is None):
         return {plan}.call({arguments})
     if type({values}) is not tuple:
         {values} = {values}()
@@ -36,10 +36,10 @@ def {name}({parameters}):
 # And a coroutine in another task than that. One that is driven by hand is in none.
 _COROUTINE = """
 async def {name}({parameters}):
-    {scope} = {here}.scope()
-    {values} = {scope}.prepared.get({key})
+    {ground} = {here}.scope().ground
+    {values} = {ground}.prepared.get({key})
     try:
-        {home} = {scope}.home is None or {task}() is {scope}.task
+        {home} = {ground}.home is None or {task}() is {ground}.task
     except RuntimeError:
         {home} = False
     if {values} is None or {explicit} or not {home}:
@@ -54,7 +54,7 @@ async def {name}({parameters}):
 
 # What a written function finds in its closure. All of it is pickled by name, but for the plan and the function.
 _CLOSURE = ("function", "plan", "key", "here", "thread", "task", "injected")
-_LOCAL = ("scope", "values", "home", "rest", "named")
+_LOCAL = ("ground", "values", "home", "rest", "named")
 
 
 def injected(function: Function, plan: Plan) -> Function:

@@ -112,7 +112,7 @@ def _carrying(flow: Flow[..., Any], runner: Runner, scope: Scope) -> Flow[..., A
 def _reference(scope: Scope, runner: Runner) -> ScopeReference:
     """What stands for a scope in the worker processes of a runner; made once for all that is submitted from it."""
     module = module_for(runner)
-    in_force, layers = scope.ground
+    in_force, layers = scope.lifespans, scope.layers
     workers = [_remote_workers(module, runner, lifespan) for lifespan in in_force]
     links = tuple(None if each is None else each.link for each in workers)
     known = (module, attached := _submitting.get())
