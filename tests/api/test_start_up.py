@@ -53,3 +53,14 @@ def test_providers_are_pickled_without_prefect_and_without_workers() -> None:
         'print("prefect" in sys.modules, "prefect_lifespan.workers" in sys.modules)'
     )
     assert output(program) == ["{}", "False False"]
+
+
+def test_the_library_brings_nothing_along_that_draws_or_that_only_some_programs_use() -> None:
+    seldom = ("graphviz", "prefect.utilities.visualization", "distributed", "ray", "typer.testing")
+    program = (
+        "import sys; from prefect import flow; from prefect_lifespan import lifespan, inject, override;"
+        f"print([name for name in {seldom!r} if name in sys.modules]);"
+        'own = ("testing", "command", "warm_worker", "probing", "blocks", "settings");'
+        'print([name for name in own if f"prefect_lifespan.{name}" in sys.modules])'
+    )
+    assert output(program) == ["[]", "[]"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Hashable
 from contextvars import Context, copy_context
@@ -20,7 +21,6 @@ from prefect.context import (
 from prefect.exceptions import MissingContextError, Pause, TerminationSignal
 from prefect.logging.loggers import flow_run_logger, get_logger, get_run_logger
 from prefect.transactions import Transaction
-from prefect.utilities.visualization import get_task_viz_tracker
 
 from prefect_lifespan.engine import library_logger, passing
 from prefect_lifespan.engine.events import Logger, Whose, Write, process_log, whose
@@ -174,7 +174,9 @@ def span_here() -> str:
 
 def is_being_drawn() -> bool:
     """Whether the flow function is only run for `flow.visualize()`, which calls no task."""
-    return get_task_viz_tracker() is not None
+    # Who draws has imported that, and with it Graphviz; nobody else is to wait for it.
+    drawing = sys.modules.get("prefect.utilities.visualization")
+    return drawing is not None and drawing.get_task_viz_tracker() is not None
 
 
 def is_suspension(error: BaseException | None) -> bool:
