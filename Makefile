@@ -2,7 +2,7 @@
 #                 RUNNER=processes, dask or ray takes its tasks to other processes
 # make test       what must hold before each commit: style, types, layers, tests
 # make test-all   the same, with every test on every runner, and with coverage in all processes
-# make bench      the figures behind the claims of speed
+# make bench      the figures behind the claims of speed; make bench-quick some of them, in two minutes
 # make docs       the site of the documentation, in build/docs
 # make dist       the distribution, in ./dist; make dist-test runs the tests of its source with its wheel
 # make test-versions   the oldest and newest Prefect, dependency-injector and Python; writes docs/versions.md
@@ -35,7 +35,7 @@ DEMO := PREFECT_HOME="$${PREFECT_HOME:-$(CURDIR)/data/prefect}" \
 	PREFECT_SERVER_ANALYTICS_ENABLED=false \
 	PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS=120
 
-.PHONY: help run test test-all lint types layers pytest pytest-all dist dist-test test-versions bench docs format clean
+.PHONY: help run test test-all lint types layers pytest pytest-all dist dist-test test-versions bench bench-quick docs format clean
 
 help:
 	@sed -n 's/^# //p' Makefile | head -9
@@ -95,6 +95,13 @@ test-versions: $(VENV)/.installed-versions
 
 bench: $(VENV)/.installed-bench
 	@for benchmark in benchmarks/[!_]*.py; do $(BIN)/python -m "benchmarks.$$(basename "$$benchmark" .py)"; done
+
+# In two minutes, on an idle machine: instructions where valgrind is there, times, opening and closing, growth.
+bench-quick: $(VENV)/.installed-bench
+	@$(BIN)/python -m benchmarks.instructions --quick
+	$(BIN)/python -m benchmarks.injected_call --rounds 15 --only "1 x"
+	$(BIN)/python -m benchmarks.open_close --sizes 10 100 --repeats 3 --stock-seconds 2
+	$(BIN)/python -m benchmarks.growth --lifespans 500 --flow-runs 0
 
 docs: $(VENV)/.installed-docs
 	@$(BIN)/sphinx-build -n -W -E --keep-going -q docs build/docs

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from benchmarks import injected_call, open_close, workers
+from benchmarks import growth, injected_call, instructions, open_close, workers
 
 pytestmark = pytest.mark.extended
 
@@ -31,6 +31,23 @@ def test_a_competitor_that_is_missing_is_reported_and_the_others_are_measured(
 
     row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("sync, 1 x Singleton"))
     assert row.count("not installed") == len(COMPETITORS)
+
+
+def test_instructions_says_so_where_they_cannot_be_counted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+
+    instructions.main(["--quick"])
+
+    assert "valgrind is not installed" in capsys.readouterr().out
+
+
+def test_growth_prints_what_lifespans_have_left(capsys: pytest.CaptureFixture[str]) -> None:
+    growth.main(["--lifespans", "20", "--flow-runs", "0"])
+
+    (row,) = (line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("lifespans"))
+    assert row[1] == "20"
 
 
 @pytest.mark.parametrize(("stock_seconds", "skipped"), [("60", 0), ("0", 2)])
