@@ -17,6 +17,7 @@ class Binding:
     def __init__(self, function: Function, injected: Collection[str]) -> None:
         parameters = inspect.signature(function).parameters.values()
         self._positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        self.visible_positional = sum(name not in injected for name in self._positional)
         self._function = function
         self._injected = injected
         self._visible = without(function, injected)
@@ -32,7 +33,7 @@ class Binding:
         try:
             self._visible.bind(*args, **{name: value for name, value in kwargs.items() if name not in self._injected})
         except TypeError:
-            if not self._injected or len(args) <= sum(name not in self._injected for name in self._positional):
+            if not self._injected or len(args) <= self.visible_positional:
                 # Python's own words for it, which it has before the function begins; it would count one that is too
                 # many together with those that are injected.
                 args, kwargs = self.arguments(args, kwargs, dict.fromkeys(self._injected))

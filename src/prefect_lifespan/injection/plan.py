@@ -122,8 +122,8 @@ class Plan:
         return None if values is None else dict(zip(self.markers, values, strict=True))
 
     def _check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        # Where nothing is kept, something may be opened for a call that the function would refuse then.
-        if kwargs or self.key not in current_scope().ground.prepared:
+        # Python has bound what a written function passes on: as many as there are, and those by keyword only, fit.
+        if kwargs or len(args) != self._binding.visible_positional:
             self._binding.check(args, kwargs)
 
     def _opened(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
