@@ -157,7 +157,8 @@ def wrapped_by(function: Any) -> list[Any]:
         chain.append(each)
         return False
 
-    return [*chain, inspect.unwrap(function, stop=keep)]
+    last = inspect.unwrap(function, stop=keep)  # before the chain is looked at, which it fills
+    return [*chain, last]
 
 
 def _is_stock_injected(function: object) -> bool:
