@@ -92,7 +92,7 @@ class InForce:
     @property
     def has_ended(self) -> bool:
         """Whether its closing has begun."""
-        return self.engine.ledger.ended
+        return self.engine.schedule.ended
 
     def reach(self, key: Hashable, make: Callable[[], Reached]) -> Reached:
         """The other processes that it has reached under `key`, from now on told of its end."""
@@ -147,9 +147,9 @@ class InForce:
         view = self._views.get(newer)
         if view is None:
             overrides = stacked(layer.by_key(self.engine.container_class) for layer in newer)
-            ledger = self.engine.ledger
+            schedule = self.engine.schedule
             view = self._views[newer] = self.engine.derive(
-                lambda _: False, name=ledger.name, lasts=True, overrides=overrides, loop=ledger.loop
+                lambda _: False, name=schedule.name, lasts=True, overrides=overrides, loop=schedule.loop
             )
         return view
 

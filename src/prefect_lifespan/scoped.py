@@ -77,7 +77,7 @@ class _Bound:
             )
         for lifespan in reversed(self._scope.lifespans):
             if lifespan.has_ended:
-                raise LifespanClosedError(f"{self._name} (carried)", lifespan.engine.ledger.name)
+                raise LifespanClosedError(f"{self._name} (carried)", lifespan.engine.schedule.name)
         unit = self._scope.unit
         if not self._shares_unit or unit is None:
             return self._scope

@@ -200,7 +200,7 @@ class Relay(providers.Provider[Any]):
         slots = engine.needed([] if key is None else [key])
         pending = [slot for slot in slots if slot.state is not State.OPEN]
         where = f"a wired function that asks for {engine.graph.container}.{self._path}"
-        if any(slot.asynchronous for slot in pending) and engine.ledger.loop is running_loop() is not None:
+        if any(slot.asynchronous for slot in pending) and engine.schedule.loop is running_loop() is not None:
             return _opened(engine, pending, provider, where)
         engine.open(slots, where)
         return provider(*args, **kwargs)

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from prefect_lifespan.engine.slot import State
+from prefect_lifespan.engine import State
 
 ROOT = Path(__file__).parents[2]
 PICTURES = ROOT / "docs" / "pictures"

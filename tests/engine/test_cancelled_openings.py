@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from dependency_injector import providers
 
+from prefect_lifespan.engine.places.task import InTask
 from prefect_lifespan.errors import LifespanClosedError
 from tests.engine.support import Journal, aopen_all, apoll, async_engine_of, declare, run, turns
 
@@ -231,8 +232,9 @@ def test_a_task_group_that_opened_although_cancelled_fails_with_its_child() -> N
         with pytest.raises(asyncio.CancelledError):
             await opening
         (slot,) = engine.eager()
-        assert slot.host is not None
-        assert slot.host.task.cancelling() == 0
+        assert isinstance(slot.place, InTask)
+        assert slot.place.task is not None
+        assert slot.place.task.cancelling() == 0
         container: Any = engine.instance
         may_fail.set()
         await apoll(lambda: not container.a.initialized, "the group is out of use")

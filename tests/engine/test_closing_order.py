@@ -213,7 +213,7 @@ def test_an_opening_under_way_in_another_thread_closes_at_once_and_its_caller_ge
     opening.wait()
     closer = threading.Thread(target=lambda: engine.close().settle())
     closer.start()
-    poll(lambda: engine.ledger.ended, "the lifespan ends")
+    poll(lambda: engine.schedule.ended, "the lifespan ends")
     go.set()
     closer.join()
     # Closing waited for it: nothing is open when it returns.

@@ -52,7 +52,7 @@ class LateUse:
 
     def late(self, _: str) -> Generator[None]:
         self.begun.set()
-        poll(lambda: self.engine is not None and self.engine.ledger.ended, "the lifespan ends")
+        poll(lambda: self.engine is not None and self.engine.schedule.ended, "the lifespan ends")
         self.closed.wait(0.1)
         self.journal.append("+b")
         yield
@@ -158,7 +158,7 @@ def test_no_attempt_follows_when_the_lifespan_has_ended() -> None:
     def fails() -> None:
         calls.append(1)
         begun.set()
-        poll(lambda: engine.ledger.ended, "the lifespan ends")
+        poll(lambda: engine.schedule.ended, "the lifespan ends")
         raise OSError
 
     engine = engine_of(declare(a=providers.Resource(fails)), retries=9, retry_delay_seconds=0)
@@ -199,9 +199,9 @@ def test_a_late_opening_that_is_cancelled_as_it_closes_closes_to_the_end(
         (slot,) = engine.eager()
         opened = slot.opened
 
-        def opened_late() -> bool:
-            engine.ledger.end()
-            return opened()
+        def opened_late(*args: Any) -> Any:
+            engine.schedule.end()
+            return opened(*args)
 
         monkeypatch.setattr(slot, "opened", opened_late)
         opening = asyncio.create_task(aopen_all(engine))

@@ -50,7 +50,7 @@ def with_workers_on_a_loop(container: Any) -> CloseReport:
 def in_a_worker_process(container: Any) -> CloseReport:
     """There no thread is the lifespan's own."""
     engine = engine_of(container, close_timeout_seconds=LIMIT)
-    engine.ledger.home_thread = None
+    engine.schedule.home_thread = None
     open_all(engine)
     return engine.close()
 
@@ -91,7 +91,7 @@ def test_what_shares_the_thread_of_one_that_hangs_is_an_error_without_a_wait(
     released: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As beyond the most threads that there are: what stays in its thread cannot be moved, and closes if that goes on."""
-    monkeypatch.setattr("prefect_lifespan.engine.lanes._MOST_LANES", 1)
+    monkeypatch.setattr("prefect_lifespan.engine.threads._MOST_THREADS", 1)
     closed = threading.Event()
 
     def hangs() -> Generator[None]:
@@ -137,7 +137,7 @@ def test_what_needs_no_closing_keeps_no_thread() -> None:
         threads.add(threading.get_ident())
 
     engine = engine_of(declare(**{f"r{number}": providers.Resource(initialiser) for number in range(50)}))
-    engine.ledger.home_thread = None
+    engine.schedule.home_thread = None
     open_all(engine)
     engine.close().settle()
     assert len(threads) == 1
@@ -151,7 +151,7 @@ def test_a_thread_is_free_again_when_what_was_open_in_it_has_closed() -> None:
         yield
 
     engine = engine_of(declare(**{f"r{number}": providers.Resource(initialiser) for number in range(5)}))
-    engine.ledger.home_thread = None
+    engine.schedule.home_thread = None
     for provider in engine.instance.providers.values():
         resource: Any = provider
         resource.init()

@@ -187,7 +187,7 @@ def test_nothing_is_opened_when_one_resource_turns_out_to_need_an_event_loop() -
     engine = engine_of(declare(a=providers.Resource(generator, "a"), b=providers.Resource(async_generator, "b")))
     with pytest.raises(AsyncResourceError):
         open_all(engine)
-    assert not engine.ledger.opened
+    assert not engine.schedule.opened
 
 
 class Both(Manager):

@@ -27,7 +27,7 @@ class Ledger:
 
     @property
     def has_ended(self) -> bool:
-        return self.engine is not None and self.engine.ledger.ended
+        return self.engine is not None and self.engine.schedule.ended
 
     def blocking(self) -> Generator[None]:
         self.begun.set()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from dependency_injector import providers
 
-from prefect_lifespan.engine import host
+from prefect_lifespan.engine.schedule import limits
 from prefect_lifespan.errors import ResourceTimeoutError
 from tests.engine.support import Journal, aopen_all, apoll, async_engine_of, declare, run, turns
 
@@ -22,7 +22,7 @@ def test_one_that_needs_longer_than_closing_may_take_is_left_behind_and_closes_w
     waits: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was waited for without end: it is cancelled again at the limit, and then its grace ends."""
-    monkeypatch.setattr(host, "GRACE_SECONDS", SHORT)
+    monkeypatch.setattr(limits, "GRACE_SECONDS", SHORT)
     journal = Journal()
     events: list[Any] = []
 
@@ -87,7 +87,7 @@ def test_one_that_ends_at_the_second_cancellation_is_not_left_behind() -> None:
 
 
 def test_what_was_left_behind_is_no_obstacle_to_the_next_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host, "GRACE_SECONDS", SHORT)
+    monkeypatch.setattr(limits, "GRACE_SECONDS", SHORT)
     journal = Journal()
 
     async def main() -> None:

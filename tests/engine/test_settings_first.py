@@ -97,7 +97,7 @@ def test_a_retry_of_the_resource_does_not_try_wrong_settings_again() -> None:
 def test_many_that_are_the_first_to_use_a_resource_read_its_settings_once() -> None:
     settings = providers.Singleton(Counted)
     engine = engine_of(declare(settings=settings, engine=providers.Resource(str, settings.provided.url)))
-    engine.ledger.home_thread = None
+    engine.schedule.home_thread = None
 
     assert in_threads(8, engine.instance.engine) == ["there"] * 8
     assert len(made) == 1

@@ -57,7 +57,7 @@ def test_what_threads_and_event_loops_leave_open_is_found_as_well(pytester: pyte
                 entered = lifespan(Asynchronous)
                 KEPT.append(entered)
                 await entered.__aenter__()
-                current_scope().lifespans[-1].engine.ledger.opened.clear()
+                current_scope().lifespans[-1].engine.schedule.opened.clear()
 
             asyncio.run(main())
         """
@@ -292,7 +292,7 @@ def test_what_is_declared_for_the_process_and_is_a_runs_alone_is_a_leak(pytester
             KEPT.append(lifespan(OnALoop))
             await KEPT[-1].__aenter__()
             assert await use() == "model"
-            current_scope().lifespans[-1].engine.ledger.opened.clear()  # its loop ends
+            current_scope().lifespans[-1].engine.schedule.opened.clear()  # its loop ends
 
         @pytest.mark.asyncio
         async def test_on_a_loop_and_closed():

@@ -14,7 +14,7 @@ import pytest
 from dependency_injector import containers, providers
 
 from prefect_lifespan import ProcessResource, lifespan
-from prefect_lifespan.engine import blocking
+from prefect_lifespan.engine.places.here import Here
 
 PATIENCE_SECONDS = 20
 
@@ -149,7 +149,7 @@ def test_a_signal_between_the_claim_of_an_opening_and_its_first_step_hangs_nothi
     claims: list[object] = []
 
     def tracer(frame: Any, event: str, _: object) -> Any:
-        if event == "call" and frame.f_code is blocking.open_claimed.__code__:
+        if event == "call" and frame.f_code is Here.enter.__code__:
             claims.append(frame)
             if len(claims) == 2:
                 sys.settrace(None)

@@ -1,6 +1,5 @@
 """Opens and closes the resources of one container instance: order, failure, outcome, timeouts, threads, loops."""
 
-from prefect_lifespan.engine.closing import CloseReport
 from prefect_lifespan.engine.contexts import passing
 from prefect_lifespan.engine.engine import Engine, process_engines, process_loop
 from prefect_lifespan.engine.events import (
@@ -15,7 +14,9 @@ from prefect_lifespan.engine.events import (
 )
 from prefect_lifespan.engine.interception import interceptors
 from prefect_lifespan.engine.options import Options, Overrides
-from prefect_lifespan.engine.slot import Slot, State, lifespan_numbers
+from prefect_lifespan.engine.schedule.report import CloseReport
+from prefect_lifespan.engine.schedule.states import State
+from prefect_lifespan.engine.slot import Slot, lifespan_numbers
 
 __all__ = [
     "CloseReport",

@@ -15,17 +15,15 @@ import functools
 import inspect
 import itertools
 from types import CodeType, FrameType
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from dependency_injector import containers, providers
 
+from prefect_lifespan.engine.face import Face
 from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.engine.managed import ManagedResource
-from prefect_lifespan.engine.slot import State
+from prefect_lifespan.engine.schedule.states import State
 from prefect_lifespan.graph.edges import AnyProvider, overriding_of
-
-if TYPE_CHECKING:
-    from prefect_lifespan.engine.engine import Engine
 
 _KINDS: Any = (
     *(ManagedResource, providers.Factory, providers.Callable, providers.BaseSingleton),
@@ -37,7 +35,7 @@ _OWN = frozenset({"async_", "_awaited"})
 class Asked(providers.Provider[Any]):
     """A provider as the user of a container instance has it: the one that it stands for, but for calls that are awaited."""
 
-    def __init__(self, real: AnyProvider, key: int, engine: Engine) -> None:
+    def __init__(self, real: AnyProvider, key: int, engine: Face) -> None:
         object.__setattr__(self, "_asked", (real, key, engine))
 
     def __getattribute__(self, name: str) -> Any:
@@ -61,19 +59,19 @@ class Asked(providers.Provider[Any]):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         real, key, engine = object.__getattribute__(self, "_asked")
         loop, here = running_loop(), inspect.currentframe()
-        if loop is None or loop is not engine.ledger.loop or here is None or not _is_awaited(here.f_back):
+        if loop is None or loop is not engine.schedule.loop or here is None or not _is_awaited(here.f_back):
             return real(*args, **kwargs)
         return _opened(real, key, engine, args, kwargs)
 
     def async_(self, *args: Any, **kwargs: Any) -> Any:
         """Its value, to be awaited where an event loop runs; what it needs opens there, where it is not open yet."""
         real, key, engine = object.__getattribute__(self, "_asked")
-        if isinstance(real, ManagedResource) or running_loop() is not engine.ledger.loop:
+        if isinstance(real, ManagedResource) or running_loop() is not engine.schedule.loop:
             return cast("Any", real).async_(*args, **kwargs)
         return asyncio.ensure_future(_opened(real, key, engine, args, kwargs))
 
 
-async def _opened(real: Any, key: int, engine: Engine, args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
+async def _opened(real: Any, key: int, engine: Face, args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
     needed = () if is_overridden_by_hand(real, engine) else engine.needed([key])
     if any(slot.state is not State.OPEN for slot in needed):
         await engine.aopen(needed, f"a call of {engine.graph.container}.{engine.graph.nodes[key].path}")
@@ -83,7 +81,7 @@ async def _opened(real: Any, key: int, engine: Engine, args: tuple[Any, ...], kw
     return await value if inspect.isawaitable(value) and not given else value
 
 
-def is_overridden_by_hand(real: Any, engine: Engine) -> bool:
+def is_overridden_by_hand(real: Any, engine: Face) -> bool:
     """Whether something stands in for it that the engine knows nothing of: not what its class or lifespan overrides."""
     overriding = overriding_of(real)
     return overriding is not None and all(overriding is not known for known in engine.instances.values())
@@ -94,9 +92,9 @@ def real_of(provider: object) -> Any:
     return object.__getattribute__(provider, "_asked")[0] if type(provider) is Asked else provider
 
 
-def offer_awaited_calls(instance: containers.DynamicContainer, engine: Engine) -> None:
+def offer_awaited_calls(instance: containers.DynamicContainer, engine: Face) -> None:
     """Let the providers of an instance that need resources be asked with `await`, on the lifespan's event loop."""
-    if engine.ledger.loop is None:
+    if engine.schedule.loop is None:
         return
     keys = {id(engine.instances[key]): key for key in engine.graph.needing_resources if key in engine.instances}
     pending: list[Any] = [instance]

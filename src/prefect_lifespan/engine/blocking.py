@@ -1,34 +1,47 @@
-"""Opening and closing without an event loop: in the calling thread, or in lanes that keep a resource's thread."""
+"""The driver without an event loop: it opens and closes in the calling thread, or lets threads do so and waits for them.
+
+What is done when is the schedule's; here it is carried out, and what has come of it is said.
+"""
 
 from __future__ import annotations
 
-import contextvars
 import queue
-import time
+import threading
+from asyncio import CancelledError
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from time import perf_counter
-from typing import NoReturn
+from typing import Any
 
-from prefect_lifespan.engine.closing import CloseReport, note_on_its_limit, persist
-from prefect_lifespan.engine.contexts import ResourceContext
-from prefect_lifespan.engine.initialiser import Entered, NeedsEventLoop, Outcome, call_of, enter_blocking
-from prefect_lifespan.engine.lane_entry import LaneEntry, close_late
-from prefect_lifespan.engine.lanes import Lane, Lanes
-from prefect_lifespan.engine.late import LateOpenings, Needs
+from prefect_lifespan.engine.exits import record
+from prefect_lifespan.engine.initialiser import NeedsEventLoop, Outcome
+from prefect_lifespan.engine.late import leave_late
 from prefect_lifespan.engine.loops import running_loop
-from prefect_lifespan.engine.opening import Attempts, Readiness, while_holding_the_loop, while_opening
+from prefect_lifespan.engine.persistence import persist
+from prefect_lifespan.engine.places.here import Here
+from prefect_lifespan.engine.places.task import InTask
+from prefect_lifespan.engine.places.thread import InThread
+from prefect_lifespan.engine.schedule import closing as close
+from prefect_lifespan.engine.schedule import limits
+from prefect_lifespan.engine.schedule import opening as open_
+from prefect_lifespan.engine.schedule.claim import Claim
+from prefect_lifespan.engine.schedule.report import CloseReport
+from prefect_lifespan.engine.schedule.standing import Abandoned
+from prefect_lifespan.engine.schedule.states import State
 from prefect_lifespan.engine.signals import held_signals
-from prefect_lifespan.engine.slot import Abandoned, Ledger, Slot, State
+from prefect_lifespan.engine.slot import Needs, SharedSchedule, Slot
 from prefect_lifespan.errors import AsyncResourceError, ResourceTimeoutError
 from prefect_lifespan.steps import within
 
+Ended = queue.SimpleQueue[Future[Any]]
 
-def open_in_order(slots: Iterable[Slot], where: str, *, in_callers_context: Ledger | None = None) -> None:
+
+def open_in_order(slots: Iterable[Slot], where: str, *, in_callers_context: SharedSchedule | None = None) -> None:
     """Open slots one after another, in the given order: dependencies first.
 
-    Context variables that an initialiser sets are the caller's where its slot is of the ledger `in_callers_context`,
+    Context variables that an initialiser sets are the caller's where its slot is of the schedule `in_callers_context`,
     which whoever also closes that gives; else each initialiser has a context of its own, and its closer runs in the same.
 
     Raises:
@@ -36,112 +49,175 @@ def open_in_order(slots: Iterable[Slot], where: str, *, in_callers_context: Ledg
         LifespanClosedError: one has closed.
         Exception: an initialiser's own.
     """
-    for slot in slots:
-        if slot.state is not State.OPEN:
-            open_one(slot, where, in_callers_context=slot.ledger is in_callers_context)
+    opening = open_.Opening(slots, thread=threading.get_ident())
+    _Opener(opening, where, in_callers_context=in_callers_context).run()
 
 
-def open_in_lanes(ledger: Ledger, slots: Iterable[Slot], needs: Needs, where: str) -> None:
-    """Open slots in up to `max_workers` lanes at a time, each as soon as what it needs is open; raises the same."""
-    # Threads that wait for the lanes, each no longer than its resource's limit; what hangs, hangs in a lane of its own.
-    waiters = Lanes(f"opening-{ledger.container}", ledger.max_workers)
-    try:
+def open_in_threads(schedule: SharedSchedule, slots: Iterable[Slot], needs: Needs, where: str) -> None:
+    """Open slots in up to `max_workers` threads at a time, each as soon as what it needs is open; raises the same."""
+    opening = open_.Opening(slots, needs, at_most=schedule.max_workers, thread=threading.get_ident())
+    schedule.threads.without_turn(_Opener(opening, where, in_threads=True).run)
+
+
+class _Opener:
+    """Carries out one opening."""
+
+    def __init__(
+        self,
+        opening: open_.Opening[Slot],
+        where: str,
+        *,
+        in_callers_context: SharedSchedule | None = None,
+        in_threads: bool = False,
+    ) -> None:
+        self._opening = opening
+        self._where = where
+        self._in_callers_context = in_callers_context
+        self._in_threads = in_threads
+        self._ended: Ended = queue.SimpleQueue()
+        self._at: dict[Future[Any], tuple[Slot, InThread | None]] = {}
+        self._places: dict[Slot, InThread] = {}
+
+    def run(self) -> None:
         try:
-            _open_each(ledger, Readiness(slots, needs), waiters, where)
-        finally:
-            waiters.stop()
-    finally:  # where a signal has interrupted that
-        waiters.stop()
-
-
-def _open_each(ledger: Ledger, readiness: Readiness, waiters: Lanes, where: str) -> None:
-    finished: queue.SimpleQueue[Future[None]] = queue.SimpleQueue()
-    waiting: list[Slot] = []
-    running: dict[Future[None], Slot] = {}
-    failure: BaseException | None = None
-    while running or (readiness.left and failure is None):
-        waiting.extend(readiness.take())
-        while waiting and len(running) < ledger.max_workers and failure is None:
-            slot = waiting.pop(0)
-            _, future = waiters.submit(partial(_open_waiting, slot, where), contextvars.copy_context())
-            running[future] = slot
-            future.add_done_callback(finished.put)
-        done = finished.get()
-        failure = failure or done.exception()
-        readiness.opened(running.pop(done))
-    if failure is not None:
-        raise failure
-
-
-def _open_waiting(slot: Slot, where: str, _: Lane) -> None:
-    open_one(slot, where)
-
-
-def open_one(slot: Slot, where: str, *, in_callers_context: bool = False) -> None:
-    """Open one slot whose needs are open, or wait for whoever is at it."""
-    while True:
-        settle_left_here(slot)
-        theirs = slot.claim(blocking=True)
-        if theirs is None:
-            open_claimed(slot, where, in_callers_context=in_callers_context)
-            return
-        if not theirs.done() and slot.loop is not None and slot.loop is running_loop():
-            raise AsyncResourceError(
-                [slot.path], where, on_loop=True
-            )  # waiting would keep the loop from ever opening it
-        try:
-            theirs.result()
-            return
-        except Abandoned:
-            continue
-
-
-def open_claimed(slot: Slot, where: str, *, in_callers_context: bool = False) -> None:
-    """Open a slot that the caller has claimed, in a thread that will be there to close it."""
-    attempts = Attempts(slot)
-    try:
-        _try(slot, attempts, where, in_callers_context=in_callers_context)
-        if not slot.opened():
-            _close_late(slot)
-    except BaseException as error:
-        settle(slot, error)
-        raise
-    slot.event("opened", attempts.seconds)
-
-
-def _try(slot: Slot, attempts: Attempts, where: str, *, in_callers_context: bool) -> None:
-    while True:
-        attempts.start()
-        try:
-            _attempt(slot, attempts, in_callers_context=in_callers_context)
-            return
-        except NeedsEventLoop as needs:
-            needs.discard()
-            slot.found_asynchronous = True
-            raise AsyncResourceError([slot.path], where, on_loop=running_loop() is not None) from None
-        except BaseException as error:
-            delay = attempts.delay_after(error)
-            if delay is None:
+            try:
+                self._drive()
+            except BaseException as error:
+                self._end(error)
                 raise
-        time.sleep(delay)
+        except BaseException as error:  # perhaps a signal that has interrupted that
+            self._end(error)
+            raise
+        if self._opening.failure is not None:
+            raise self._opening.failure
+
+    def _drive(self) -> None:
+        while (command := self._opening.next(perf_counter())) is not None:
+            match command:
+                case open_.Open(slot, claim):
+                    self._open(slot, claim)
+                case open_.Await(slot):
+                    self._await(slot)
+                case open_.Cancel(slot):
+                    if slot in self._places and self._places[slot].cancel():
+                        self._opening.refused(slot, self._opening.failure or Abandoned())
+                case open_.LeaveBehind(slot):
+                    self._places.pop(slot).leave_behind()
+                case open_.Wait(until):
+                    self._wait(until)
+
+    def _open(self, slot: Slot, claim: Claim) -> None:
+        thread = None if self._in_threads else slot.schedule.threads.current()
+        if thread is None and slot.schedule.at_home and not self._in_threads:
+            in_callers_context = slot.schedule is self._in_callers_context
+            here = slot.place = Here(slot, claim.attempt, in_callers_context=in_callers_context)
+            self._enter(slot, partial(here.enter, on_loop=running_loop() is not None))
+            return
+        place = slot.place = InThread(slot, claim.attempt, on_loop=False)
+        if thread is not None:
+            self._enter(slot, partial(place.enter_in, thread))
+            return
+        self._places[slot] = place
+        self._opening.begun(slot, perf_counter(), cancellable=False)
+        self._watch(slot, place)
+        place.begin()
+
+    def _enter(self, slot: Slot, enter: Callable[[], None]) -> None:
+        """Enter it in this thread, and say what has come of it."""
+        try:
+            enter()
+        except NeedsEventLoop as needs:
+            self._needs_loop(slot, needs)
+        except BaseException as error:
+            settle(slot, error, fails=False)
+            self._opening.failed(slot, error, perf_counter())
+        else:
+            self._opening.succeeded(slot)
+
+    def _needs_loop(self, slot: Slot, needs: NeedsEventLoop) -> None:
+        needs.discard()
+        slot.found_asynchronous = True
+        error = AsyncResourceError([slot.path], self._where, on_loop=running_loop() is not None)
+        self._opening.refused(slot, error)
+        self._opening.wind_down(error, perf_counter())
+
+    def _await(self, slot: Slot) -> None:
+        settle_left_here(slot)
+        waiter = slot.waiter()
+        if waiter is None:
+            self._opening.ended_elsewhere(slot, None, perf_counter())
+        elif not waiter.done() and slot.opened_on is not None and slot.opened_on is running_loop():
+            # Waiting would keep the loop from ever opening it.
+            raise AsyncResourceError([slot.path], self._where, on_loop=True)
+        else:
+            self._at[waiter] = slot, None
+            waiter.add_done_callback(self._ended.put)
+
+    def _watch(self, slot: Slot, place: InThread) -> None:
+        self._at[place.entering] = slot, place
+        place.entering.add_done_callback(self._ended.put)
+
+    def _wait(self, until: float | None) -> None:
+        ended = wait_for(self._ended, until)
+        slot, place = (None, None) if ended is None else self._at.pop(ended, (None, None))
+        if ended is None or slot is None:
+            return
+        now = perf_counter()
+        if place is None:
+            self._opening.ended_elsewhere(slot, ended.exception(), now)
+        elif self._places.get(slot) is not place:
+            return  # it has been left behind
+        elif ended.cancelled():
+            self._opening.refused(slot, self._opening.failure or Abandoned())
+        elif (error := ended.exception()) is None:
+            self._opening.succeeded(slot)
+        elif isinstance(error, NeedsEventLoop):
+            self._needs_loop(slot, error)
+        else:
+            self._opening.failed(slot, error, now)
+
+    def _end(self, error: BaseException) -> None:
+        """End what `error` has interrupted: what has been entered is open, everything else has failed, all are told."""
+        for _ in range(limits.ATTEMPTS):
+            with suppress(BaseException):  # one more signal: the first one goes on
+                self._wind_down(error)
+                self._drive()
+                return
+        for slot in self._opening.unfinished:
+            settle(slot, error)
+
+    def _wind_down(self, error: BaseException) -> None:
+        self._opening.wind_down(error, perf_counter())
+        for slot in self._opening.unfinished:
+            place = self._places.get(slot)
+            if place is None:
+                settle(slot, error)
+                self._opening.refused(slot, error)
+            else:
+                self._watch(slot, place)
 
 
-def _close_late(slot: Slot) -> NoReturn:
-    """The lifespan has ended meanwhile, as whoever asked for it is told."""
-    raise slot.closed_error() from _closed_late(slot, None)
+def wait_for(ended: Ended, until: float | None) -> Future[Any] | None:
+    """What has ended next; None where nothing has until then."""
+    try:
+        return ended.get(timeout=None if until is None else max(until - perf_counter(), 0.0))
+    except queue.Empty:
+        return None
 
 
-def settle(slot: Slot, error: BaseException) -> None:
+def settle(slot: Slot, error: BaseException, *, fails: bool = True) -> None:
     """End an opening that `error` has interrupted: what has been entered is open, everything else has failed.
 
-    Where the lifespan has ended meanwhile, it closes at once. Doing it again does nothing.
+    Where the lifespan has ended meanwhile, it closes at once. Doing it again does nothing. Whoever goes on to say that it
+    has failed says so here.
     """
-    entered = slot.entered
-    if slot.state is State.OPENING:
-        if entered is None or not entered.is_held:
-            slot.failed(error)
-        elif not slot.opened():
-            _closed_late(slot, error)
+    place, claim = slot.place, slot.claim
+    if slot.state is State.OPENING and claim is not None:
+        if isinstance(place, Here):
+            with suppress(Exception):  # the log and observers have heard of it, and the lifespan's end
+                place.settle(error)
+        if fails and slot.state is State.OPENING:
+            slot.fail(claim, error)
     slot.tell()
 
 
@@ -151,156 +227,150 @@ def settle_left_here(slot: Slot) -> None:
         settle(slot, Abandoned())
 
 
-def _closed_late(slot: Slot, told: Outcome) -> BaseException | None:
-    """Close what was opened when the lifespan had ended, and let those go on who wait for it; gives an error of that."""
-    assert slot.entered is not None, "it has been entered"
-    closing = run_in_place(slot, partial(close_late, slot, slot.entered, told))
-    wait([closing])
-    slot.came_late()
-    return closing.exception()
-
-
-def _attempt(slot: Slot, attempts: Attempts, *, in_callers_context: bool) -> None:
-    slot.lane = slot.ledger.lanes.current()
-    if slot.ledger.at_home or slot.lane is not None:
-        attempt_here(slot, attempts, on_loop=False, in_callers_context=in_callers_context)
-        if slot.lane is not None and slot.entered is not None and slot.entered.has_exit:
-            slot.lane.holds.add(slot)
-        return
-    entry = LaneEntry(slot, attempts, on_loop=False)
-    try:
-        entry.wait()
-    except BaseException as interruption:
-        entry.interrupted(interruption)
-        raise
-
-
-def attempt_here(slot: Slot, attempts: Attempts, *, on_loop: bool, in_callers_context: bool) -> None:
-    """One attempt to open a blocking slot in the calling thread."""
-    slot.entered = Entered()
-    attempt = partial(_attempt_here, slot, slot.entered, attempts, on_loop, in_callers_context)
-    within(while_holding_the_loop(slot), lambda _: while_opening(slot, attempt))
-
-
-def _attempt_here(slot: Slot, entered: Entered, attempts: Attempts, on_loop: bool, in_callers_context: bool) -> None:
-    slot.context = None if in_callers_context else ResourceContext()
-    enter = partial(_enter_in_time, slot, entered, attempts, on_loop=on_loop)
-    return enter() if slot.context is None else slot.context.context.run(enter)
-
-
-def _enter_in_time(slot: Slot, entered: Entered, attempts: Attempts, *, on_loop: bool) -> None:
-    enter_blocking(entered, call_of(slot.provider), slot.path, on_loop=on_loop)
-    # Nothing can interrupt an initialiser in its own thread, so its limit is looked at when it is done.
-    if attempts.limit is not None and attempts.seconds > attempts.limit:
-        late, seconds = attempts.timeout(), attempts.seconds
-        try:
-            entered.close(late)
-        except Exception as error:
-            note_on_its_limit(slot, late, seconds, error)
-        raise late
-
-
-def close_all(ledger: Ledger, needs: Needs, report: CloseReport) -> None:
+def close_all(schedule: SharedSchedule, needs: Needs, report: CloseReport) -> None:
     """Close everything that is open, last opened first; nothing that fails or interrupts skips what remains.
 
     To be called again where it was interrupted.
     """
-    for slot in ledger.interrupted_here():
+    for slot in schedule.interrupted_here():
         settle(slot, report.outcome or Abandoned())
-    ledger.end(report)
-    late = LateOpenings(ledger, needs, report)
-    _close_from_the_end(ledger.opened, report, late)
-    persist(report, lambda: late.wait(late.left))
-    ledger.lanes.stop()
+    schedule.end(report)
+    _close(schedule.opened, needs, report, schedule.opening)
+    schedule.opened.clear()
+    schedule.threads.stop()
 
 
 def close_some(slots: Iterable[Slot], container: str) -> CloseReport:
     """Close the given slots, in the given order, where they are open."""
     report = CloseReport(container, None)
-    _close_from_the_end([*slots][::-1], report)
+    _close([*slots][::-1], lambda _: (), report)
     return report
 
 
-def _close_from_the_end(opened: list[Slot], report: CloseReport, late: LateOpenings | None = None) -> None:
-    while opened:
-        slot = opened[-1]
-        if not persist(report, partial(_close_one, slot, report, late)):
-            report.give_up(slot)
-        if opened and opened[-1] is slot:  # another thread may be closing as well
-            opened.pop()
+def _close(opened: Iterable[Slot], needs: Needs, report: CloseReport, opening: Iterable[Slot] = ()) -> None:
+    to_close = list(opened)
+
+    def run() -> None:
+        late = [slot for slot in list(opening) if slot.state is State.OPENING]
+        _Closer(close.Closing(to_close, needs, late=late), report).run()
+
+    if not persist(report, run):
+        for slot in to_close:
+            if slot.begin_close(report):
+                slot.closed()
+                report.note_defect(slot)
 
 
-def _close_one(slot: Slot, report: CloseReport, late: LateOpenings | None) -> None:
-    if late is not None:
-        late.wait(late.users_of(slot))
-    if slot.begin_close(report):
-        close_begun(slot, report)
+class _Closer:
+    """Carries out one closing."""
 
+    def __init__(self, closing: close.Closing[Slot], report: CloseReport) -> None:
+        self._closing = closing
+        self._report = report
+        self._started: dict[Slot, float] = {}
+        self._ended: Ended = queue.SimpleQueue()
+        self._at: dict[Future[Any], tuple[Slot, bool]] = {}
 
-def close_begun(slot: Slot, report: CloseReport) -> None:
-    """Close one blocking slot that the caller took out of use, within its limit where it has a lane of its own.
+    def run(self) -> None:
+        while (command := self._closing.next(perf_counter())) is not None:
+            match command:
+                case close.Close(slot):
+                    self._close(slot)
+                case close.CancelExit(slot) if slot.place is not None:
+                    slot.place.cancel_exit()
+                case close.LeaveOpen(slot):
+                    self._closed(slot, left_open(slot))
+                case close.GiveUp(slot):
+                    slot.closed()
+                    self._report.note_defect(slot)
+                    self._closing.closed(slot)
+                case close.AwaitLate(slot):
+                    self._await_late(slot)
+                case close.LeaveLate(slot):
+                    leave_late(slot, self._report)
+                    self._closing.late_ended(slot)
+                case close.Wait(until):
+                    self._wait(until)
+                case _:
+                    pass
 
-    Signals that an event loop holds back interrupt it. To be called again where that was before the exit was called.
-    """
-    started = perf_counter()
-    try:
-        closing = within(held_signals.let_through(), lambda _: start_closing(slot, report.told))
-    except BaseException as raised:
-        if slot.entered is not None and slot.entered.is_held:
-            raise  # before the exit was called
-        report.record(slot, started, raised)
-        return
-    limit = patience_with(slot)
-    while not closing.done() and (limit is None or perf_counter() - started < limit):
+    def _close(self, slot: Slot) -> None:
+        if not slot.begin_close(self._report):
+            self._closing.closed(slot)
+            return
+        started = self._started[slot] = perf_counter()
+        # Signals that an event loop holds back interrupt it.
         try:
-            wait([closing], timeout=None if limit is None else started + limit - perf_counter())
+            exiting = within(held_signals.let_through(), lambda _: start_closing(slot, self._report.told))
+        except BaseException as raised:
+            if is_to_be_exited(slot):
+                self._report.interrupted(raised)
+                self._closing.interrupted(slot)
+            else:
+                self._closed(slot, raised)
+            return
+        if exiting is None:
+            self._closed(slot, None)
+        else:
+            self._closing.begun(slot, started, patience_with(slot), cancellable=isinstance(slot.place, InTask))
+            self._at[exiting] = slot, True
+            exiting.add_done_callback(self._ended.put)
+
+    def _closed(self, slot: Slot, error: BaseException | None) -> None:
+        record(self._report, slot, self._started[slot], error)
+        self._closing.closed(slot)
+
+    def _await_late(self, slot: Slot) -> None:
+        waiter = slot.waiter()
+        if waiter is None:
+            self._closing.late_ended(slot)
+        else:
+            self._at[waiter] = slot, False
+            waiter.add_done_callback(self._ended.put)
+            self._closing.late_begun(slot, perf_counter())
+
+    def _wait(self, until: float | None) -> None:
+        try:
+            ended = wait_for(self._ended, until)
+        except Exception:
+            raise
         except BaseException as interruption:  # a signal while another thread is at it, which goes on
-            report.interrupted(interruption)
-    report.record(slot, started, closing.exception() if closing.done() else give_up(slot))
+            self._report.interrupted(interruption)
+            return
+        slot, closes = (None, False) if ended is None else self._at.pop(ended, (None, False))
+        if ended is None or slot is None:
+            return
+        if not closes:
+            self._closing.late_ended(slot)
+        elif slot.state is State.CLOSING:  # else it has been left open
+            self._closed(slot, exit_error(self._closing, slot, ended.exception()))
 
 
-def start_closing(slot: Slot, outcome: Outcome) -> Future[None]:
-    """Start closing a slot where it was opened; done on return where that is the calling thread."""
-    if slot.host is not None:
-        return slot.host.close_from_outside(outcome)
-    assert slot.entered is not None, "a slot that is open was entered"
-    return run_in_place(slot, partial(slot.entered.close, outcome))
+def start_closing(slot: Slot, outcome: Outcome) -> Future[None] | None:
+    """Let a slot be exited where it was entered; without a future, that has been done on return."""
+    assert slot.place is not None, "a slot that is open was entered"
+    return slot.place.begin_exit(outcome)
+
+
+def exit_error(closing: close.Closing[Slot], slot: Slot, error: BaseException | None) -> BaseException | None:
+    """What an exit has raised; where that was cancelled at its limit, the error of that."""
+    if closing.was_cancelled(slot) and isinstance(error, (CancelledError, TimeoutError)):
+        return ResourceTimeoutError(slot.path, "close", slot.policy.close_timeout_seconds or 0.0)
+    return error
+
+
+def is_to_be_exited(slot: Slot) -> bool:
+    """Whether its exit has not been called yet."""
+    return slot.place is not None and slot.place.entered.is_held
 
 
 def patience_with(slot: Slot) -> float | None:
-    """Seconds that closing may take; none where another resource hangs in the one thread that could do it."""
-    hangs = slot.lane is not None and slot.lane.hangs_in is not None
-    return 0.0 if hangs else slot.policy.close_timeout_seconds
+    """Seconds that closing may take."""
+    waits_behind = isinstance(slot.place, InThread) and slot.place.hangs
+    return 0.0 if waits_behind else slot.policy.close_timeout_seconds
 
 
-def give_up(slot: Slot) -> ResourceTimeoutError:
-    """Leave a lane behind whose resource does not close in time."""
-    limit, lane = slot.policy.close_timeout_seconds or 0.0, slot.lane
-    if lane is None:
-        return ResourceTimeoutError(slot.path, "close", limit)
-    waiting = [] if lane.hangs_in is None else [lane.hangs_in]
-    slot.ledger.lanes.drop(lane, slot.path)
-    return ResourceTimeoutError(slot.path, "close", limit, waiting)
-
-
-def run_in_place(slot: Slot, function: Callable[[], None]) -> Future[None]:
-    """Run a closer where its resource was opened: in its lane and context, or here.
-
-    What has no exit has none to run in its lane, where another resource may hang that was opened there after it.
-    """
-    context = slot.context
-    has_exit = slot.entered is None or slot.entered.has_exit
-    closing = function if context is None else context.closing(function)
-    if has_exit and slot.lane is not None and context is not None and not slot.lane.is_current:
-        holds = slot.lane.holds
-        closing_in_lane = slot.lane.submit(closing, context.context)
-        closing_in_lane.add_done_callback(lambda _: holds.discard(slot))
-        return closing_in_lane
-    done: Future[None] = Future()
-    try:
-        closing() if context is None else context.context.run(closing)
-    except Exception as error:
-        done.set_exception(error)
-    else:
-        done.set_result(None)
-    return done
+def left_open(slot: Slot) -> ResourceTimeoutError:
+    """Leave behind what does not close in time."""
+    waiting = [] if slot.place is None else slot.place.leave_open()
+    return ResourceTimeoutError(slot.path, "close", slot.policy.close_timeout_seconds or 0.0, waiting)

@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dependency_injector import providers
 
-from prefect_lifespan.engine.aclosing import aclose_some
 from prefect_lifespan.engine.awaited import is_overridden_by_hand
 from prefect_lifespan.engine.blocking import close_some
-from prefect_lifespan.engine.closing import CloseReport
+from prefect_lifespan.engine.face import Face
 from prefect_lifespan.engine.loops import running_loop
-from prefect_lifespan.engine.slot import Slot, State
+from prefect_lifespan.engine.on_loop import aclose_some
+from prefect_lifespan.engine.places.task import InTask
+from prefect_lifespan.engine.schedule.report import CloseReport
+from prefect_lifespan.engine.schedule.states import State
+from prefect_lifespan.engine.slot import Slot
 from prefect_lifespan.errors import UsageError
-
-if TYPE_CHECKING:
-    from prefect_lifespan.engine.engine import Engine
 
 
 class ContainerCalls:
@@ -28,7 +28,7 @@ class ContainerCalls:
     is asynchronous, it gives something to be awaited, also when nothing is left to do.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Face) -> None:
         self._engine = engine
 
     def init_resources(self, resource_type: type[providers.BaseResource[Any]] = providers.BaseResource) -> Any:
@@ -43,10 +43,10 @@ class ContainerCalls:
 
     def shutdown_resources(self, resource_type: type[providers.BaseResource[Any]] = providers.BaseResource) -> Any:
         """Close all resources of a type for good; to be awaited where one of them is asynchronous."""
-        ledger = self._engine.ledger
-        slots = [slot for slot in self._engine.slots.values() if slot.ledger is ledger]
+        schedule = self._engine.schedule
+        slots = [slot for slot in self._engine.slots.values() if slot.schedule is schedule]
         asked = _of_type(resource_type, slots, f"{self._engine.graph.container}.shutdown_resources()")
-        return self._retire([slot for slot in ledger.opened if slot in asked], asked)
+        return self._retire([slot for slot in schedule.opened if slot in asked], asked)
 
     def initialise(self, slot: Slot) -> Any:
         """Open one resource and what it needs, and return its value; to be awaited where one is asynchronous.
@@ -83,8 +83,8 @@ class ContainerCalls:
     def _retire(self, slots: Sequence[Slot], asked: Iterable[Slot]) -> Any:
         keys = {slot.node.key for slot in slots}
         users = self._engine.graph.reaching(lambda node: node.key in keys)
-        closing = [slot for slot in self._engine.ledger.opened if slot.node.key in users]
-        if self._on_loop() and any(slot.host is not None for slot in closing):
+        closing = [slot for slot in self._engine.schedule.opened if slot.node.key in users]
+        if self._on_loop() and any(isinstance(slot.place, InTask) for slot in closing):
             return asyncio.ensure_future(self._aretire(closing))
         self._settle(close_some(reversed(closing), self._engine.graph.container))
         return self._done(asked)
@@ -101,7 +101,7 @@ class ContainerCalls:
         return _given(None) if self._on_loop() and any(slot.asynchronous for slot in slots) else None
 
     def _on_loop(self) -> bool:
-        return self._engine.ledger.loop is not None and running_loop() is self._engine.ledger.loop
+        return self._engine.schedule.loop is not None and running_loop() is self._engine.schedule.loop
 
 
 def _of_type(resource_type: object, slots: Iterable[Slot], where: str) -> list[Slot]:

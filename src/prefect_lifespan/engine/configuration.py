@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from dependency_injector import providers
 
-from prefect_lifespan.engine.closing import add_note
+from prefect_lifespan.engine.notes import add_note
 from prefect_lifespan.graph import Graph
 from prefect_lifespan.graph.anchors import owner_of
 from prefect_lifespan.graph.edges import AnyProvider, is_settings_class, overriding_of

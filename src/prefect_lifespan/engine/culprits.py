@@ -10,7 +10,7 @@ from typing import Any, cast
 _CALLERS = 8  # between a task's `cancel` and the callback of the child: of anyio, one for each nested cancel scope
 
 
-class HostTask(asyncio.Task[None]):
+class ResourceTask(asyncio.Task[None]):
     """A task that knows why what it has entered cancels it.
 
     A task group, asyncio's or anyio's, cancels the task that has entered it in the callback of the child that has

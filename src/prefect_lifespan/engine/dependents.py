@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from prefect_lifespan.engine.loops import running_loop
+from prefect_lifespan.engine.schedule.report import CloseReport, Outcome
+from prefect_lifespan.engine.slot import SharedSchedule
 
-if TYPE_CHECKING:
-    from prefect_lifespan.engine.closing import CloseReport
-    from prefect_lifespan.engine.engine import Engine
-    from prefect_lifespan.engine.initialiser import Outcome
 
-E = TypeVar("E", bound="Engine")
+class Dependent(Protocol):
+    """An engine that stands on another one."""
+
+    @property
+    def schedule(self) -> SharedSchedule:
+        """Where it is at home."""
+        ...
+
+
+E = TypeVar("E", bound=Dependent)
 
 
 class Dependents(Generic[E]):
@@ -45,7 +52,7 @@ class Dependents(Generic[E]):
         """
         loop = running_loop()
         for guest in reversed(list(self._guests)):
-            if guest.ledger.at_home and guest.ledger.loop in (None, loop):
+            if guest.schedule.at_home and guest.schedule.loop in (None, loop):
                 yield guest, report.told or GeneratorExit()
         for engine in reversed(self.lasting):
             yield engine, report.told

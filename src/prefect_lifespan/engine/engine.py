@@ -17,14 +17,12 @@ from dependency_injector import containers, errors
 from dependency_injector.wiring import Modifier
 
 from prefect_lifespan.engine import blocking
-from prefect_lifespan.engine.aclosing import aclose_all
 from prefect_lifespan.engine.awaited import offer_awaited_calls
+from prefect_lifespan.engine.awaiting import uninterrupted
 from prefect_lifespan.engine.calls import ContainerCalls
-from prefect_lifespan.engine.closing import CloseReport, apersist
 from prefect_lifespan.engine.configuration import load_copies
 from prefect_lifespan.engine.dependents import Dependents
 from prefect_lifespan.engine.events import Observer, Observers, process_log
-from prefect_lifespan.engine.hosting import open_async, uninterrupted
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.engine.instance import (
     Instances,
@@ -38,14 +36,18 @@ from prefect_lifespan.engine.instance import (
 from prefect_lifespan.engine.interception import interceptors
 from prefect_lifespan.engine.loops import current_task_on, running_loop
 from prefect_lifespan.engine.managed import ManagedResource
+from prefect_lifespan.engine.on_loop import aclose_all, open_on_loop
 from prefect_lifespan.engine.opening import opening_for
 from prefect_lifespan.engine.options import Options, Overrides
+from prefect_lifespan.engine.persistence import apersist
 from prefect_lifespan.engine.process import ProcessEngines
 from prefect_lifespan.engine.process_loop import ProcessLoop
 from prefect_lifespan.engine.resolving import Resolver
+from prefect_lifespan.engine.schedule.report import CloseReport
+from prefect_lifespan.engine.schedule.states import State
 from prefect_lifespan.engine.settings_first import SettingsFirst
 from prefect_lifespan.engine.signals import held_signals
-from prefect_lifespan.engine.slot import Ledger, Slot, State
+from prefect_lifespan.engine.slot import SharedSchedule, Slot
 from prefect_lifespan.errors import AsyncResourceError, InvalidContainerError, LifespanError
 from prefect_lifespan.forks import children
 from prefect_lifespan.graph import Graph, Node, findings, graph_of, read, refusals
@@ -81,17 +83,17 @@ class Engine:
         self.dependents: Dependents[Engine] = Dependents()
         self.process_keys: set[Hashable] = set()
         self.serves_tasks = False  # whether what lives as long as a task may be opened here
-        self.ledger = Ledger(
+        self.schedule = SharedSchedule(
             graph.container,
             name,
             defaults=options.defaults,
             max_workers=options.max_workers,
             told=options.told,
             loop=loop,
-            above=None if parent is None else parent.ledger,
+            above=None if parent is None else parent.schedule,
         )
-        inherited = parent is not None and parent.ledger.loop is loop
-        self.ledger.owner = parent.ledger.owner if parent is not None and inherited else current_task_on(loop)
+        inherited = parent is not None and parent.schedule.loop is loop
+        self.schedule.owner = parent.schedule.owner if parent is not None and inherited else current_task_on(loop)
         self._closing: tuple[object, CloseReport] | None = None  # under way, by whom
         self._calls = ContainerCalls(self)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -235,7 +237,7 @@ class Engine:
 
     def open_slots(self) -> list[Slot]:
         """The resources of its own that are open, in the order of their opening."""
-        return [slot for slot in self.slots.values() if slot.ledger is self.ledger and slot.state is State.OPEN]
+        return [slot for slot in self.slots.values() if slot.schedule is self.schedule and slot.state is State.OPEN]
 
     def slots_on_other_loop(self, keys: Iterable[int], loop: asyncio.AbstractEventLoop) -> list[Slot]:
         """Of the resources that `keys` need, those that `loop` cannot use as they are.
@@ -246,7 +248,7 @@ class Engine:
             slot
             for slot in self.needed(keys)
             if slot.asynchronous
-            and slot.ledger.loop is not loop
+            and slot.schedule.loop is not loop
             and (slot.policy.loop_bound or slot.state is State.PENDING)
         ]
 
@@ -266,16 +268,16 @@ class Engine:
         """
         self._refuse_task_resources(slots)
         asynchronous = [slot.path for slot in slots if slot.node.is_async and slot.state is State.PENDING]
-        if asynchronous and not self.ledger.ended:
+        if asynchronous and not self.schedule.ended:
             raise AsyncResourceError(asynchronous, where, on_loop=running_loop() is not None)
         self.settings.make(slots, asked)
         with opening_for(self.graph, slots, where, asked):
             # Not at first use in the thread of an event loop, which may be what another one of these openings waits for.
             opens_lifespan = in_callers_context and self.parent is None
-            if self.ledger.max_workers > 1 and (opens_lifespan or running_loop() is None):
-                blocking.open_in_lanes(self.ledger, slots, self.needs, where)
+            if self.schedule.max_workers > 1 and (opens_lifespan or running_loop() is None):
+                blocking.open_in_threads(self.schedule, slots, self.needs, where)
             else:
-                blocking.open_in_order(slots, where, in_callers_context=self.ledger if in_callers_context else None)
+                blocking.open_in_order(slots, where, in_callers_context=self.schedule if in_callers_context else None)
 
     async def aopen(
         self, slots: Sequence[Slot], where: str, *, asked: Sequence[int] = (), in_callers_context: bool = False
@@ -287,26 +289,28 @@ class Engine:
         """
         self._refuse_task_resources(slots)
         await self.settings.amake(slots, asked)
-        inherited = [slot for slot in slots if slot.ledger is not self.ledger and slot.state is not State.OPEN]
+        inherited = [slot for slot in slots if slot.schedule is not self.schedule and slot.state is not State.OPEN]
         if inherited and self.parent is not None:
             await self.parent.aopen(inherited, where, asked=asked)
         elif inherited:
             await self._aopen_of_the_process(inherited, where, asked)
-        own = [slot for slot in slots if slot.ledger is self.ledger and slot.state is not State.OPEN]
+        own = [slot for slot in slots if slot.schedule is self.schedule and slot.state is not State.OPEN]
         if not own:
             return
         with opening_for(self.graph, own, where, asked):
-            if self.ledger.loop is not asyncio.get_running_loop():
+            if self.schedule.loop is not asyncio.get_running_loop():
                 await asyncio.to_thread(self.open, own, where, asked=asked)
             elif in_callers_context:
-                await open_async(self.ledger, own, self.needs, in_callers_context=True)
+                await open_on_loop(self.schedule, own, self.needs, in_callers_context=True)
             else:
-                await asyncio.shield(self._spawn(open_async(self.ledger, own, self.needs, in_callers_context=False)))
+                await asyncio.shield(
+                    self._spawn(open_on_loop(self.schedule, own, self.needs, in_callers_context=False))
+                )
 
     async def _aopen_of_the_process(self, slots: Sequence[Slot], where: str, asked: Sequence[int]) -> None:
         """Those open in threads of their own, or on the process's loop: the latter may need the former, not otherwise."""
-        on_its_loop = [slot for slot in slots if slot.ledger.loop is not None]
-        blocking_ones = [slot for slot in slots if slot.ledger.loop is None]
+        on_its_loop = [slot for slot in slots if slot.schedule.loop is not None]
+        blocking_ones = [slot for slot in slots if slot.schedule.loop is None]
         if blocking_ones:
             await asyncio.to_thread(self.open, blocking_ones, where, asked=asked)
         for slot in on_its_loop:
@@ -341,7 +345,7 @@ class Engine:
         report = self._report_of(threading.get_ident(), outcome)
         for engine, told in self.dependents.to_close(report):
             report.merge(engine.close(told))
-        blocking.close_all(self.ledger, self.needs, report)
+        blocking.close_all(self.schedule, self.needs, report)
         self._end()
         return self._reported(report)
 
@@ -362,19 +366,19 @@ class Engine:
         for error in [task.exception() for task in under_way if not task.cancelled()]:
             if not isinstance(error, Exception):
                 report.interrupted(error)  # a signal, which nobody has heard of
-        await apersist(report, lambda: aclose_all(self.ledger, self.needs, report))
+        await apersist(report, lambda: aclose_all(self.schedule, self.needs, report))
         self._end()
 
     def begin_anew(self) -> None:
         """In a forked child: all that it has is the parent's, which goes on with it."""
         self._lock, self.making, self._closing = threading.Lock(), threading.RLock(), None
         self._tasks.clear()
-        self.ledger.begin_anew(self.slots.values())
+        self.schedule.begin_anew(self.slots.values())
         self.withhold_singletons()
 
     def settle_interrupted(self, error: BaseException) -> None:
         """Let nobody wait for an opening that `error` has taken this thread out of, here or in what stands on it."""
-        for slot in self.ledger.interrupted_here():
+        for slot in self.schedule.interrupted_here():
             blocking.settle(slot, error)
         for engine in self.dependents.all():
             engine.settle_interrupted(error)
@@ -408,7 +412,7 @@ class Engine:
     def _manage(self, node: Node) -> ManagedResource:
         managed = ManagedResource()
         managed.engine = self
-        managed.slot = self.slots[node.key] = Slot(node, self.ledger, managed)
+        managed.slot = self.slots[node.key] = Slot(node, self.schedule, managed)
         managed.demand, calls = self.demand, self._calls
         managed.initialise, managed.awaited, managed.retire = calls.initialise, calls.awaited, calls.retire
         return managed
@@ -419,7 +423,7 @@ class Engine:
         Not for what an override or an interceptor brings or reaches, which is this run's alone, nor for asynchronous
         ones, unless they are asked for and this engine's loop is the process's: else they are its loop's.
         """
-        on_its_loop = asynchronous and self.ledger.loop is not None and self.ledger.loop is process_loop.loop
+        on_its_loop = asynchronous and self.schedule.loop is not None and self.schedule.loop is process_loop.loop
         reached = self.graph.reaching(lambda node: node.key in self.overrides or interceptors.concern(self, node))
         shared: dict[int, AnyProvider] = {}
         for node in self.graph.resources:
@@ -443,7 +447,7 @@ class Engine:
     def _for_process(cls, container: ContainerClass, options: Options) -> Engine:
         options = replace(options, observers=Observers((process_engines.heard,)), log=process_log)
         engine = cls.of(container, name="the process", options=options, of_a_run=False)
-        engine.ledger.home_thread = engine.ledger.whose = None
+        engine.schedule.home_thread = engine.schedule.whose = None
         return engine
 
     @classmethod
@@ -451,7 +455,7 @@ class Engine:
         options = replace(options, observers=Observers(), log=process_log)
         loop = process_loop.loop
         engine = cls.of(container, name="the process", options=options, loop=loop, of_a_run=False, on_process_loop=True)
-        engine.ledger.owner = engine.ledger.whose = (
+        engine.schedule.owner = engine.schedule.whose = (
             None  # no run's: what lives there ends with the process, or with the loop
         )
         return engine

@@ -21,9 +21,8 @@ from dependency_injector import providers
 
 from prefect_lifespan.engine.interception import interceptors
 from prefect_lifespan.engine.logging_setups import logging_setups
+from prefect_lifespan.engine.schedule.report import Outcome
 from prefect_lifespan.managers import AsyncGeneratorManager, GeneratorManager, of_contextlib
-
-Outcome: TypeAlias = BaseException | None
 
 
 class NeedsEventLoop(Exception):

@@ -16,7 +16,8 @@ from dependency_injector import containers, providers
 from prefect_lifespan.engine.configuration import OptionValues, is_loaded
 from prefect_lifespan.engine.made_once import MadeOnce
 from prefect_lifespan.engine.managed import ManagedResource
-from prefect_lifespan.engine.slot import Slot, State
+from prefect_lifespan.engine.schedule.states import State
+from prefect_lifespan.engine.slot import Slot
 from prefect_lifespan.graph import Graph, Node
 from prefect_lifespan.graph.edges import AnyProvider, is_kind, makes_settings, plain_arguments
 from prefect_lifespan.graph.reader import ContainerClass, named

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from prefect_lifespan.forks import children
 
 if TYPE_CHECKING:
-    from prefect_lifespan.engine.engine import Engine
     from prefect_lifespan.graph import Node
 
 Call = Callable[[], object]
@@ -21,11 +20,11 @@ Call = Callable[[], object]
 class Interceptor(Protocol):
     """Does something around the opening of some resources."""
 
-    def concerns(self, engine: Engine, node: Node) -> bool:
+    def concerns(self, engine: Any, node: Node) -> bool:
         """Whether it is this resource's."""
         ...
 
-    def intercept(self, engine: Engine, node: Node, call: Call) -> Call:
+    def intercept(self, engine: Any, node: Node, call: Call) -> Call:
         """What is called in place of the initialiser; what it returns is to be of the same kind."""
         ...
 
@@ -53,7 +52,7 @@ class Interceptors:
             left.remove(interceptor)
             self._entered = tuple(left)
 
-    def concern(self, engine: Engine, node: Node) -> bool:
+    def concern(self, engine: Any, node: Node) -> bool:
         """Whether any is this resource's."""
         return any(interceptor.concerns(engine, node) for interceptor in self._entered)
 

@@ -15,7 +15,7 @@ class Keeper(Protocol):
 
 
 class Keepers:
-    """Those of one ledger, used under its lock; they are not kept alive."""
+    """Those of one schedule, used under its lock; they are not kept alive."""
 
     def __init__(self) -> None:
         self._known: WeakSet[Keeper] = WeakSet()

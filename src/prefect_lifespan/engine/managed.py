@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from dependency_injector import providers
 
-from prefect_lifespan.engine.slot import Slot, State
+from prefect_lifespan.engine.schedule.states import State
+from prefect_lifespan.engine.slot import Slot
 from prefect_lifespan.errors import UsageError
-from prefect_lifespan.graph.edges import overriding_of
 from prefect_lifespan.steps import under
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from prefect_lifespan.engine.engine import Engine
 
 _OPEN = State.OPEN  # looked up on every call otherwise, which takes longer than the call
 
@@ -27,7 +25,7 @@ class ManagedResource(providers.Resource[Any]):
     """
 
     slot: Slot
-    engine: Engine
+    engine: Any  # the Engine that it is of
     demand: Callable[[Slot], None]
     initialise: Callable[[Slot], Any]
     awaited: Callable[[Slot], Any]
@@ -62,19 +60,19 @@ class ManagedResource(providers.Resource[Any]):
 
     def override(self, provider: Any) -> Any:
         """Let another provider stand in, for this container instance."""
-        under(self.slot.ledger.lock, self.slot.withdraw)
+        under(self.slot.schedule.lock, self.slot.withdraw)
         overriding: Any = super()
         return overriding.override(provider)
 
     def reset_last_overriding(self) -> None:
         """Take back the last override."""
         super().reset_last_overriding()
-        self.slot.at_hand = self.slot.state is State.OPEN and overriding_of(self) is None
+        self.slot.overridden()
 
     def reset_override(self) -> None:
         """Take back every override."""
         super().reset_override()
-        self.slot.at_hand = self.slot.state is State.OPEN
+        self.slot.overridden()
 
     def __deepcopy__(self, memo: dict[Any, Any] | None = None) -> Any:
         # Who copies the providers of an engine says beforehand, in the memo, what takes the place of each.

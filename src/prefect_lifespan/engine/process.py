@@ -11,17 +11,25 @@ import multiprocessing.util
 import threading
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from weakref import WeakSet
 
 from prefect_lifespan.forks import children
 from prefect_lifespan.steps import under
 
 if TYPE_CHECKING:
-    from prefect_lifespan.engine.engine import Engine
     from prefect_lifespan.engine.events import Event
 
-E = TypeVar("E", bound="Engine")
+
+class Closable(Protocol):
+    """An engine, as the end of the process closes it."""
+
+    def close(self) -> object:
+        """Close what is open."""
+        ...
+
+
+E = TypeVar("E", bound=Closable)
 
 
 @dataclass
@@ -29,7 +37,7 @@ class _Entry(Generic[E]):
     engine: E
     users: set[object] = field(default_factory=set[object])
     # The engines whose containers share it and that have not closed: a lifespan is a user only when its engine is made.
-    holders: WeakSet[Engine] = field(default_factory=WeakSet["Engine"])
+    holders: WeakSet[Any] = field(default_factory=WeakSet[Any])
     to_close: bool = False
 
 
@@ -40,8 +48,8 @@ class ProcessEngines(Generic[E]):
     Beginning and ending to use one may be done again, by whoever was interrupted in it.
     """
 
-    _entries: dict[Hashable, _Entry[E]] = field(default_factory=dict[Hashable, "_Entry[E]"])
-    _unused: dict[E, object] = field(default_factory=dict["E", object])  # no longer in use: who is to close them
+    _entries: dict[Hashable, _Entry[E]] = field(default_factory=dict[Hashable, Any])
+    _unused: dict[E, object] = field(default_factory=dict[Any, object])  # no longer in use: who is to close them
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _at_exit: bool = False  # whether the end of the process closes them
     _ended: bool = False
@@ -49,14 +57,14 @@ class ProcessEngines(Generic[E]):
     def __post_init__(self) -> None:
         children.begin_with(self)
 
-    def get(self, key: Hashable, make: Callable[[], E], holder: Engine) -> E:
+    def get(self, key: Hashable, make: Callable[[], E], holder: object) -> E:
         """The engine for `key`, which stays open until `holder` has closed; the first to ask makes it."""
         engine = under(self._lock, self._get, key, make, holder)
         if self._ended:
             engine.close()  # threads outlive the end of the process: they are told so, and open nothing again
         return engine
 
-    def _get(self, key: Hashable, make: Callable[[], E], holder: Engine) -> E:
+    def _get(self, key: Hashable, make: Callable[[], E], holder: object) -> E:
         self._close_at_the_end()
         entry = self._entries.get(key)
         if entry is None:
@@ -64,7 +72,7 @@ class ProcessEngines(Generic[E]):
         entry.holders.add(holder)
         return entry.engine
 
-    def release(self, keys: set[Hashable], holder: Engine) -> None:
+    def release(self, keys: set[Hashable], holder: object) -> None:
         """`holder` has closed."""
         for entry in self._of(keys):
             entry.holders.discard(holder)

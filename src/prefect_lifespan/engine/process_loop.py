@@ -7,12 +7,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
-if TYPE_CHECKING:
-    from prefect_lifespan.engine.engine import Engine
+from prefect_lifespan.engine.schedule.report import CloseReport
 
-E = TypeVar("E", bound="Engine")
+
+class AsyncClosable(Protocol):
+    """An engine, as the end of the loop closes it."""
+
+    async def aclose(self, outcome: BaseException | None = None) -> CloseReport:
+        """Close what is open."""
+        ...
+
+
+E = TypeVar("E", bound=AsyncClosable)
 
 
 class ProcessLoop(Generic[E]):

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from dependency_injector import providers
 from dependency_injector.wiring import Modifier, ProvidersMap
 
 from prefect_lifespan.engine.awaited import real_of
+from prefect_lifespan.engine.face import Face
 from prefect_lifespan.graph.anchors import anchor_of
 from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.steps import under
-
-if TYPE_CHECKING:
-    from prefect_lifespan.engine.engine import Engine
 
 
 class Resolver:
     """Finds an engine's own providers."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Face) -> None:
         self._engine = engine
         self._map: Any = None  # a ProvidersMap, whose stubs are partly unknown
         self._lock = threading.Lock()
@@ -41,7 +39,7 @@ class Resolver:
         self._map = self._map or ProvidersMap(instance)
         return self._map.resolve_provider(provider, modifier)
 
-    def _inherited(self, parent: Engine, provider: AnyProvider | str, modifier: Modifier | None) -> AnyProvider | None:
+    def _inherited(self, parent: Face, provider: AnyProvider | str, modifier: Modifier | None) -> AnyProvider | None:
         inherited = parent.resolve(provider, modifier)
         if inherited is None:
             return None

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
-from prefect_lifespan.engine.closing import add_note
-from prefect_lifespan.engine.slot import Slot, State
+from prefect_lifespan.engine.face import Face
+from prefect_lifespan.engine.notes import add_note
+from prefect_lifespan.engine.schedule.states import State
+from prefect_lifespan.engine.slot import Slot
 from prefect_lifespan.errors import InvalidContainerError
 from prefect_lifespan.graph import Node, refused_options
-
-if TYPE_CHECKING:
-    from prefect_lifespan.engine.engine import Engine
 
 
 class SettingsFirst:
     """The settings of one container instance, each made once, before what needs it."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Face) -> None:
         self._engine = engine
         self._made: set[int] = set()
 
@@ -45,7 +43,7 @@ class SettingsFirst:
 
     def _refuse_missing_options(self, slots: Iterable[Slot] | None) -> None:
         graph = self._engine.graph
-        if slots is None or not graph.options or self._engine.ledger.ended:
+        if slots is None or not graph.options or self._engine.schedule.ended:
             return
         pending = [slot.node.key for slot in slots if slot.state is State.PENDING]
         if missing := refused_options(graph, pending, self._engine.instances):
@@ -53,7 +51,7 @@ class SettingsFirst:
 
     def _left(self, slots: Iterable[Slot] | None, asked: Iterable[int]) -> Sequence[Node]:
         graph = self._engine.graph
-        if len(self._made) == len(graph.settings) or self._engine.ledger.ended:
+        if len(self._made) == len(graph.settings) or self._engine.schedule.ended:
             return ()
         if slots is None:
             wanted = graph.settings_in_force

@@ -1,31 +1,17 @@
-"""One resource of one opening: its state, and who may change it.
-
-    PENDING → OPENING → OPEN → CLOSING → CLOSED
-        ↑_________|        an opening that failed can be tried again
-
-Exactly one thread or task holds the claim to an opening; everybody else waits for its future. The ledger records the
-order in which slots finished opening, which is what closing reverses.
-
-Each change may be interrupted before any of its lines, by a signal's handler that raises. So a change ends with the
-one line that makes it count, what stands before that may be done again, and who waits is told last.
-"""
+"""One resource of one engine, and what all of them share: the schedule's states with a lock, futures, a value and a log."""
 
 from __future__ import annotations
 
-import bisect
+import asyncio
 import itertools
 import threading
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from contextvars import ContextVar
-from enum import Enum, auto
-from functools import cached_property
-from operator import attrgetter
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any, ParamSpec, Protocol, TypeVar
 
-from prefect_lifespan.engine.clocks import Clock
-from prefect_lifespan.engine.contexts import ResourceContext
 from prefect_lifespan.engine.events import (
     Event,
     Happening,
@@ -39,9 +25,12 @@ from prefect_lifespan.engine.events import (
     watchers,
     whose,
 )
-from prefect_lifespan.engine.initialiser import Entered
+from prefect_lifespan.engine.initialiser import Entered, Outcome
 from prefect_lifespan.engine.keepers import Keeper, Keepers
-from prefect_lifespan.engine.lanes import Lane, Lanes
+from prefect_lifespan.engine.schedule.claim import Claim
+from prefect_lifespan.engine.schedule.standing import Schedule, Standing
+from prefect_lifespan.engine.schedule.states import State
+from prefect_lifespan.engine.threads import Threads
 from prefect_lifespan.errors import LifespanClosedError, LifespanError
 from prefect_lifespan.forks import left_to_the_parent
 from prefect_lifespan.graph import Node
@@ -50,41 +39,41 @@ from prefect_lifespan.lifetimes import Policy, policy_of
 from prefect_lifespan.masking import told
 from prefect_lifespan.steps import under
 
-if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Iterable
-
-    from prefect_lifespan.engine.closing import CloseReport
-    from prefect_lifespan.engine.host import Host
-    from prefect_lifespan.engine.managed import ManagedResource
-
-
-class State(Enum):
-    """Where a slot stands."""
-
-    PENDING = auto()
-    OPENING = auto()
-    OPEN = auto()
-    CLOSING = auto()
-    CLOSED = auto()
-
+T = TypeVar("T")
+P = ParamSpec("P")
 
 lifespan_numbers = itertools.count(1)
 slot_numbers = itertools.count(1)
-_DONE: Future[None] = Future()
-_DONE.set_result(None)
-
-
-class Abandoned(Exception):
-    """An opening ended without a result of its own (interrupted, cancelled): whoever waits may claim it anew."""
-
 
 # The slots whose initialisers the current call runs in, outermost first.
 being_opened: ContextVar[tuple[Slot, ...]] = ContextVar("being_opened", default=())
 
 
-class Ledger:
-    """What all slots of one opening share: its home, its lock, the order of opening, whether it has ended."""
+class Place(Protocol):
+    """Where one attempt enters a resource, and where that is exited; three kinds, in `places`."""
+
+    entered: Entered
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop that an asynchronous resource lives on."""
+        ...
+
+    def begin_exit(self, outcome: Outcome) -> Future[None] | None:
+        """Exit it: done when the future is, or, without one, on return, where its error is raised."""
+        ...
+
+    def cancel_exit(self) -> None:
+        """Let an exit that is under way come to its end, where that can be done."""
+        ...
+
+    def leave_open(self) -> list[str]:
+        """Wait no longer for its exit; the paths of others that it waits for itself."""
+        ...
+
+
+class SharedSchedule(Schedule):
+    """What all slots of one engine share: the thread and the event loop that it belongs to, its threads, its observers."""
 
     def __init__(
         self,
@@ -95,29 +84,29 @@ class Ledger:
         max_workers: int,
         told: tuple[Observers, ...],
         loop: asyncio.AbstractEventLoop | None,
-        above: Ledger | None = None,
+        above: SharedSchedule | None = None,
     ) -> None:
-        self.container = container
+        super().__init__(container, above)
         self.name = name
         # Counts lifespans; what stands on one, as a task's view does, has the number of that.
-        self.number = next(lifespan_numbers) if above is None else above.number
-        self._above = above  # of the lifespan that this one stands on, whose end is its end too
+        self.number: int = next(lifespan_numbers) if above is None else above.number
+        self._named_above = above
         self.defaults = defaults
         self.max_workers = max_workers
         self.lock = threading.Lock()
-        # None: whoever opens, it is in a lane, because the thread may be gone when it closes.
+        # None: whoever opens, it is in a thread of its own, because the caller's may be gone when it closes.
         self.home_thread: int | None = threading.get_ident()
         self.loop = loop
         self.owner: asyncio.Task[Any] | None = None  # on `loop`: what it does ends with closing
-        self.lanes = Lanes(f"lifespan-{container}", max_workers)
-        self._ended = False
-        self._ending: CloseReport | None = None
-        self.opened: list[Slot] = []
-        self.opening: set[Slot] = set()
+        self.threads = Threads(f"lifespan-{container}", max_workers)
         self.keepers = Keepers()
         self._told = (*told, observers)
         # Where it is None, whoever is in need when something happens.
         self.whose: Whose | None = whose.here()
+
+    def alone(self, change: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What a change returns, made while nobody else makes one."""
+        return under(self.lock, change, *args, **kwargs)
 
     @property
     def at_home(self) -> bool:
@@ -134,40 +123,23 @@ class Ledger:
         """Whether the task that the lifespan was opened in has not ended, so that it may still close it."""
         return self.owner is not None and not self.owner.done()
 
-    def end(self, ending: CloseReport | None = None) -> None:
-        """Refuse openings from now on; what is under way closes by itself, and `ending` hears of it."""
-        under(self.lock, self._end, ending)
-
-    def _end(self, ending: CloseReport | None) -> None:
-        self._ended, self._ending = True, ending
-
     def interrupted_here(self) -> list[Slot]:
         """Openings that this thread has claimed and is no longer at: an exception has taken it out of them."""
         return [slot for slot in list(self.opening) if slot.is_left_by_this_thread]
 
     @property
-    def ending(self) -> CloseReport | None:
-        """What comes of closing, where that has begun: here, or for the lifespan that this one stands on."""
-        return self._ending if self._ending is not None or self._above is None else self._above.ending
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing is opened any more."""
-        return self._ended or (self._above is not None and self._above.ended)
-
-    @property
     def ended_with(self) -> str:
         """The name of what has ended: its own, or of the lifespan that it stands on."""
-        return self.name if self._ended or self._above is None else self._above.ended_with
+        return self.name if self._ended or self._named_above is None else self._named_above.ended_with
 
     def begin_anew(self, slots: Iterable[Slot]) -> None:
         """In a forked child: what is open belongs to the parent, and is neither used, closed nor finalised here."""
-        left_to_the_parent([(slot.value, slot.entered, slot.host, slot.lane) for slot in {*self.opened, *self.opening}])
+        left_to_the_parent([(slot.value, slot.place) for slot in {*self.opened, *self.opening}])
         self.name += ", which stays in the process that this one was forked from,"
-        self.lock, self.lanes = threading.Lock(), Lanes(f"lifespan-{self.container}", self.max_workers)
+        self.lock, self.threads = threading.Lock(), Threads(f"lifespan-{self.container}", self.max_workers)
         self.opened, self.opening, self._ended = [], set(), True
         for slot in slots:
-            if slot.ledger is self:
+            if slot.schedule is self:
                 slot.begin_anew()
 
     def hear(self, level: int) -> bool:
@@ -182,78 +154,55 @@ class Ledger:
             watcher(happening)
 
 
-class Slot:
-    """One resource of one opening."""
+class Slot(Standing):
+    """One resource of one engine."""
 
-    def __init__(self, node: Node, ledger: Ledger, provider: ManagedResource) -> None:
+    schedule: SharedSchedule
+
+    def __init__(self, node: Node, schedule: SharedSchedule, provider: Any) -> None:
+        super().__init__(f"{schedule.container}.{node.path}", schedule)
         self.node = node
         self.number = next(slot_numbers)
-        self._attempt = 1
-        self.ledger = ledger
-        self.provider = provider
-        self.state = State.PENDING
+        self.provider = provider  # a ManagedResource
         self.value: object = None
         self.at_hand = False  # whether `value` is what the container's provider gives: open, and not overridden there
-        self.entered: Entered | None = None
-        self.entered_at = 0.0  # by perf_counter
-        self.clock = Clock()  # of the attempt to open it that is under way
-        self.lane: Lane | None = None
-        self.context: ResourceContext | None = None  # None: the context of whoever opened the lifespan
-        self.host: Host | None = None  # of an asynchronous resource
-        self.loop: asyncio.AbstractEventLoop | None = None  # which drives an opening that is under way
+        self.place: Place | None = None
+        self.opened_on: asyncio.AbstractEventLoop | None = None  # where the driver of an opening under way runs
         self.found_asynchronous = False  # what its initialiser returned was to be entered on an event loop
-        self.failure: BaseException | None = None  # of the last attempt to open it
-        self._failed_with: BaseException | None = None  # while it was open
-        self._opening: Future[None] | None = None
-        self._claimed_by: object = None  # who stays at the opening until it has ended: a thread, an opening on a loop
-        self._untold: dict[Future[None], Exception | None] = {}
-        self._closer: object = None
+        self._attempt = 1
 
     def __repr__(self) -> str:
-        return f"<Slot {self.ledger.container}.{self.node.path} {self.state.name}>"
+        return f"<Slot {self.path} {self.state.name}>"
 
-    @cached_property
-    def policy(self) -> Policy:
+    def own_policy(self) -> Policy:
         """How this resource is opened and closed: its initialiser's word first, then the lifespan's."""
-        return policy_of(self.provider.provides).over(self.ledger.defaults)
+        return policy_of(self.provider.provides).over(self.schedule.defaults)
 
     @property
     def asynchronous(self) -> bool:
         """Whether it is opened on an event loop: told by its initialiser's kind, or found out when it was opened."""
         return self.node.is_async or self.found_asynchronous
 
-    @property
-    def path(self) -> str:
-        """The resource's name with its container's, as messages give it."""
-        return f"{self.ledger.container}.{self.node.path}"
-
     def closed_error(self) -> LifespanClosedError:
         """The error for a use that comes too late."""
-        ledger, failure = self.ledger, self._failed_with
-        if ledger.ended:
-            return LifespanClosedError(self.path, ledger.ended_with)
+        schedule, failure = self.schedule, self.failed_with
+        if schedule.ended:
+            return LifespanClosedError(self.path, schedule.ended_with)
         if failure is None:
-            return LifespanClosedError(self.path, ledger.name, shut_down=True)
-        error = LifespanClosedError(self.path, ledger.name, told(failure))
+            return LifespanClosedError(self.path, schedule.name, shut_down=True)
+        error = LifespanClosedError(self.path, schedule.name, told(failure))
         error.__cause__ = failure
         return error
 
     @property
     def is_left_by_this_thread(self) -> bool:
         """Whether this thread holds the claim, and is not at the opening any more."""
-        return (
-            self.state is State.OPENING and self._claimed_by == threading.get_ident() and self not in being_opened.get()
-        )
+        claim = self.claim
+        claimed_here = claim is not None and claim.thread == threading.get_ident()
+        return self.state is State.OPENING and claimed_here and self not in being_opened.get()
 
-    def is_claimed_by(self, holder: object) -> bool:
-        """Whether `holder` has the claim to an opening that has not ended."""
-        return self.state is State.OPENING and self._claimed_by is holder
-
-    def claim(self, *, blocking: bool = False, holder: object = None) -> Future[None] | None:
-        """Claim the opening: None when it is the caller's, a future when it is open already or somebody else's.
-
-        A `blocking` caller stays at it until it has ended: found elsewhere, its thread has been interrupted. Any other
-        `holder` finds by `is_claimed_by` what it has been interrupted in.
+    def ask(self, holder: object, now: float, *, thread: int | None = None) -> Claim | None:
+        """The claim to open it; None where it is open, or somebody else is opening it.
 
         Raises:
             LifespanClosedError: it has closed.
@@ -261,167 +210,84 @@ class Slot:
         """
         if self.state is State.OPENING and self in being_opened.get():
             raise LifespanError(f"{self.path} was asked for by its own initialiser; it is not open before that returns")
-        return under(self.ledger.lock, self._claim, threading.get_ident() if blocking else holder)
+        return super().ask(holder, now, thread=thread)
 
-    def _claim(self, holder: object) -> Future[None] | None:
-        if self.state in (State.OPEN, State.OPENING):
-            return self._future()
-        if self.ledger.ended or self.state is not State.PENDING:
-            raise self.closed_error()
-        self.ledger.opening.add(self)
-        self._claimed_by = holder
-        self.state = State.OPENING
-        return None
+    def may_be_tried_again(self, error: Exception) -> bool:
+        """Whether another attempt to open it may come to another end."""
+        # An argument that cannot be made, such as a setting that is missing, is not there in a second either.
+        return not self.schedule.ended and self.provider.argument_failure is not error
 
-    @property
-    def opening(self) -> Future[None]:
-        """The future of the opening that is under way or done."""
-        return under(self.ledger.lock, self._future)
+    def new_waiter(self) -> Future[None]:
+        """A future, which is a kilobyte."""
+        return Future()
 
-    def _future(self) -> Future[None]:
-        # Made when somebody waits, which most openings are spared: a future is a kilobyte.
-        if self.state is State.OPEN:
-            return _DONE
-        if self._opening is None:
-            self._opening = Future()
-        return self._opening
+    def wake(self, waiter: Future[None], error: Exception | None) -> None:
+        """The opening has ended."""
+        with suppress(InvalidStateError):  # told already
+            waiter.set_result(None) if error is None else waiter.set_exception(error)
 
-    @property
-    def opening_under_way(self) -> Future[None] | None:
-        """The future of the opening that is under way; None when there is none, or no longer."""
-        return under(self.ledger.lock, self._future_under_way)
-
-    def _future_under_way(self) -> Future[None] | None:
-        return self._future() if self.state is State.OPENING else None
-
-    def opened(self) -> bool:
-        """The claim holder has entered it. False when the lifespan ended meanwhile: close it, then say `came_late`."""
-        is_open = under(self.ledger.lock, self._become_open)
-        self.tell()
-        return is_open
-
-    def _become_open(self) -> bool:
-        assert self.entered is not None, "what is open was entered"
-        if self.ledger.ended:
-            return False
-        if self.state is State.OPENING:
-            self.value = self.entered.value
-            self.failure = self.loop = None
-            self.entered_at = self.entered.at
-            # By when it was entered, in its lane perhaps, not by when the one who waited for it came to tell.
-            bisect.insort(self.ledger.opened, self, key=attrgetter("entered_at"))
-            self._end_opening(None)
-            self.at_hand = overriding_of(self.provider) is None
-            self.state = State.OPEN
-        return True
-
-    def came_late(self) -> None:
-        """It was entered after the lifespan had ended, and has been closed again: whoever waits may go on."""
-        under(self.ledger.lock, self._become, State.CLOSED, self.closed_error())
-        self.tell()
-
-    def failed(self, error: BaseException) -> None:
-        """The claim holder could not open it; the next one to ask may try again."""
-        self.failure = error
-        told = error if isinstance(error, Exception) else Abandoned()
-        under(self.ledger.lock, self._become, State.PENDING, told)
-        self.tell()
-
-    def _become(self, state: State, told: Exception) -> None:
-        if self.state is State.OPENING:
-            self._end_opening(told)
-            # The next one may open it elsewhere.
-            self.entered = self.lane = self.context = self.host = self.loop = None
-            self.state = state
-
-    def _end_opening(self, error: Exception | None) -> None:
-        if self._opening is not None:
-            self._untold[self._opening] = error
-        self._opening = None
-        self.ledger.opening.discard(self)
-
-    def tell(self) -> None:
-        """Tell whoever waited; an interruption leaves it to the next one to tell the rest."""
-        for future, error in list(self._untold.items()):
-            with suppress(InvalidStateError):  # told already
-                future.set_result(None) if error is None else future.set_exception(error)
-            self._untold.pop(future, None)
-
-    def begin_close(self, closer: object) -> bool:
-        """Take it out of use. False when it has been closed, or another closer is at it: each closes exactly once.
-
-        True as well for one that ended by itself, and for a closing of the same closer that was interrupted.
-        """
-        return under(self.ledger.lock, self._begin_close, closer)
-
-    def _begin_close(self, closer: object) -> bool:
-        free = self.state is State.CLOSING and (self._closer is None or self._closer is closer)
-        if self.state is State.OPEN or free:
-            self._take_out_of_use()
-            self._closer = closer
-            return True
-        return False
-
-    def ended(self) -> None:
-        """It ends by itself, without a closer: one that comes finds out how that went."""
-        under(self.ledger.lock, self._end)
-
-    def _end(self) -> None:
-        if self.state is State.OPEN:
-            self._take_out_of_use()
-
-    def failed_while_open(self, error: BaseException) -> None:
-        """It is of no use any more, and waits for its closer."""
-        self._failed_with = error
-        self.ended()
-        self.event("failed", perf_counter() - self.entered_at, error)
+    def take_into_use(self) -> None:
+        """It is open: its value may be had."""
+        assert self.place is not None, "what is open was entered in a place"
+        self.value = self.place.entered.value
+        self.at_hand = overriding_of(self.provider) is None
 
     def kept_by(self, keeper: Keeper) -> None:
         """Its value may be kept from now on, if it is at hand still: whoever keeps it is told when it is withdrawn."""
-        under(self.ledger.lock, self.ledger.keepers.add, keeper)
+        self.schedule.alone(self.schedule.keepers.add, keeper)
 
     def withdraw(self) -> None:
-        """Let its value not be given any more, by its provider or by who keeps it; under the lock of its ledger."""
+        """Let its value not be given any more, by its provider or by who keeps it; under the lock of its schedule."""
         self.at_hand = False  # before the value goes: whoever read it and then sees this true has a good one
-        self.ledger.keepers.withdraw()
+        self.schedule.keepers.withdraw()
 
-    def _take_out_of_use(self) -> None:
-        self.withdraw()
-        self.state = State.CLOSING
+    def forget_value(self) -> None:
+        """It is not open any more."""
         self.value = None
+
+    def let_go(self) -> None:
+        """The next attempt may be made elsewhere."""
+        self.place = self.opened_on = None
+
+    def overridden(self) -> None:
+        """Another provider stands in for it in the container instance, or does so no longer."""
+        self.at_hand = self.state is State.OPEN and overriding_of(self.provider) is None
+
+    def failed_while_open(self, error: BaseException) -> None:
+        """It is of no use any more, and waits for its closer."""
+        self.failed_with = error
+        self.ended()
+        self.event("failed", perf_counter() - self.opened_at, error)
 
     def begin_anew(self) -> None:
         """In a forked child: whoever has got hold of the parent's own is told so."""
         self.withdraw()
         self.state = State.CLOSED
-        self.value = self.entered = self.context = self.host = self.lane = self._opening = self._closer = None
-        self._claimed_by = None
-        self._untold = {}
-
-    def closed(self) -> None:
-        """It has closed, well or badly."""
-        self.state = State.CLOSED
-        self.entered = self.context = self.host = self._failed_with = None
+        self.value = self.place = self.claim = self._waiter = self._closer = None
+        self._to_wake = {}
 
     def event(
         self, kind: Kind, seconds: float, error: BaseException | None = None, outcome: BaseException | None = None
     ) -> None:
         """Report an opening or closing of this resource, where somebody hears of it."""
-        ledger, node = self.ledger, self.node
-        if ledger.hear(level_of(kind, node.lifetime)):
+        schedule, node = self.schedule, self.node
+        if schedule.hear(level_of(kind, node.lifetime)):
             event = Event(
                 kind,
-                ledger.container,
+                schedule.container,
                 node.path,
                 seconds,
                 lifetime=node.lifetime,
-                lifespan=ledger.name,
-                number=ledger.number,
+                lifespan=schedule.name,
+                number=schedule.number,
                 opening=opening_of(self.number),
-                whose=ledger.whose or whose.here(),
+                whose=schedule.whose or whose.here(),
                 attempt=self._attempt,
                 **said_of(error, outcome),
             )
-            ledger.emit(Happening(event, self, error, outcome))
+            schedule.emit(Happening(event, self, error, outcome))
         if kind == "open-retried":
             self._attempt += 1
+
+
+Needs = Callable[[Slot], Iterable[Slot]]

@@ -8,10 +8,10 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from prefect_lifespan.engine import Engine, Slot
-from prefect_lifespan.engine.closing import CloseReport, apersist, persist
+from prefect_lifespan.engine import CloseReport, Engine, Slot
 from prefect_lifespan.engine.events import declared_path, whose
 from prefect_lifespan.engine.loops import running_loop
+from prefect_lifespan.engine.persistence import apersist, persist
 from prefect_lifespan.errors import AsyncResourceError, UsageError
 from prefect_lifespan.graph.anchors import redeclared
 from prefect_lifespan.graph.edges import AnyProvider
@@ -245,7 +245,7 @@ class Call:
         if gives is None:
             return
         bound = (s for g in self._given for s in g.slots if s.asynchronous and s.policy.loop_bound)
-        loop = None if self._loop is None else next((slot.ledger.loop for slot in bound), None)
+        loop = None if self._loop is None else next((slot.schedule.loop for slot in bound), None)
         if loop is not None:
             gives = on_loop(loop, gives)
         if unit is not None:

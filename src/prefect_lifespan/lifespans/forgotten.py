@@ -45,7 +45,7 @@ def tell_of_asynchronous(functions: Iterable[Callable[..., Any]], lifespan: InFo
     They are not refused: whether one of them is called is up to the flow.
     """
     engine = lifespan.engine
-    if engine.ledger.loop is None and engine.graph.asynchronous:
+    if engine.schedule.loop is None and engine.graph.asynchronous:
         under = lifespan.under(current_scope().layers)
         tell(asynchronous_in(functions, under.graph, lambda node: under.slots[node.key].state is State.OPEN), lifespan)
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from time import time
 
 from prefect_lifespan.engine import CloseReport, Observer, Observers, library_logger
+from prefect_lifespan.engine.awaiting import uninterrupted
 from prefect_lifespan.engine.events import Logger, Use
-from prefect_lifespan.engine.hosting import uninterrupted
 from prefect_lifespan.lifespans.asked import Settings
 from prefect_lifespan.lifespans.prefect_run import flow_context, is_suspension, is_termination, run_name, span_here
 from prefect_lifespan.masking import told
@@ -45,7 +45,7 @@ class Seen:
     def of(cls, lifespan: InForce, settings: Settings, *, joined: bool) -> Seen:
         """Let everybody hear of a lifespan who is to: those that were asked for, and what the settings say."""
         engine = lifespan.engine
-        container, run = engine.ledger.container, flow_context()
+        container, run = engine.schedule.container, flow_context()
         seen = cls(container, engine.options.observers, lifespan.logger)
         if run is not None and run.flow_run is not None:
             wanted = configured()

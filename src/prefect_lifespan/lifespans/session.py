@@ -13,12 +13,13 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from prefect.context import FlowRunContext
 
 from prefect_lifespan.engine import CloseReport, Engine, Observers, Options, logging_to, process_engines
-from prefect_lifespan.engine.closing import add_note, apersist, persist
-from prefect_lifespan.engine.hosting import uninterrupted
+from prefect_lifespan.engine.awaiting import uninterrupted
 from prefect_lifespan.engine.loops import running_loop
+from prefect_lifespan.engine.notes import add_note
 from prefect_lifespan.engine.opening import without_loop
+from prefect_lifespan.engine.persistence import apersist, persist
+from prefect_lifespan.engine.schedule.standing import Abandoned
 from prefect_lifespan.engine.signals import held_signals
-from prefect_lifespan.engine.slot import Abandoned
 from prefect_lifespan.errors import AsyncResourceError
 from prefect_lifespan.graph import graph_of
 from prefect_lifespan.injection.runs_without import runs_without
@@ -140,7 +141,7 @@ class Session:
             self._open_what_needs_no_loop(engine)
         else:
             try:
-                engine.open(self._wanted(engine), engine.ledger.name, in_callers_context=not self._joined)
+                engine.open(self._wanted(engine), engine.schedule.name, in_callers_context=not self._joined)
             except AsyncResourceError as error:
                 add_note(error, "eager=[...] names it: what is left out there opens at its first use")
                 raise
@@ -151,7 +152,7 @@ class Session:
         engine = self._begin()
         if self._settings.eager is True:
             await engine.settings.amake()
-        await engine.aopen(self._wanted(engine), engine.ledger.name, in_callers_context=not self._joined)
+        await engine.aopen(self._wanted(engine), engine.schedule.name, in_callers_context=not self._joined)
         self._is_open()
 
     def enter(self) -> Any:
@@ -260,7 +261,7 @@ class Session:
         here, waiting = without_loop(wanted, engine.needs)
         while True:
             try:
-                engine.open(here, engine.ledger.name, in_callers_context=not self._joined)
+                engine.open(here, engine.schedule.name, in_callers_context=not self._joined)
                 break
             except AsyncResourceError:
                 # An initialiser turned out to be asynchronous that did not look it.
@@ -368,7 +369,7 @@ class Session:
         if not self._joined:
             return slots
         # In a joined lifespan what belongs to another event loop opens where it is used.
-        return [slot for slot in slots if not slot.asynchronous or slot.ledger.loop is running_loop()]
+        return [slot for slot in slots if not slot.asynchronous or slot.schedule.loop is running_loop()]
 
     def _elsewhere(self, in_force: InForce) -> Sequence[Reached]:
         """The other processes to close in now: all, or where this lifespan joined one, those that end with its run."""

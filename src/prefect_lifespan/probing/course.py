@@ -11,8 +11,8 @@ from time import perf_counter
 from typing import Literal
 
 from prefect_lifespan.engine import CloseReport, Engine, Event, Slot
-from prefect_lifespan.engine.closing import notes_of
 from prefect_lifespan.engine.events import declared_path, opening_of
+from prefect_lifespan.engine.notes import notes_of
 from prefect_lifespan.errors import AsyncResourceError
 from prefect_lifespan.graph import Node
 from prefect_lifespan.managers import manager

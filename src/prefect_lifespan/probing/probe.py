@@ -12,8 +12,9 @@ from functools import partial
 from typing import Any
 
 from prefect_lifespan.engine import Engine, Observers, Options, Slot
-from prefect_lifespan.engine.hosting import arrival_of
+from prefect_lifespan.engine.awaiting import arrival_of
 from prefect_lifespan.engine.loops import running_loop
+from prefect_lifespan.engine.places.thread import InThread
 from prefect_lifespan.errors import InvalidContainerError, UsageError
 from prefect_lifespan.graph import Node, graph_of, read, refusals
 from prefect_lifespan.graph.findings import require_container
@@ -244,12 +245,13 @@ def check_health(slot: Slot, limit_seconds: float | None) -> None:
     check = slot.policy.health_check
     if check is None:
         return
-    if slot.lane is None or slot.context is None:
+    place = slot.place
+    checking = place.run(partial(_checked, check, slot.value)) if isinstance(place, InThread) else None
+    if checking is None:
         _checked(check, slot.value)
         return
-    checking = slot.lane.submit(partial(_checked, check, slot.value), slot.context.context)
-    if wait([checking], limit_seconds).not_done:
-        slot.ledger.lanes.drop(slot.lane, slot.path)
+    if isinstance(place, InThread) and wait([checking], limit_seconds).not_done:
+        place.leave_open()
         raise _late(limit_seconds)
     checking.result()
 
@@ -309,8 +311,8 @@ async def _check_on_loop(slot: Slot, check: Callable[[Any], object], limit_secon
     except TimeoutError as error:
         if not limit.expired():
             raise
-        if slot.lane is not None:
-            slot.ledger.lanes.drop(slot.lane, slot.path)
+        if isinstance(slot.place, InThread):
+            slot.place.leave_open()
         raise _late(limit_seconds) from error
 
 
@@ -319,9 +321,9 @@ def _late(limit_seconds: float | None) -> TimeoutError:
 
 
 async def _called(slot: Slot, check: Callable[[Any], object]) -> object:
-    if slot.lane is None or slot.context is None:
+    checking = slot.place.run(partial(check, slot.value)) if isinstance(slot.place, InThread) else None
+    if checking is None:
         return check(slot.value)
-    checking = slot.lane.submit(partial(check, slot.value), slot.context.context)
     await arrival_of(checking)
     return checking.result()
 

@@ -68,7 +68,7 @@ def _reducer_for(provider_class: type) -> Any:
 
 def _refuse(resource: ManagedResource) -> NoReturn:
     slot = getattr(resource, "slot", None)
-    name = "a resource of a lifespan" if slot is None else f"{slot.path} of the lifespan of {slot.ledger.name}"
+    name = "a resource of a lifespan" if slot is None else f"{slot.path} of the lifespan of {slot.schedule.name}"
     raise UsageError(
         f"{name} is live and cannot be pickled for another process; do not hand the container or its providers to a "
         "task, inject what it needs by marker instead: `db: Db = Provide[Container.db]`"

@@ -15,7 +15,7 @@ def is_of(container: ContainerClass, engine: Engine, node: Node) -> bool:
     """
     if issubclass(engine.container_class, container):
         return True
-    return engine.ledger.name == THE_PROCESS and node.key in graph_of(container).nodes
+    return engine.schedule.name == THE_PROCESS and node.key in graph_of(container).nodes
 
 
 def is_told_of(container: ContainerClass, happening: Happening) -> bool:

@@ -12,9 +12,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from prefect_lifespan.engine import CloseReport, Event
-from prefect_lifespan.engine.closing import add_note, notes_of
 from prefect_lifespan.engine.events import Use
 from prefect_lifespan.engine.initialiser import Outcome
+from prefect_lifespan.engine.notes import add_note, notes_of
 from prefect_lifespan.errors import LifespanError
 from prefect_lifespan.masking import text_of
 from prefect_lifespan.workers.remote_workers import Dumps, cloudpickled

@@ -153,7 +153,7 @@ def lifespan_reference(lifespan: InForce, link: Link | None, dumps: Dumps, *, is
         refuse_secrets(parts, parts.container, parts.overrides)
     return LifespanReference(
         id=lifespan.id,
-        run=lifespan.engine.ledger.name,
+        run=lifespan.engine.schedule.name,
         logger=lifespan.logger,
         link=link,
         layers=tuple(layer.id for layer in lifespan.layers),

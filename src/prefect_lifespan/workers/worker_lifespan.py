@@ -8,9 +8,8 @@ from collections.abc import Callable, Hashable
 from contextvars import Context
 from time import monotonic
 
-from prefect_lifespan.engine import CloseReport, Engine, Event, Options, process_engines
+from prefect_lifespan.engine import CloseReport, Engine, Event, Options, State, process_engines
 from prefect_lifespan.engine.initialiser import Outcome
-from prefect_lifespan.engine.slot import State
 from prefect_lifespan.errors import LifespanError
 from prefect_lifespan.lifespans.futures import PendingFutures
 from prefect_lifespan.lifespans.grace import Grace
@@ -134,7 +133,7 @@ class WorkerLifespan(InForce):
             options=Options(parts.policy, parts.max_workers, self._kept.observers, log=log),
             overrides=parts.by_key,
         )
-        engine.ledger.home_thread = None
+        engine.schedule.home_thread = None
         self._kept.begin(engine)
         self._ask_for_notice()
         if self.has_ended:

@@ -1,19 +1,31 @@
-"""Decisions of closing that the blocking and the asynchronous driver share: what failed, and what the caller sees."""
+"""What the caller sees of a closing: errors of single resources, translations of the body's exception, an interruption."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from time import perf_counter
-from typing import cast
+from typing import Protocol, TypeAlias, cast
 
 from prefect_lifespan.engine.events import Event, Use
-from prefect_lifespan.engine.initialiser import Outcome
-from prefect_lifespan.engine.slot import Slot
-from prefect_lifespan.errors import LifespanError, ResourceCloseError, ResourceTimeoutError
-from prefect_lifespan.managers import manager
+from prefect_lifespan.engine.notes import add_note, notes_of
+from prefect_lifespan.errors import LifespanError, ResourceCloseError
+from prefect_lifespan.lifetimes import Policy
 from prefect_lifespan.masking import text_of, told
+
+Outcome: TypeAlias = BaseException | None
+
+_WHERE = "while closing"
+
+
+class Closable(Protocol):
+    """What a report asks of a resource that has closed."""
+
+    path: str
+
+    @property
+    def policy(self) -> Policy:
+        """What becomes of its errors."""
+        ...
 
 
 @dataclass
@@ -34,34 +46,24 @@ class CloseReport:
         """What a resource that closes now is told: the body's exception, or what one before it has raised from that."""
         return self.translations[-1] if self.translations else self.outcome
 
-    def record(self, slot: Slot, started: float, error: BaseException | None) -> None:
-        """One resource has closed, with an error or without."""
-        outcome, failure = self.told, self._note(slot, error)
-        slot.closed()  # after its error is kept: until then an interruption lets it be closed again
-        _tell(slot, started, failure, outcome)
-
-    def take(self, slot: Slot, started: float, error: BaseException | None) -> None:
-        """What came of closing a resource, whatever has become of its slot since."""
-        outcome, failure = self.told, self._note(slot, error)
-        _tell(slot, started, failure, outcome)
-
-    def _note(self, slot: Slot, error: BaseException | None) -> BaseException | None:
+    def note(self, resource: Closable, error: BaseException | None) -> BaseException | None:
         """Keep an error of closing; None where there is none."""
         if error is None or self.lets_through(error) or self._translates(error):
             # An initialiser that lets the body's exception through, or gives it another name, says that it has closed.
             return None
         if isinstance(error, Exception):
-            add_note(error, f"{_WHERE} {slot.path}")
-            (self.warned if slot.policy.on_close_error == "warn" else self.raising).append(error)
+            add_note(error, f"{_WHERE} {resource.path}")
+            (self.warned if resource.policy.on_close_error == "warn" else self.raising).append(error)
         else:
             self.interrupted(error)
         return error
 
-    def give_up(self, slot: Slot) -> None:
+    def note_defect(self, resource: Closable) -> None:
         """A resource could not be closed, by a fault of this library: the others are tried all the same."""
-        slot.closed()
         self.raising.append(
-            LifespanError(f"{slot.path} was not closed, by a defect of prefect_lifespan: please report the error below")
+            LifespanError(
+                f"{resource.path} was not closed, by a defect of prefect_lifespan: please report the error below"
+            )
         )
 
     def interrupted(self, error: BaseException | None) -> None:
@@ -98,10 +100,10 @@ class CloseReport:
         """
         errors = [*self.raising, *self.warned]
         if self.interruption is not None:
-            _note_all(self.interruption, [*self.translations[-1:], *errors])
+            note_all(self.interruption, [*self.translations[-1:], *errors])
             raise self.interruption
         if self.told is not None:
-            _note_all(self.told, errors)
+            note_all(self.told, errors)
             if self.translations:
                 raise self.translations[-1]
         elif len(self.raising) == 1:
@@ -135,97 +137,8 @@ class CloseReport:
         return True
 
 
-@manager
-def closing_late(slot: Slot, seconds: float, told: Outcome = None) -> Generator[Outcome]:
-    """Around the closing of what was entered, in `seconds`, after its lifespan had ended or its opening had been given up.
-
-    Gives what it is told: the outcome of the lifespan, or else `told`. An error of it reaches the log and observers, the
-    lifespan's end where that still waits for it, and the caller.
-    """
-    ending = slot.ledger.ending or CloseReport(slot.ledger.container, None)
-    outcome, error = ending.told or told, None
-    slot.event("opened", seconds)
-    started = perf_counter()
-    try:
-        yield outcome
-    except BaseException as raised:
-        if raised is not outcome:
-            error = raised
-    ending.take(slot, started, error)
-    if error is not None:
-        raise error
-
-
-def note_on_its_limit(slot: Slot, late: ResourceTimeoutError, seconds: float, error: Exception) -> None:
-    """What opened in `seconds`, past its limit, has been closed again with an error: it is a note, and has its line."""
-    report = CloseReport(slot.ledger.container, late)
-    if not report.lets_through(error):
-        slot.event("opened", seconds)
-        report.take(slot, perf_counter(), error)
-        _note_all(late, [error])
-
-
-def _tell(slot: Slot, started: float, failure: BaseException | None, outcome: Outcome) -> None:
-    slot.event("closed" if failure is None else "close-failed", perf_counter() - started, failure, outcome)
-
-
-_WHERE = "while closing"
-
-# Attempts at one step of closing. A step that is interrupted goes on where it was; none is interrupted as often.
-ATTEMPTS = 20
-
-
-def persist(report: CloseReport, step: Callable[[], object]) -> bool:
-    """Run a step of closing to its end, again where a signal has interrupted it; False where that comes to nothing."""
-    for _ in range(ATTEMPTS):
-        try:
-            step()
-            return True
-        except GeneratorExit:
-            raise  # the coroutine is dropped: its loop is gone
-        except BaseException as interruption:
-            report.interrupted(interruption)
-    return False
-
-
-async def apersist(report: CloseReport, step: Callable[[], Awaitable[object]]) -> bool:
-    """The same for a step that is awaited."""
-    for _ in range(ATTEMPTS):
-        try:
-            await step()
-            return True
-        except GeneratorExit:
-            raise  # the coroutine is dropped: its loop is gone
-        except BaseException as interruption:
-            report.interrupted(interruption)
-    return False
-
-
 def _is_in(error: Exception, errors: Iterable[Exception]) -> bool:
     return any(other is error for other in errors)
-
-
-def add_note(error: BaseException, note: str) -> None:
-    """Add a note once, also where one and the same exception object comes by again.
-
-    Never raises: an exception that takes no notes goes on without.
-    """
-    with suppress(Exception):
-        notes = notes_of(error)
-        if note in notes:
-            return
-        try:
-            BaseException.add_note(error, note)
-        except Exception:  # a class that takes no attributes, as a frozen dataclass
-            BaseException.__setattr__(error, "__notes__", [*notes, note])
-
-
-def notes_of(error: BaseException) -> Sequence[str]:
-    """The notes of an exception, whatever its class does for attributes that are missing."""
-    try:
-        return tuple(getattr(error, "__notes__", ()))
-    except Exception:
-        return ()
 
 
 def _where(error: BaseException) -> str:
@@ -233,18 +146,8 @@ def _where(error: BaseException) -> str:
     return next((note.removeprefix(f"{_WHERE} ") for note in notes_of(error) if note.startswith(_WHERE)), "")
 
 
-def _note_all(error: BaseException, errors: Iterable[Exception]) -> None:
+def note_all(error: BaseException, errors: Iterable[Exception]) -> None:
     for other in errors:
         where = " ".join(part for part in (_WHERE, _where(other)) if part)
         text = text_of(other)
         add_note(error, f"{where}, {type(other).__name__} was raised{f': {text}' if text else ''}")
-
-
-def closing_plan(opened: Iterable[Slot], needs: Callable[[Slot], Iterable[Slot]]) -> dict[Slot, int]:
-    """For each open slot, last opened first, how many open ones need it: it may close when that is zero."""
-    users = dict.fromkeys(reversed(list(opened)), 0)
-    for slot in users:
-        for needed in needs(slot):
-            if needed in users:
-                users[needed] += 1
-    return users

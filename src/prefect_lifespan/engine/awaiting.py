@@ -1,0 +1,53 @@
+"""Awaiting what ends elsewhere: in another thread, or whatever cancels the caller meanwhile.
+
+An exception of a signal's handler that is raised in a callback of the loop is logged there and lost, with all that the
+callback was to do. So the callbacks are the standard library's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+async def uninterrupted(
+    work: Coroutine[Any, Any, T], then: Callable[[T], object] = lambda _: None
+) -> BaseException | None:
+    """Await `work` to its end although the caller is cancelled meanwhile, and hand its result to `then`.
+
+    Returns the cancellation, which is to go on.
+    """
+    task = asyncio.get_running_loop().create_task(work)
+    interruption: BaseException | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as cancelled:
+            interruption = interruption or cancelled
+    then(task.result())
+    return interruption
+
+
+def arrival_of(future: Future[Any], *, in_this_thread: bool = False) -> asyncio.Future[Future[Any]]:
+    """Done on the running loop when a future is, which it gives: its result or exception is asked of that.
+
+    `asyncio.wrap_future` hands on a new exception in the place of some, without cause and traceback. `in_this_thread`
+    says that no other thread ends it.
+    """
+    loop = asyncio.get_running_loop()
+    arrival: asyncio.Future[Future[Any]] = loop.create_future()
+    arrive = partial(loop.call_soon_threadsafe, arrival.set_result)
+
+    def tell(done: Future[Any]) -> None:
+        with suppress(RuntimeError):  # the loop has closed since: nobody waits any more
+            arrive(done)
+
+    # A signal's handler interrupts the main thread only, where a callback of ours could be what it interrupts.
+    future.add_done_callback(arrive if in_this_thread else tell)
+    return arrival

@@ -1,0 +1,81 @@
+"""What the engine's own parts ask of it, so that none of them has to know how it is made."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from dependency_injector import containers
+from dependency_injector.wiring import Modifier
+
+from prefect_lifespan.engine.slot import SharedSchedule, Slot
+from prefect_lifespan.graph import Graph
+from prefect_lifespan.graph.edges import AnyProvider
+
+
+class Face(Protocol):
+    """An engine, as its parts see it."""
+
+    @property
+    def graph(self) -> Graph:
+        """What the container declares."""
+        ...
+
+    @property
+    def schedule(self) -> SharedSchedule:
+        """What its slots share."""
+        ...
+
+    @property
+    def slots(self) -> Mapping[int, Slot]:
+        """Its resources, and those that it shares."""
+        ...
+
+    @property
+    def instances(self) -> Mapping[int, AnyProvider]:
+        """Its providers, by what they are copies of."""
+        ...
+
+    @property
+    def instance(self) -> containers.DynamicContainer:
+        """The container instance."""
+        ...
+
+    @property
+    def parent(self) -> Face | None:
+        """The engine that it stands on."""
+        ...
+
+    @property
+    def making(self) -> threading.RLock:
+        """Held while something is made for the first time."""
+        ...
+
+    def resolve(self, provider: AnyProvider | str, modifier: Modifier | None = None) -> AnyProvider | None:
+        """Its provider for what a marker names."""
+        ...
+
+    def eager(self) -> list[Slot]:
+        """What an eager opening opens."""
+        ...
+
+    def needed(self, keys: Iterable[int]) -> tuple[Slot, ...]:
+        """The resources that providers need, dependencies first."""
+        ...
+
+    def needs(self, slot: Slot) -> list[Slot]:
+        """The resources that a slot needs directly."""
+        ...
+
+    def open(self, slots: Sequence[Slot], where: str) -> None:
+        """Open slots without an event loop."""
+        ...
+
+    async def aopen(self, slots: Sequence[Slot], where: str) -> None:
+        """Open slots from a coroutine."""
+        ...
+
+    def withhold_singletons(self) -> None:
+        """Let singletons that were made of what has closed say so."""
+        ...

@@ -1,0 +1,73 @@
+"""A blocking resource in the calling thread, which is the one that closes it as well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from prefect_lifespan.engine.clocks import while_holding_the_loop
+from prefect_lifespan.engine.contexts import ResourceContext
+from prefect_lifespan.engine.initialiser import Entered, Outcome, call_of, enter_blocking
+from prefect_lifespan.engine.places.staying import stay, while_opening
+from prefect_lifespan.engine.schedule.claim import Attempt
+from prefect_lifespan.engine.slot import Slot
+from prefect_lifespan.steps import within
+
+
+class Here:
+    """The calling thread, in a context of the resource's own, or in the caller's."""
+
+    def __init__(self, slot: Slot, attempt: Attempt, *, in_callers_context: bool) -> None:
+        self._slot = slot
+        self._attempt = attempt
+        self._in_callers_context = in_callers_context
+        self.entered = Entered()
+        self._context: ResourceContext | None = None  # None: the caller's
+
+    @property
+    def loop(self) -> None:
+        """It lives on none."""
+
+    def enter(self, *, on_loop: bool) -> None:
+        """Enter it, so that it is open.
+
+        Raises:
+            NeedsEventLoop: it is to be entered asynchronously.
+            Exception: the initialiser's own, or why it did not stay open.
+        """
+        enter = partial(self._enter, on_loop=on_loop)
+        if on_loop:
+            within(while_holding_the_loop(self._slot), lambda _: while_opening(self._slot, enter))
+        else:
+            while_opening(self._slot, enter)
+
+    def _enter(self, *, on_loop: bool) -> None:
+        if not self._in_callers_context:
+            self._context = ResourceContext()
+        slot = self._slot
+
+        def enter() -> None:
+            enter_blocking(self.entered, call_of(slot.provider), slot.path, on_loop=on_loop)
+            stay(slot, self, self._attempt)
+
+        self._in_context(enter)
+
+    def settle(self, error: BaseException) -> None:
+        """What has been entered is open, or exited at once, although `error` has interrupted that."""
+        if self.entered.is_held:
+            self._in_context(partial(stay, self._slot, self, self._attempt, error))
+
+    def begin_exit(self, outcome: Outcome) -> None:
+        """Exit it, in its context."""
+        exit_ = partial(self.entered.close, outcome)
+        self._in_context(exit_ if self._context is None else self._context.closing(exit_))
+
+    def cancel_exit(self) -> None:
+        """Nothing interrupts what runs here."""
+
+    def leave_open(self) -> list[str]:
+        """It waits for nobody."""
+        return []
+
+    def _in_context(self, function: Callable[[], None]) -> None:
+        function() if self._context is None else self._context.context.run(function)

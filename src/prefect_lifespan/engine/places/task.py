@@ -1,0 +1,256 @@
+"""An asynchronous resource in an asyncio task of its own: entered and exited there, so that an anyio task group can be one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from contextvars import Context, copy_context
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+import anyio
+
+from prefect_lifespan.engine.contexts import ResourceContext
+from prefect_lifespan.engine.culprits import ResourceTask
+from prefect_lifespan.engine.initialiser import Entered, Outcome, call_of, enter_async
+from prefect_lifespan.engine.loops import running_loop
+from prefect_lifespan.engine.places.staying import exit_at_once
+from prefect_lifespan.engine.schedule.claim import Attempt, Phase
+from prefect_lifespan.engine.slot import Slot, being_opened
+from prefect_lifespan.errors import LifespanError, ResourceTimeoutError
+
+
+class InTask:
+    """The one task in which an asynchronous resource is entered, waits, and is exited.
+
+    An exception of a signal's handler may end the task at any line of it. Whoever waits for it sees that: the opening
+    takes the exception over and settles what has been entered, and closing lets another task exit it.
+    """
+
+    def __init__(self, slot: Slot, attempt: Attempt, made: object = None) -> None:
+        self._slot = slot
+        self._attempt = attempt
+        self._made = made  # what a blocking initialiser returned that turned out to be asynchronous
+        self.entered = Entered()
+        self.context: ResourceContext = ResourceContext()
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        # Done when the attempt is over: it is open, has failed, or is left behind. `task` goes on till it closes.
+        self.over: asyncio.Future[None] = self.loop.create_future()
+        self.task: ResourceTask | None = None
+        self.failure: BaseException | None = None  # of entering
+        self.exit_error: BaseException | None = None
+        self.was_cancelled = False  # while it was entering, by somebody else than for its limit
+        self._interruption: BaseException | None = None
+        self._cancellations = 0  # by its opening, which the resource need not follow
+        self._exits_at_once = False
+        self._told_to_exit: asyncio.Future[None] = self.loop.create_future()
+        self._outcome: Outcome = None
+        self._closer: Context | None = None  # the context of whoever closes it
+
+    def begin(self) -> None:
+        """Let it be entered."""
+        self._slot.found_asynchronous = True
+        self.task = self._task_of(self._run())
+
+    @property
+    def interruption(self) -> BaseException | None:
+        """What has ended its task before its time."""
+        task = self.task
+        ended = task is not None and task.done() and not task.cancelled()
+        return self._interruption or (task.exception() if task is not None and ended else None)
+
+    @property
+    def is_to_be_left(self) -> bool:
+        """Whether it has been entered, and its exit not been called."""
+        return self.entered.has_exit and self.entered.is_held
+
+    # Entering
+
+    def cancel(self) -> bool:
+        """Let entering come to its end; False where that is waited for, as it always is.
+
+        An initialiser that comes to its end all the same has opened its resource, which closes in its turn. What is
+        exited at once already is left to that, unless it has been asked for twice.
+        """
+        if self._exits_at_once:
+            self._exits_at_once = False
+        elif self.task is not None:
+            self._cancellations += 1
+            self.task.cancel()
+        return False
+
+    def leave_behind(self) -> None:
+        """Wait no longer for an initialiser that ignores its cancellation: what it enters, it closes itself."""
+        if not self.over.done():
+            self.over.set_result(None)
+        if self.task is not None:
+            self.task.cancel()
+
+    async def _run(self) -> None:
+        try:
+            await self._live()
+        except (asyncio.CancelledError, GeneratorExit):
+            raise
+        except BaseException as error:
+            # Kept, and not raised: whoever opens raises it, and what leaves a task may leave the loop with it.
+            self._interruption = error
+
+    async def _live(self) -> None:
+        slot, error = self._slot, None
+        being_opened.set((*being_opened.get(), slot))
+        try:
+            made, self._made = self._made, None
+            await enter_async(self.entered, call_of(slot.provider)() if made is None else made, slot.path)
+        except BaseException as raised:
+            error = raised
+        being_opened.set(())
+        task = self.task
+        assert task is not None, "it runs"
+        self.was_cancelled = task.cancelling() > self._cancellations
+        is_open = await self.settle(error)
+        if error is not None:
+            if isinstance(error, Exception) and not self.entered.is_held:
+                return  # whoever opens is told
+            raise error
+        if is_open:
+            for _ in range(self._cancellations):  # they are over: a task group in the resource counts what is pending
+                task.uncancel()
+            slot.event("opened", self._attempt.clock.seconds(perf_counter()))
+            if self.entered.has_exit:
+                await self._stay(task)
+                await self._leave()
+
+    async def settle(self, error: BaseException | None) -> bool:
+        """End the attempt, which `error` may have ended: what has been entered is open, or exited at once.
+
+        Whether it is open. Doing it again does nothing.
+        """
+        if self.entered.is_held:
+            leaving = exit_at_once(self._slot, self, self._attempt, error)
+            if leaving is None:
+                self._is_over()
+                return True
+            self._exits_at_once = True
+            exit_error: BaseException | None = None
+            try:
+                await self.entered.aclose(leaving.told)
+            except BaseException as raised:
+                exit_error = raised
+            failure = leaving.ended(exit_error)
+            if self.failure is None:
+                self.failure = failure
+        elif self.failure is None:
+            self.failure = self._named(error or asyncio.CancelledError())
+        self._is_over()
+        return False
+
+    def _named(self, error: BaseException) -> BaseException:
+        """What whoever asked for it is to see: where it was cancelled at its limit, that."""
+        cancelled = isinstance(error, (asyncio.CancelledError, TimeoutError)) and self._attempt.phase is Phase.CANCELLED
+        if not cancelled or isinstance(error, ResourceTimeoutError):
+            return error
+        late = self._attempt.timeout()
+        late.__cause__ = error
+        return late
+
+    def _is_over(self) -> None:
+        if not self.over.done():
+            self.over.set_result(None)
+
+    # Staying
+
+    async def _stay(self, task: ResourceTask) -> None:
+        task.culprit = None  # what has failed meanwhile was the opening's
+        while not self._told_to_exit.done():
+            try:
+                await asyncio.wait([self._told_to_exit])
+            except asyncio.CancelledError as cancelled:
+                schedule = self._slot.schedule
+                if schedule.is_being_cancelled and task.culprit is None:
+                    continue  # the loop is shutting down and cancels every task: this one's turn comes, in order
+                if task.culprit is None and not schedule.has_owner:
+                    self._slot.ended()  # with its loop: nobody is left to close it
+                    self._may_exit()
+                else:
+                    await self._stay_failed(task.culprit or cancelled)
+                if self._outcome is None:
+                    self._outcome = cancelled  # as a body in its place would have been told
+
+    async def _stay_failed(self, error: BaseException) -> None:
+        """Out of use, because a child of a task group in the resource has failed: it is exited in its turn all the same.
+
+        Whoever uses it closes before. A cancellation of the task itself ends the waiting where nobody is left to close it.
+        """
+        self._slot.failed_while_open(error)
+        # Unshielded, anyio would go on cancelling the task with every turn of the loop, as it is in a cancelled scope.
+        with anyio.CancelScope(shield=True):
+            while not self._told_to_exit.done():
+                try:
+                    await asyncio.wait([self._told_to_exit])
+                except asyncio.CancelledError:
+                    if not self._slot.schedule.has_owner:
+                        self._may_exit()
+
+    def _may_exit(self) -> None:
+        if not self._told_to_exit.done():
+            self._told_to_exit.set_result(None)
+
+    # Exiting
+
+    def request_exit(self, outcome: Outcome) -> asyncio.Task[None]:
+        """Let the resource be exited, with the outcome of the body; the task is done when it has been."""
+        self._outcome, self._closer = outcome, copy_context()
+        self._may_exit()
+        assert self.task is not None, "it has been entered"
+        if self.task.done() and self.is_to_be_left:
+            self.task = self._task_of(self._leave())
+        return self.task
+
+    def begin_exit(self, outcome: Outcome) -> Future[None]:
+        """The same for a caller in another thread, or after the loop has ended."""
+        done: Future[None] = Future()
+        if self.task is None or (self.task.done() and not self.is_to_be_left):
+            self._tell(done)
+        elif self.loop is running_loop() or not self.loop.is_running():
+            done.set_exception(
+                LifespanError(f"{self._slot.path} was opened on an event loop: close it there, in a coroutine")
+            )
+        else:
+            self.loop.call_soon_threadsafe(self.request_exit, outcome)
+            self.loop.call_soon_threadsafe(self._tell_when_done, done)
+        return done
+
+    def cancel_exit(self) -> None:
+        """Its limit is over."""
+        if self.task is not None:
+            cancel = self.task.cancel
+            cancel() if self.loop is running_loop() else self.loop.call_soon_threadsafe(cancel)
+
+    def leave_open(self) -> list[str]:
+        """Wait no longer for it."""
+        self.cancel_exit()
+        return []
+
+    async def _leave(self) -> None:
+        being_opened.set(())
+        if self._closer is not None:
+            self.context.renew(self._closer)
+        try:
+            await self.entered.aclose(self._outcome)
+        except BaseException as error:
+            if self.entered.is_held:
+                raise  # before its exit was called
+            if error is not self._outcome:  # else it let through what it was told, which says that it has closed
+                self.exit_error = error
+
+    def _tell_when_done(self, done: Future[None]) -> None:
+        assert self.task is not None, "it has been told to exit"
+        self.task.add_done_callback(partial(self._tell, done))
+
+    def _tell(self, done: Future[None], _: object = None) -> None:
+        done.set_result(None) if self.exit_error is None else done.set_exception(self.exit_error)
+
+    def _task_of(self, work: Coroutine[Any, Any, None]) -> ResourceTask:
+        return ResourceTask(work, loop=self.loop, name=f"lifespan of {self._slot.path}", context=self.context.context)
