@@ -304,3 +304,29 @@ def test_calling_a_resource_with_arguments_is_an_error_that_says_what_to_do() ->
     container = open_all(engine_of(declare(a=Journal().resource("a"))))
     with pytest.raises(UsageError, match="make what differs from call to call a Factory"):
         container.a("other")
+
+
+@pytest.mark.timeout(30, method="thread")
+def test_as_many_initialisers_as_there_are_threads_may_each_ask_for_another_resource() -> None:
+    """Each held its turn while it waited for one that needed a turn: nobody ever opened anything."""
+    both_at_it = threading.Barrier(2)
+    journal = Journal()
+
+    def asking(other: str) -> Generator[str]:
+        both_at_it.wait(5)
+        yield getattr(container, other)()
+
+    engine = engine_of(
+        declare(
+            a=providers.Resource(asking, "c"),
+            b=providers.Resource(asking, "d"),
+            c=journal.resource("c"),
+            d=journal.resource("d"),
+        ),
+        max_workers=2,
+    )
+    container: Any = engine.instance
+    engine.open(engine.needed([*engine.keys_of("a"), *engine.keys_of("b")]), "the test")
+    assert (container.a(), container.b()) == ("c", "d")
+    engine.close().settle()
+    assert sorted(journal.closed) == ["c", "d"]
