@@ -33,7 +33,7 @@ class Resolver:
         found = real_of(under(self._lock, self._found, instance, provider, modifier))
         # Declared without a name of its own, in the place where it is used: a member of an aggregate, an argument.
         key = id(anchor_of(provider)) if found is None and not isinstance(provider, str) else None
-        return found if key not in instances else providers.deepcopy(provider, {key: instances[key]})
+        return found if key is None or key not in instances else providers.deepcopy(provider, {key: instances[key]})
 
     def _found(self, instance: Any, provider: AnyProvider | str, modifier: Modifier | None) -> AnyProvider | None:
         self._map = self._map or ProvidersMap(instance)
