@@ -1,6 +1,6 @@
 """What it costs to see a run: a flow with 10 resources and 100 tasks, with everything off, with events, with all of it.
 
-`python -m benchmarks.observing [ROUNDS]` runs them in one process against an API of its own, each once a round and in an order that changes, so that what
+`python -m benchmarks.observing [ROUNDS] [LEVEL...]` runs them in one process against an API of its own, each once a round and in an order that changes, so that what
 else the machine does hits all of them alike. A ratio is the median of the rounds' ratios to that round's "off"; "off again" is off once
 more, and shows how far two equal ones are apart. Requests are those to the API by name; events and log lines go in batches of Prefect's.
 """
@@ -13,7 +13,7 @@ import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from dependency_injector import containers, providers
@@ -74,17 +74,18 @@ def count_requests() -> Callable[[], Counter[str]]:
     return sent.copy
 
 
-def main(rounds: int) -> None:
+def main(rounds: int, wanted: Sequence[str]) -> None:
+    levels = {level: LEVELS[level] for level in dict.fromkeys(["off", *(wanted or LEVELS)])}
     requests, shuffler = count_requests(), random.Random(0)
-    seconds: dict[str, list[float]] = {level: [] for level in LEVELS}
-    processor: dict[str, list[float]] = {level: [] for level in LEVELS}
-    calls: dict[str, list[Counter[str]]] = {level: [] for level in LEVELS}
+    seconds: dict[str, list[float]] = {level: [] for level in levels}
+    processor: dict[str, list[float]] = {level: [] for level in levels}
+    calls: dict[str, list[Counter[str]]] = {level: [] for level in levels}
     with prefect_test_harness(server_startup_timeout=200):
         run()  # what is only done once
         for _ in range(rounds):
-            for level in shuffler.sample(list(LEVELS), len(LEVELS)):
+            for level in shuffler.sample(list(levels), len(levels)):
                 os.environ.update(
-                    {f"PREFECT_INTEGRATIONS_LIFESPAN_{name}": value for name, value in LEVELS[level].items()}
+                    {f"PREFECT_INTEGRATIONS_LIFESPAN_{name}": value for name, value in levels[level].items()}
                 )
                 before, started, used = requests(), time.perf_counter(), time.process_time()
                 run()
@@ -103,13 +104,14 @@ def main(rounds: int) -> None:
             ratio(processor, level),
             f"{statistics.median(sum(counter.values()) for counter in calls[level]):g}",
         ]
-        for level in LEVELS
+        for level in levels
     ]
     headers = ["", "a run", "ratio", "of processor time", "requests"]
     print(table(f"Seeing a run of 10 resources and 100 tasks, {rounds} rounds", headers, rows))
-    print("Requests of all of it:", dict(calls["all of it"][-1]), "of off:", dict(calls["off"][-1]))
+    for level in levels:
+        print(f"Requests, {level}: {dict(calls[level][-1])}")
     print(surroundings("prefect", "dependency-injector"))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 15)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 15, sys.argv[2:])
