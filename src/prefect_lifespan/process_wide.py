@@ -27,7 +27,7 @@ class ProcessWide:
         self.layers: tuple[Layer, ...] = ()
         self.lifespans: tuple[InForce, ...] = ()
         self.prepared_in: WeakSet[Ground] = WeakSet()
-        self.lock = threading.Lock()
+        self.lock: threading.Lock = threading.Lock()
         self._announced: list[InForce] = []  # that are being opened, and those in force
         self._open: WeakSet[InForce] = WeakSet()
 
@@ -105,5 +105,5 @@ class ProcessWide:
         self._forget_prepared()
 
 
-process_wide = ProcessWide()
+process_wide: ProcessWide = ProcessWide()
 children.begin_with(process_wide)

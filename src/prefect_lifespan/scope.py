@@ -14,7 +14,7 @@ import uuid
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Hashable, Iterator, Mapping
 from contextvars import ContextVar, Token
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from prefect_lifespan.engine import CloseReport, Engine, library_logger
 from prefect_lifespan.engine.events import Logger
@@ -69,7 +69,7 @@ class InForce:
         opening: str = "",
         logger: Logger = library_logger,
     ) -> None:
-        self.id = opening or uuid.uuid4().hex
+        self.id: str = opening or uuid.uuid4().hex
         self._engine_here = engine_here
         self.layers = layers
         self.logger = logger
@@ -272,7 +272,7 @@ class Scope:
     ) -> None:
         self._process = os.getpid()
         self._unit = unit
-        self.ground = Ground(lifespans, layers) if ground is None else ground
+        self.ground: Ground = Ground(lifespans, layers) if ground is None else ground
 
     def working_in(self, unit: Unit) -> Scope:
         """The same with another unit of work."""
@@ -404,7 +404,7 @@ current_scope: Callable[[], Scope] = _scope.get
 class Here:
     """Gives the scope in force to functions that travel by value: they take along the name of this class, and nothing more."""
 
-    scope = _scope.get
+    scope: ClassVar[Callable[[], Scope]] = _scope.get
 
 
 @manager

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import copy
 import threading
-from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, Protocol
 
 from prefect_lifespan.engine import Engine, Observer, Options, logging_to
 from prefect_lifespan.engine.loops import running_loop
@@ -16,11 +16,21 @@ from prefect_lifespan.lifetimes import Lifetime, Policy
 from prefect_lifespan.steps import under
 from prefect_lifespan.surroundings import surroundings
 
-if TYPE_CHECKING:
-    from prefect_lifespan.scope import Scope
-
 # For a container that no lifespan is open for.
 DEFAULT_POLICY = Policy(close_timeout_seconds=30.0, retries=0, retry_delay_seconds=1.0, on_close_error="raise")
+
+
+class Overriding(Protocol):
+    """What is overridden where a container has an engine of its own: a scope."""
+
+    @property
+    def layers(self) -> tuple[object, ...]:
+        """The overrides in force."""
+        ...
+
+    def overrides_for(self, container: ContainerClass) -> Mapping[int, Any]:
+        """Those of a container, by the identity of what they override."""
+        ...
 
 
 def log_of_this_run() -> Observer:
@@ -76,7 +86,7 @@ class Unit:
         return under(self._lock, made)
 
     def standing_alone(
-        self, container: ContainerClass, scope: Scope, where: str, loop: asyncio.AbstractEventLoop | None
+        self, container: ContainerClass, scope: Overriding, where: str, loop: asyncio.AbstractEventLoop | None
     ) -> Engine:
         """An engine for a container that no lifespan is open for."""
         key = (container, scope.layers)
@@ -98,7 +108,7 @@ class Unit:
         if self._engines.ended:
             engine.close()  # what is its own is refused from now on, and what it shares goes on
 
-    def has(self, container: ContainerClass, scope: Scope) -> bool:
+    def has(self, container: ContainerClass, scope: Overriding) -> bool:
         """Whether a container has an engine of its own here already."""
         return (container, scope.layers) in self._engines
 

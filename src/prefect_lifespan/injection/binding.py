@@ -17,7 +17,7 @@ class Binding:
     def __init__(self, function: Function, injected: Collection[str]) -> None:
         parameters = inspect.signature(function).parameters.values()
         self._positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-        self.visible_positional = sum(name not in injected for name in self._positional)
+        self.visible_positional: int = sum(name not in injected for name in self._positional)
         self._function = function
         self._injected = injected
         self._visible = without(function, injected)

@@ -6,7 +6,8 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import Any, Protocol
 
 from prefect_lifespan.engine import CloseReport, Engine, Slot
 from prefect_lifespan.engine.events import declared_path, whose
@@ -25,8 +26,34 @@ from prefect_lifespan.steps import under
 from prefect_lifespan.surroundings import surroundings
 from prefect_lifespan.unit import Unit, log_of_this_run
 
-if TYPE_CHECKING:
-    from prefect_lifespan.injection.plan import Plan
+
+class Planned(Protocol):
+    """What a call asks of its function's plan."""
+
+    @property
+    def markers(self) -> Mapping[str, Marker]:
+        """What each marked parameter asks for."""
+        ...
+
+    @cached_property
+    def has_steps(self) -> bool:
+        """Whether its caller goes on between its steps."""
+        ...
+
+    @property
+    def key(self) -> str:
+        """What a scope keeps under it is kept for this function."""
+        ...
+
+    @property
+    def origin(self) -> object:
+        """What lives as long as that is kept."""
+        ...
+
+    @cached_property
+    def where(self) -> str:
+        """The function, as messages name it."""
+        ...
 
 
 def of_an_inner_container(marker: Marker, container: ContainerClass, scope: Scope) -> tuple[str, str] | None:
@@ -49,10 +76,10 @@ def _told(report: CloseReport) -> BaseException | None:
 class Call:
     """The decisions of one call that found nothing prepared: which engine gives each parameter, and for how long."""
 
-    def __init__(self, plan: Plan, explicit: Mapping[str, Any], loop: Loop) -> None:
+    def __init__(self, plan: Planned, explicit: Mapping[str, Any], loop: Loop) -> None:
         self._plan = plan
         self._loop = loop
-        self.scope = current_scope()
+        self.scope: Scope = current_scope()
         self._ground = self.scope.ground
         self._found = self._ground.prepared, self._ground.in_force
         self._attempt = surroundings.attempt()

@@ -99,7 +99,7 @@ class InAUnit:
     __slots__ = ("gives",)
 
     def __init__(self, gives: Kept) -> None:
-        self.gives = gives
+        self.gives: Kept = gives
 
     def __call__(self) -> tuple[Any, ...] | None:
         """The values; None where there is no unit yet."""

@@ -39,11 +39,11 @@ class Plan:
         self, function: Function, markers: Mapping[str, Marker], container: ContainerClass | None = None
     ) -> None:
         self.origin: Origin | None = Origin()
-        self.function = function
-        self.markers = markers
-        self.container = container  # the one that the function opens, as `lifespan` has it
+        self.function: Function = function
+        self.markers: Mapping[str, Marker] = markers
+        self.container: ContainerClass | None = container  # the one that the function opens, as `lifespan` has it
         # Under it, scopes keep what was prepared: one plan arrives in another process with each task, as a new object.
-        self.key = uuid.uuid4().hex
+        self.key: str = uuid.uuid4().hex
 
     def __getstate__(self) -> tuple[object, ...]:
         return self.function, self.markers, self.container, self.key
