@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import Literal, Protocol
+from typing import Protocol
 
+from prefect_lifespan.engine.events import Kind
 from prefect_lifespan.engine.notes import add_note
 from prefect_lifespan.engine.schedule.clock import Clock
 from prefect_lifespan.errors import ResourceTimeoutError
 from prefect_lifespan.lifetimes import Policy
 from prefect_lifespan.masking import told
-
-Told = Literal["opened", "open-failed", "open-retried", "failed", "closed", "close-failed"]
 
 
 class Claimed(Protocol):
@@ -28,7 +27,7 @@ class Claimed(Protocol):
         """Whether another attempt may come to another end."""
         ...
 
-    def event(self, kind: Told, seconds: float, error: BaseException | None = None) -> None:
+    def event(self, kind: Kind, seconds: float, error: BaseException | None = None) -> None:
         """Tell of it."""
         ...
 

@@ -16,7 +16,8 @@ from enum import Enum, auto
 from operator import attrgetter
 from typing import Any, ParamSpec, TypeVar
 
-from prefect_lifespan.engine.schedule.claim import Attempt, Claim, Told
+from prefect_lifespan.engine.events import Kind
+from prefect_lifespan.engine.schedule.claim import Attempt, Claim
 from prefect_lifespan.engine.schedule.report import CloseReport
 from prefect_lifespan.engine.schedule.states import Change, State, after
 from prefect_lifespan.errors import LifespanClosedError
@@ -120,7 +121,7 @@ class Standing(ABC):
 
     @abstractmethod
     def event(
-        self, kind: Told, seconds: float, error: BaseException | None = None, outcome: BaseException | None = None
+        self, kind: Kind, seconds: float, error: BaseException | None = None, outcome: BaseException | None = None
     ) -> None:
         """Tell of an opening or closing."""
 
