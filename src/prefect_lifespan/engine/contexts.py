@@ -31,7 +31,7 @@ class PassingVariables:
         return variable in self._variables
 
 
-passing = PassingVariables()
+passing: PassingVariables = PassingVariables()
 
 
 class ResourceContext:
@@ -39,7 +39,7 @@ class ResourceContext:
 
     def __init__(self) -> None:
         # Of nothing, and filled: a variable that was copied could not be unset again.
-        self.context = Context()
+        self.context: Context = Context()
         self._lent: list[tuple[Token[Any], object]] = []
         self.context.run(self._fill, copy_context())
 

@@ -73,7 +73,7 @@ class Engine:
         parent: Engine | None = None,
     ) -> None:
         self.container_class = container
-        self.graph = graph
+        self.graph: Graph = graph
         self.options = options
         self.overrides = overrides
         self.parent = parent
@@ -83,7 +83,7 @@ class Engine:
         self.dependents: Dependents[Engine] = Dependents()
         self.process_keys: set[Hashable] = set()
         self.serves_tasks = False  # whether what lives as long as a task may be opened here
-        self.schedule = SharedSchedule(
+        self.schedule: SharedSchedule = SharedSchedule(
             graph.container,
             name,
             defaults=options.defaults,
@@ -98,10 +98,10 @@ class Engine:
         self._calls = ContainerCalls(self)
         self._tasks: set[asyncio.Task[None]] = set()
         self._resolver = Resolver(self)
-        self.settings = SettingsFirst(self)
+        self.settings: SettingsFirst = SettingsFirst(self)
         self._lock = threading.Lock()
         # Held while something is made for the first time: one lock for all who share it.
-        self.making = threading.RLock() if parent is None else parent.making
+        self.making: threading.RLock = threading.RLock() if parent is None else parent.making
         children.begin_with(self)
 
     @classmethod

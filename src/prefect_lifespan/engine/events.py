@@ -182,7 +182,7 @@ Logger: TypeAlias = "logging.Logger | logging.LoggerAdapter[logging.Logger]"
 Observer: TypeAlias = Callable[[Event], object]
 Watcher: TypeAlias = Callable[[Happening], object]
 
-library_logger = logging.getLogger("prefect_lifespan")
+library_logger: Logger = logging.getLogger("prefect_lifespan")
 
 
 def declared_path(path: str) -> str:
@@ -204,7 +204,7 @@ class Observers:
 
     def _let_hear(self, observers: tuple[Observer, ...]) -> None:
         self._observers = observers
-        self.hear_uses = any(hasattr(each, "used") for each in observers)
+        self.hear_uses: bool = any(hasattr(each, "used") for each in observers)
 
     def __bool__(self) -> bool:
         return bool(self._observers)
@@ -249,7 +249,7 @@ class Observers:
                 used(paths, whose)
 
 
-observers = Observers()
+observers: Observers = Observers()
 children.begin_with(observers)
 
 watchers: list[Watcher] = []  # of this process; they do not raise
@@ -307,7 +307,7 @@ class _Whose:
     here: Callable[[], Whose] = staticmethod(lambda: NOBODY)
 
 
-whose = _Whose()
+whose: _Whose = _Whose()
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,5 +364,5 @@ def _to_the_librarys(level: int, message: str) -> None:
     library_logger.log(level, "%s", message)
 
 
-process_log = ProcessLog()
+process_log: ProcessLog = ProcessLog()
 children.begin_with(process_log)

@@ -50,8 +50,9 @@ class Entered:
     __slots__ = ("_begun", "_exit", "_given", "_leaving", "_told", "at", "is_async")
 
     def __init__(self) -> None:
-        self.is_async = False
-        self.at = self._begun = perf_counter()  # when it was entered
+        self.is_async: bool = False
+        self.at: float = perf_counter()  # when it was entered
+        self._begun = self.at
         self._exit: Callable[..., Any] | None = None
         self._given: list[object] = []
         self._told: Iterator[tuple[Any, Any, Any]] | list[Any] | None = None  # what the exit is still to be called with

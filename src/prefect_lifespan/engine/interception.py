@@ -65,5 +65,5 @@ class Interceptors:
         return call
 
 
-interceptors = Interceptors()
+interceptors: Interceptors = Interceptors()
 children.begin_with(interceptors)

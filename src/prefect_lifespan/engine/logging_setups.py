@@ -24,4 +24,4 @@ class LoggingSetups:
             self.before(resource, function)
 
 
-logging_setups = LoggingSetups()
+logging_setups: LoggingSetups = LoggingSetups()

@@ -161,4 +161,4 @@ def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-held_signals = HeldSignals()
+held_signals: HeldSignals = HeldSignals()

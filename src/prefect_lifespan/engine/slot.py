@@ -42,8 +42,8 @@ from prefect_lifespan.steps import under
 T = TypeVar("T")
 P = ParamSpec("P")
 
-lifespan_numbers = itertools.count(1)
-slot_numbers = itertools.count(1)
+lifespan_numbers: itertools.count[int] = itertools.count(1)
+slot_numbers: itertools.count[int] = itertools.count(1)
 
 # The slots whose initialisers the current call runs in, outermost first.
 being_opened: ContextVar[tuple[Slot, ...]] = ContextVar("being_opened", default=())
@@ -87,19 +87,19 @@ class SharedSchedule(Schedule):
         above: SharedSchedule | None = None,
     ) -> None:
         super().__init__(container, above)
-        self.name = name
+        self.name: str = name
         # Counts lifespans; what stands on one, as a task's view does, has the number of that.
         self.number: int = next(lifespan_numbers) if above is None else above.number
         self._named_above = above
         self.defaults = defaults
         self.max_workers = max_workers
-        self.lock = threading.Lock()
+        self.lock: threading.Lock = threading.Lock()
         # None: whoever opens, it is in a thread of its own, because the caller's may be gone when it closes.
         self.home_thread: int | None = threading.get_ident()
         self.loop = loop
         self.owner: asyncio.Task[Any] | None = None  # on `loop`: what it does ends with closing
-        self.threads = Threads(f"lifespan-{container}", max_workers)
-        self.keepers = Keepers()
+        self.threads: Threads = Threads(f"lifespan-{container}", max_workers)
+        self.keepers: Keepers = Keepers()
         self._told = (*told, observers)
         # Where it is None, whoever is in need when something happens.
         self.whose: Whose | None = whose.here()
@@ -162,10 +162,12 @@ class Slot(Standing):
     def __init__(self, node: Node, schedule: SharedSchedule, provider: Any) -> None:
         super().__init__(f"{schedule.container}.{node.path}", schedule)
         self.node = node
-        self.number = next(slot_numbers)
+        self.number: int = next(slot_numbers)
         self.provider = provider  # a ManagedResource
         self.value: object = None
-        self.at_hand = False  # whether `value` is what the container's provider gives: open, and not overridden there
+        self.at_hand: bool = (
+            False  # whether `value` is what the container's provider gives: open, and not overridden there
+        )
         self.place: Place | None = None
         self.opened_on: asyncio.AbstractEventLoop | None = None  # where the driver of an opening under way runs
         self.found_asynchronous = False  # what its initialiser returned was to be entered on an event loop

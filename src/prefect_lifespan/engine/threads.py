@@ -29,7 +29,7 @@ class ResourceThread:
     """One daemon thread that runs what it is given, one after another."""
 
     def __init__(self, name: str) -> None:
-        self.load = 0  # how much it has to do; counted under the lock
+        self.load: int = 0  # how much it has to do; counted under the lock
         self.holds: set[object] = set()  # what is open in it, and is to be closed in it
         self.hangs_in: str | None = None  # what it has been left behind with
         self.has_turn = False

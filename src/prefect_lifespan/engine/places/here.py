@@ -21,7 +21,7 @@ class Here:
         self._slot = slot
         self._attempt = attempt
         self._in_callers_context = in_callers_context
-        self.entered = Entered()
+        self.entered: Entered = Entered()
         self._context: ResourceContext | None = None  # None: the caller's
 
     @property

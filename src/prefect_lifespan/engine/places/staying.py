@@ -36,7 +36,7 @@ class ExitAtOnce:
         else:
             self._error = attempt.given_up
             slot.event("opened", self._seconds)
-        self.told = self._ending.told or attempt.given_up or because
+        self.told: Outcome = self._ending.told or attempt.given_up or because
         self._started = perf_counter()
 
     def ended(self, error: BaseException | None) -> BaseException:

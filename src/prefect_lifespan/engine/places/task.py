@@ -33,7 +33,7 @@ class InTask:
         self._slot = slot
         self._attempt = attempt
         self._made = made  # what a blocking initialiser returned that turned out to be asynchronous
-        self.entered = Entered()
+        self.entered: Entered = Entered()
         self.context: ResourceContext = ResourceContext()
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         # Done when the attempt is over: it is open, has failed, or is left behind. `task` goes on till it closes.
@@ -41,7 +41,7 @@ class InTask:
         self.task: ResourceTask | None = None
         self.failure: BaseException | None = None  # of entering
         self.exit_error: BaseException | None = None
-        self.was_cancelled = False  # while it was entering, by somebody else than for its limit
+        self.was_cancelled: bool = False  # while it was entering, by somebody else than for its limit
         self._interruption: BaseException | None = None
         self._cancellations = 0  # by its opening, which the resource need not follow
         self._exits_at_once = False

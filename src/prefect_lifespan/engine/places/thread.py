@@ -25,7 +25,7 @@ class InThread:
         self._slot = slot
         self._attempt = attempt
         self._on_loop = on_loop
-        self.entered = Entered()
+        self.entered: Entered = Entered()
         self.context: ResourceContext = while_opening(slot, ResourceContext)
         self.entering: Future[None] = Future()
         self.thread: ResourceThread | None = None

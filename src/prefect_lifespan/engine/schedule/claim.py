@@ -49,14 +49,16 @@ class Attempt:
     __slots__ = ("cancellable", "clock", "ends_at", "given_up", "limit", "pause", "phase", "resource", "watched")
 
     def __init__(self, resource: str, limit: float | None, now: float) -> None:
-        self.resource = resource
-        self.limit = limit
-        self.clock = Clock()
+        self.resource: str = resource
+        self.limit: float | None = limit
+        self.clock: Clock = Clock()
         self.clock.start(now)
-        self.phase = Phase.TRYING
-        self.watched = False  # whether somebody looks at the limit while it is under way: not in the calling thread
-        self.cancellable = False  # whether it can be made to end: an asyncio task can, a thread cannot
-        self.pause = 0.0  # before the next one
+        self.phase: Phase = Phase.TRYING
+        self.watched: bool = (
+            False  # whether somebody looks at the limit while it is under way: not in the calling thread
+        )
+        self.cancellable: bool = False  # whether it can be made to end: an asyncio task can, a thread cannot
+        self.pause: float = 0.0  # before the next one
         self.ends_at: list[float] = []  # when the pause ends; when it is cancelled again, and when it is left behind
         self.given_up: BaseException | None = None  # what whoever waited for it was told, when that came to an end
 
@@ -87,12 +89,12 @@ class Claim:
     __slots__ = ("attempt", "holder", "resource", "retried", "retries_left", "thread")
 
     def __init__(self, resource: Claimed, holder: object, thread: int | None, now: float) -> None:
-        self.resource = resource
-        self.holder = holder
-        self.thread = thread
-        self.retries_left = resource.policy.retries or 0
-        self.retried = 0
-        self.attempt = Attempt(resource.path, resource.policy.open_timeout_seconds, now)
+        self.resource: Claimed = resource
+        self.holder: object = holder
+        self.thread: int | None = thread
+        self.retries_left: int = resource.policy.retries or 0
+        self.retried: int = 0
+        self.attempt: Attempt = Attempt(resource.path, resource.policy.open_timeout_seconds, now)
 
     def begin_again(self, now: float) -> None:
         """The next attempt begins."""

@@ -81,9 +81,9 @@ class Standing(ABC):
         self.path = path  # its name, as messages give it
         self.schedule = schedule
         self._policy: Policy | None = None
-        self.state = State.PENDING
+        self.state: State = State.PENDING
         self.claim: Claim | None = None  # of the opening that is under way, or was the last
-        self.opened_at = 0.0
+        self.opened_at: float = 0.0
         self.failure: BaseException | None = None  # of the last opening
         self.failed_with: BaseException | None = None  # while it was open
         self._waiter: Any = None
