@@ -123,3 +123,8 @@ def test_clients_share_what_they_have_read_of_certificates(monkeypatch: pytest.M
             get_client()
             get_client(sync_client=True)
             assert made == [number]
+
+
+def test_a_worker_keeps_the_limit_that_it_was_given_until_it_is_set_up() -> None:
+    worker = ProcessWorker(work_pool_name="nobody's", limit=3)
+    assert (worker._limit, worker._limiter, worker._work_pool) == (3, None, None)
