@@ -137,7 +137,9 @@ class SharedSchedule(Schedule):
         left_to_the_parent([(slot.value, slot.place) for slot in {*self.opened, *self.opening}])
         self.name += ", which stays in the process that this one was forked from,"
         self.lock, self.threads = threading.Lock(), Threads(f"lifespan-{self.container}", self.max_workers)
-        self.opened, self.opening, self._ended = [], set(), True
+        self.opened: list[Any] = []
+        self.opening: set[Any] = set()
+        self._ended = True
         for slot in slots:
             if slot.schedule is self:
                 slot.begin_anew()
@@ -257,7 +259,7 @@ class Slot(Standing):
 
     def failed_while_open(self, error: BaseException) -> None:
         """It is of no use any more, and waits for its closer."""
-        self.failed_with = error
+        self.failed_with: BaseException | None = error
         self.ended()
         self.event("failed", perf_counter() - self.opened_at, error)
 
@@ -265,7 +267,8 @@ class Slot(Standing):
         """In a forked child: whoever has got hold of the parent's own is told so."""
         self.withdraw()
         self.state = State.CLOSED
-        self.value = self.place = self.claim = self._waiter = self._closer = None
+        self.claim: Claim | None = None
+        self.value = self.place = self._waiter = self._closer = None
         self._to_wake = {}
 
     def event(
