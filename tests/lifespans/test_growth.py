@@ -14,4 +14,6 @@ def test_what_a_process_has_does_not_grow_with_the_number_of_its_lifespans() -> 
     after = Left.now()
 
     assert after.objects - before.objects < 100
-    assert (after.threads, after.files) == (before.threads, before.files)
+    # What other tests in this process have left may end meanwhile.
+    assert after.threads <= before.threads
+    assert after.files <= before.files

@@ -150,6 +150,7 @@ def test_a_closing_tells_the_outcome_and_each_event_its_lifespan_and_seconds():
         raise error
     opening, closing = record.of("cache")
     assert (opening.kind, closing.kind) == ("opened", "closed")
+    assert (opening.outcome, closing.outcome) == (None, error)
     assert (opening.outcome_type, closing.outcome_type) == ("", "ValueError")
     assert opening.lifespan == "`with lifespan(Other)`"
     assert opening.opening == closing.opening
@@ -169,6 +170,7 @@ def test_failures_and_retries_are_events_and_not_openings():
         lifespan(Other, retries=1, retry_delay_seconds=0).__enter__()
     assert [event.kind for event in record.of("cache")] == ["open-retried", "open-failed"]
     assert record.events[-1].error == "ZeroDivisionError: division by zero"
+    assert isinstance(record.events[-1].raised, ZeroDivisionError)
     assert record.opened == record.closed == record.still_open == []
 
 

@@ -5,7 +5,7 @@ from prefect_lifespan.testing.cases import Case, CleanClosing
 from prefect_lifespan.testing.everywhere import override_everywhere
 from prefect_lifespan.testing.faults import Faults, InjectedFault
 from prefect_lifespan.testing.fixtures import AsyncLifespanContainer, LifespanContainer, OverrideProviders
-from prefect_lifespan.testing.recording import recording
+from prefect_lifespan.testing.recording import RecordedEvent, recording
 from prefect_lifespan.testing.single_faults import assert_closes_cleanly
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "InjectedFault",
     "LifespanContainer",
     "OverrideProviders",
+    "RecordedEvent",
     "assert_closes_cleanly",
     "override_everywhere",
     "recording",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from types import TracebackType
 from typing import Self
 
@@ -15,6 +16,25 @@ from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.testing.belonging import is_told_of
 
 _ENDS = ("closed", "close-failed")
+
+
+@dataclass(frozen=True)
+class RecordedEvent(Event):
+    """An event of this process with the exceptions themselves, of which others have names and texts.
+
+    Args:
+        raised: what opening or closing has raised.
+        outcome: the exception of the body that a closing told the resource; None where that succeeded.
+    """
+
+    raised: BaseException | None = None
+    outcome: BaseException | None = None
+
+    @classmethod
+    def of(cls, happening: Happening) -> Self:
+        """The event of what has happened."""
+        told = {each.name: getattr(happening.event, each.name) for each in fields(Event)}
+        return cls(**told, raised=happening.error, outcome=happening.outcome)
 
 
 class recording:  # noqa: N801 - a context manager, named as the field names it
@@ -69,10 +89,10 @@ class recording:  # noqa: N801 - a context manager, named as the field names it
                 self._happenings.append(happening)
 
     @property
-    def events(self) -> list[Event]:
-        """Everything so far, as data: container, path, kind, seconds, error, and the outcome that a closing told."""
+    def events(self) -> list[RecordedEvent]:
+        """Everything so far: container, path, kind, seconds, error, and the outcome that a closing told."""
         with self._lock:
-            return [happening.event for happening in self._happenings]
+            return [RecordedEvent.of(happening) for happening in self._happenings]
 
     @property
     def opened(self) -> list[str]:
@@ -89,7 +109,7 @@ class recording:  # noqa: N801 - a context manager, named as the field names it
         """The paths of what opened and has not closed."""
         return [event.path for event in still_open(self.events)]
 
-    def of(self, path: str) -> list[Event]:
+    def of(self, path: str) -> list[RecordedEvent]:
         """The events of one resource."""
         return [event for event in self.events if event.path == path]
 
@@ -130,13 +150,13 @@ class recording:  # noqa: N801 - a context manager, named as the field names it
     __repr__ = __str__
 
 
-def still_open(events: list[Event]) -> list[Event]:
+def still_open(events: Sequence[Event]) -> list[Event]:
     """The openings that no closing has followed; two threads may tell of the two in the other order."""
     ended = {event.opening for event in events if event.kind in _ENDS}
     return [event for event in events if event.kind == "opened" and event.opening not in ended]
 
 
-def problems_in(events: list[Event]) -> Iterator[str]:
+def problems_in(events: Sequence[Event]) -> Iterator[str]:
     """What was not closed, or not exactly once."""
     for event in still_open(events):
         yield f"{event.path} opened and did not close"
