@@ -174,7 +174,7 @@ SCENARIOS = {
     "parent": Scenario("parent", "Completed", needs=["inner"]),
     "generator": Scenario("yields", "Completed"),
     "generator on a loop": Scenario("yields_on_loop", "Completed"),
-    "wrong parameters": Scenario("fails", "Crashed", parameters={"unknown": 1}, finishes=False, has_hook=False),
+    "wrong parameters": Scenario("fails", "Crashed", parameters={"unknown": 1}, finishes=False),
     "no such flow": Scenario("nothing_of_that_name", "Crashed", finishes=False, has_hook=False),
     "a working directory": Scenario(
         "where", "Completed", deployed={"job_variables": {"working_dir": "{folder}", "env": {"SETTING": "there"}}}
