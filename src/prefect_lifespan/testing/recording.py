@@ -30,12 +30,6 @@ class RecordedEvent(Event):
     raised: BaseException | None = None
     outcome: BaseException | None = None
 
-    @classmethod
-    def of(cls, happening: Happening) -> Self:
-        """The event of what has happened."""
-        told = {each.name: getattr(happening.event, each.name) for each in fields(Event)}
-        return cls(**told, raised=happening.error, outcome=happening.outcome)
-
 
 class recording:  # noqa: N801 - a context manager, named as the field names it
     """Record the openings and closings of this process for as long as it is entered; it stays readable afterwards.
@@ -92,7 +86,7 @@ class recording:  # noqa: N801 - a context manager, named as the field names it
     def events(self) -> list[RecordedEvent]:
         """Everything so far: container, path, kind, seconds, error, and the outcome that a closing told."""
         with self._lock:
-            return [RecordedEvent.of(happening) for happening in self._happenings]
+            return [_recorded(happening) for happening in self._happenings]
 
     @property
     def opened(self) -> list[str]:
@@ -170,6 +164,11 @@ def line_of(event: Event) -> str:
     """One event in a line, with the outcome that a closing told."""
     outcome = f" ({event.outcome_type})" if event.outcome_type else ""
     return f"{event.message}{outcome}"
+
+
+def _recorded(happening: Happening) -> RecordedEvent:
+    told = {each.name: getattr(happening.event, each.name) for each in fields(Event)}
+    return RecordedEvent(**told, raised=happening.error, outcome=happening.outcome)
 
 
 def _told(paths: Iterable[str]) -> str:
