@@ -67,10 +67,8 @@ def dressed(wrapper: Function, function: Function, injected: Container[str] = ()
 
 def _undressed(function: Function) -> Function:
     """The function itself, under wrappers of ours alone: another decorator's is a function of its own."""
-    source: Function | None = getattr(function, "__prefect_task_source__", None)
-    if source is not None and getattr(function, "__wrapped__", None) is source:
-        return source
-    return function
+    source: Function = getattr(function, "__prefect_task_source__", function)
+    return source if getattr(function, "__wrapped__", None) is source else function
 
 
 # The bodies of wrappers name nothing but their closure: Prefect pickles them by value, with the globals they name.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ def arrival_of(future: Future[Any], *, in_this_thread: bool = False) -> asyncio.
     """
     loop = asyncio.get_running_loop()
     arrival: asyncio.Future[Future[Any]] = loop.create_future()
-    arrive = partial(loop.call_soon_threadsafe, arrival.set_result)
+    arrive: Callable[[Future[Any]], object] = partial(cast("Any", loop.call_soon_threadsafe), arrival.set_result)
 
     def tell(done: Future[Any]) -> None:
         with suppress(RuntimeError):  # the loop has closed since: nobody waits any more

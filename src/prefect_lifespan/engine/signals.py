@@ -138,7 +138,8 @@ class HeldSignals:
 
     def _hand_back(self) -> None:
         for number, standing in list(self._standing_in.items()):
-            if signal.getsignal(number) is standing:
+            handler: object = signal.getsignal(number)
+            if handler is standing:
                 signal.signal(number, standing.instead_of)
             self._standing_in.pop(number, None)
 
