@@ -180,12 +180,10 @@ SCENARIOS = {
         "where", "Completed", deployed={"job_variables": {"working_dir": "{folder}", "env": {"SETTING": "there"}}}
     ),
 }  # fmt: skip
-CORE = {"everything"}
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in CORE else pytest.mark.extended) for name in SCENARIOS]
-)
+@pytest.mark.extended
+@pytest.mark.parametrize("name", SCENARIOS)
 def test_what_comes_of_a_run_is_the_same(pools: list[WarmPool], name: str) -> None:
     scenario, runs = SCENARIOS[name], list[UUID]()
     for pool in pools:
