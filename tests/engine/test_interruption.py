@@ -64,10 +64,10 @@ def test_a_signal_between_two_closers_skips_nothing() -> None:
 
 def test_a_signal_before_a_closer_was_called_does_not_lose_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """It was taken out of use, and not closed yet: the one moment when its state alone does not tell."""
-    from prefect_lifespan.engine import blocking
+    from prefect_lifespan.engine import closer
 
     journal = Journal()
-    start, calls = blocking.start_closing, list[int]()
+    start, calls = closer.start_closing, list[int]()
 
     def interrupted(*args: Any) -> Any:
         calls.append(1)
@@ -77,7 +77,7 @@ def test_a_signal_before_a_closer_was_called_does_not_lose_it(monkeypatch: pytes
 
     engine = engine_of(declare(**{name: journal.resource(name) for name in "abc"}))
     open_all(engine)
-    monkeypatch.setattr(blocking, "start_closing", interrupted)
+    monkeypatch.setattr(closer, "start_closing", interrupted)
     with pytest.raises(KeyboardInterrupt):
         engine.close().settle()
     assert journal.closed == ["c", "b", "a"]

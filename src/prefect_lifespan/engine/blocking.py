@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import queue
 import threading
-from asyncio import CancelledError
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -15,9 +14,8 @@ from functools import partial
 from time import perf_counter
 from typing import Any
 
-from prefect_lifespan.engine.exits import record
-from prefect_lifespan.engine.initialiser import NeedsEventLoop, Outcome
-from prefect_lifespan.engine.late import leave_late
+from prefect_lifespan.engine.closer import Closer, patience_with
+from prefect_lifespan.engine.initialiser import NeedsEventLoop
 from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.engine.persistence import persist
 from prefect_lifespan.engine.places.here import Here
@@ -30,10 +28,8 @@ from prefect_lifespan.engine.schedule.claim import Claim
 from prefect_lifespan.engine.schedule.report import CloseReport
 from prefect_lifespan.engine.schedule.standing import Abandoned
 from prefect_lifespan.engine.schedule.states import State
-from prefect_lifespan.engine.signals import held_signals
 from prefect_lifespan.engine.slot import Needs, SharedSchedule, Slot
-from prefect_lifespan.errors import AsyncResourceError, ResourceTimeoutError
-from prefect_lifespan.steps import within
+from prefect_lifespan.errors import AsyncResourceError
 
 Ended = queue.SimpleQueue[Future[Any]]
 
@@ -261,64 +257,31 @@ def _close(opened: Iterable[Slot], needs: Needs, report: CloseReport, opening: I
                 report.note_defect(slot)
 
 
-class _Closer:
+class _Closer(Closer):
     """Carries out one closing."""
 
     def __init__(self, closing: close.Closing[Slot], report: CloseReport) -> None:
-        self._closing = closing
-        self._report = report
-        self._started: dict[Slot, float] = {}
+        super().__init__(closing, report)
         self._ended: Ended = queue.SimpleQueue()
         self._at: dict[Future[Any], tuple[Slot, bool]] = {}
 
     def run(self) -> None:
         while (command := self._closing.next(perf_counter())) is not None:
-            match command:
-                case close.Close(slot):
-                    self._close(slot)
-                case close.CancelExit(slot) if slot.place is not None:
-                    slot.place.cancel_exit()
-                case close.LeaveOpen(slot):
-                    self._closed(slot, left_open(slot))
-                case close.GiveUp(slot):
-                    slot.closed()
-                    self._report.note_defect(slot)
-                    self._closing.closed(slot)
-                case close.AwaitLate(slot):
-                    self._await_late(slot)
-                case close.LeaveLate(slot):
-                    leave_late(slot, self._report)
-                    self._closing.late_ended(slot)
-                case close.Wait(until):
-                    self._wait(until)
-                case _:
-                    pass
+            if isinstance(command, close.Wait):
+                self._wait(command.until)
+            else:
+                self._carry_out(command)
 
     def _close(self, slot: Slot) -> None:
         if not slot.begin_close(self._report):
             self._closing.closed(slot)
             return
         started = self._started[slot] = perf_counter()
-        # Signals that an event loop holds back interrupt it.
-        try:
-            exiting = within(held_signals.let_through(), lambda _: start_closing(slot, self._report.told))
-        except BaseException as raised:
-            if is_to_be_exited(slot):
-                self._report.interrupted(raised)
-                self._closing.interrupted(slot)
-            else:
-                self._closed(slot, raised)
-            return
-        if exiting is None:
-            self._closed(slot, None)
-        else:
+        exiting = self._start(slot)
+        if exiting is not None:
             self._closing.begun(slot, started, patience_with(slot), cancellable=isinstance(slot.place, InTask))
             self._at[exiting] = slot, True
             exiting.add_done_callback(self._ended.put)
-
-    def _closed(self, slot: Slot, error: BaseException | None) -> None:
-        record(self._report, slot, self._started[slot], error)
-        self._closing.closed(slot)
 
     def _await_late(self, slot: Slot) -> None:
         waiter = slot.waiter()
@@ -343,34 +306,4 @@ class _Closer:
         if not closes:
             self._closing.late_ended(slot)
         elif slot.state is State.CLOSING:  # else it has been left open
-            self._closed(slot, exit_error(self._closing, slot, ended.exception()))
-
-
-def start_closing(slot: Slot, outcome: Outcome) -> Future[None] | None:
-    """Let a slot be exited where it was entered; without a future, that has been done on return."""
-    assert slot.place is not None, "a slot that is open was entered"
-    return slot.place.begin_exit(outcome)
-
-
-def exit_error(closing: close.Closing[Slot], slot: Slot, error: BaseException | None) -> BaseException | None:
-    """What an exit has raised; where that was cancelled at its limit, the error of that."""
-    if closing.was_cancelled(slot) and isinstance(error, (CancelledError, TimeoutError)):
-        return ResourceTimeoutError(slot.path, "close", slot.policy.close_timeout_seconds or 0.0)
-    return error
-
-
-def is_to_be_exited(slot: Slot) -> bool:
-    """Whether its exit has not been called yet."""
-    return slot.place is not None and slot.place.entered.is_held
-
-
-def patience_with(slot: Slot) -> float | None:
-    """Seconds that closing may take."""
-    waits_behind = isinstance(slot.place, InThread) and slot.place.hangs
-    return 0.0 if waits_behind else slot.policy.close_timeout_seconds
-
-
-def left_open(slot: Slot) -> ResourceTimeoutError:
-    """Leave behind what does not close in time."""
-    waiting = [] if slot.place is None else slot.place.leave_open()
-    return ResourceTimeoutError(slot.path, "close", slot.policy.close_timeout_seconds or 0.0, waiting)
+            self._closed(slot, self._exit_error(slot, ended.exception()))

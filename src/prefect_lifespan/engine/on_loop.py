@@ -16,17 +16,9 @@ from time import perf_counter
 from typing import Any
 
 from prefect_lifespan.engine.awaiting import arrival_of
-from prefect_lifespan.engine.blocking import (
-    exit_error,
-    is_to_be_exited,
-    left_open,
-    patience_with,
-    settle,
-    start_closing,
-)
-from prefect_lifespan.engine.exits import record
+from prefect_lifespan.engine.blocking import settle
+from prefect_lifespan.engine.closer import Closer, patience_with
 from prefect_lifespan.engine.initialiser import NeedsEventLoop
-from prefect_lifespan.engine.late import leave_late
 from prefect_lifespan.engine.persistence import apersist
 from prefect_lifespan.engine.places.here import Here
 from prefect_lifespan.engine.places.task import InTask
@@ -279,39 +271,21 @@ def _closing_of(opened: Iterable[Slot], needs: Needs, late: Iterable[Slot] = ())
     return close.Closing(opened, needs, late=late, side_by_side=lambda slot: isinstance(slot.place, InTask))
 
 
-class _Closer:
+class _Closer(Closer):
     """Carries out one closing."""
 
     def __init__(self, closing: close.Closing[Slot], report: CloseReport) -> None:
-        self._closing = closing
-        self._report = report
-        self._started: dict[Slot, float] = {}
+        super().__init__(closing, report)
         self._others: set[Slot] = set()  # that another closing is at, which reports on them
         self._queue = _Queue()
         self._at: dict[asyncio.Future[Any], tuple[Slot, InTask | InThread | None]] = {}
 
     async def run(self) -> None:
         while (command := self._closing.next(perf_counter())) is not None:
-            match command:
-                case close.Close(slot):
-                    self._close(slot)
-                case close.CancelExit(slot) if slot.place is not None:
-                    slot.place.cancel_exit()
-                case close.LeaveOpen(slot):
-                    self._closed(slot, left_open(slot))
-                case close.GiveUp(slot):
-                    slot.closed()
-                    self._report.note_defect(slot)
-                    self._closing.closed(slot)
-                case close.AwaitLate(slot):
-                    self._await_late(slot)
-                case close.LeaveLate(slot):
-                    leave_late(slot, self._report)
-                    self._closing.late_ended(slot)
-                case close.Wait(until):
-                    await self._wait(until)
-                case _:
-                    pass
+            if isinstance(command, close.Wait):
+                await self._wait(command.until)
+            else:
+                self._carry_out(command)
 
     def _close(self, slot: Slot) -> None:
         place = slot.place
@@ -330,30 +304,24 @@ class _Closer:
         if not is_mine:
             self._closing.closed(slot)
             return
-        try:
-            # It is blocking, and nothing but a signal could interrupt it.
-            exiting = within(held_signals.let_through(), lambda _: start_closing(slot, self._report.told))
-        except BaseException as raised:
-            if is_to_be_exited(slot):
-                self._report.interrupted(raised)
-                self._closing.interrupted(slot)
-            else:
-                self._closed(slot, raised)
+        exiting = self._start(slot)
+        if exiting is None:
             return
-        if exiting is None or not isinstance(place, InThread):
-            self._closed(slot, None)
-        else:
+        if isinstance(place, InThread):
             self._closing.begun(slot, started, patience_with(slot), cancellable=False)
             self._watch(arrival_of(exiting), slot, place)
+        else:
+            self._closed(slot, None)
 
     def _watch(self, end: asyncio.Future[Any], slot: Slot, place: InTask | InThread | None) -> None:
         self._at[end] = slot, place
         self._queue.watch(end)
 
     def _closed(self, slot: Slot, error: BaseException | None) -> None:
-        if slot not in self._others:
-            record(self._report, slot, self._started[slot], error)
-        self._closing.closed(slot)
+        if slot in self._others:
+            self._closing.closed(slot)
+        else:
+            super()._closed(slot, error)
 
     def _await_late(self, slot: Slot) -> None:
         waiter = slot.waiter()
@@ -387,7 +355,7 @@ class _Closer:
             self._report.interrupted(place.interruption or asyncio.CancelledError())
             self._closing.interrupted(slot)
             return
-        error = exit_error(self._closing, slot, place.exit_error)
+        error = self._exit_error(slot, place.exit_error)
         if slot not in self._others:
             self._report.interrupted(place.interruption)
         self._closed(slot, error)
