@@ -13,8 +13,9 @@ from prefect_lifespan.graph import graph_of
 from prefect_lifespan.graph.anchors import copy_inside
 from prefect_lifespan.graph.findings import require_container
 from prefect_lifespan.graph.reader import ContainerClass
+from prefect_lifespan.in_force import InForce
 from prefect_lifespan.layers import Layer, Overrides, overrides_of
-from prefect_lifespan.scope import InForce, Scope, current_scope, push_layer, remove_layer, with_layer
+from prefect_lifespan.scope import Scope, current_scope, push_layer, remove_layer, with_layer
 from prefect_lifespan.scoped import in_scope
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -7,17 +7,23 @@ entered here is seen in all of them from then on, and in none any more once it h
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import Protocol
 from weakref import WeakSet
 
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.forks import children
+from prefect_lifespan.graph.reader import ContainerClass
+from prefect_lifespan.in_force import InForce
+from prefect_lifespan.layers import Layer
 from prefect_lifespan.steps import under
 
-if TYPE_CHECKING:
-    from prefect_lifespan.graph.reader import ContainerClass
-    from prefect_lifespan.layers import Layer
-    from prefect_lifespan.scope import Ground, InForce
+
+class Prepared(Protocol):
+    """What is prepared for calls somewhere, as long as the same is in force everywhere."""
+
+    def forget(self) -> None:
+        """That has changed."""
+        ...
 
 
 class ProcessWide:
@@ -26,7 +32,7 @@ class ProcessWide:
     def __init__(self) -> None:
         self.layers: tuple[Layer, ...] = ()
         self.lifespans: tuple[InForce, ...] = ()
-        self.prepared_in: WeakSet[Ground] = WeakSet()
+        self.prepared_in: WeakSet[Prepared] = WeakSet()
         self.lock: threading.Lock = threading.Lock()
         self._announced: list[InForce] = []  # that are being opened, and those in force
         self._open: WeakSet[InForce] = WeakSet()

@@ -6,21 +6,17 @@ threads that Prefect submits tasks to, asyncio tasks, subflows.
 
 from __future__ import annotations
 
-import copy
 import functools
 import os
-import threading
-import uuid
 import weakref
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Hashable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Mapping
 from contextvars import ContextVar, Token
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-from prefect_lifespan.engine import CloseReport, Engine, library_logger
-from prefect_lifespan.engine.events import Logger
-from prefect_lifespan.engine.initialiser import Outcome
+from prefect_lifespan.engine import Engine
 from prefect_lifespan.graph.reader import ContainerClass
-from prefect_lifespan.in_flight import NOBODY, Calls, Flight, RunningCall
+from prefect_lifespan.in_flight import NOBODY, Flight, RunningCall
+from prefect_lifespan.in_force import InForce
 from prefect_lifespan.layers import Layer, stacked
 from prefect_lifespan.managers import GeneratorManager, manager
 from prefect_lifespan.process_wide import process_wide
@@ -34,124 +30,6 @@ Gives = Callable[[], tuple[Any, ...] | None]
 Kept = tuple[Any, ...] | Gives
 
 MOST_PREPARED = 1024  # functions that a scope keeps something for, where nothing tells that they have gone
-
-
-class Reached(Protocol):
-    """Other processes that a lifespan has reached: they hold resources of it, and close them with it."""
-
-    def ends_with(self, runner: object) -> bool:
-        """Whether they end with a task runner, and have to be told before: nothing of theirs runs at their end."""
-        ...
-
-    def close(self, outcome: Outcome, grace: float | None) -> CloseReport:
-        """Close there, and wait for it; tasks that still run there have `grace` seconds to end, None for no limit."""
-        ...
-
-
-class Pending(Protocol):
-    """What a lifespan waits for before it closes; whoever submits a task tells it."""
-
-    calls: Calls
-
-
-class InForce:
-    """An open lifespan as a scope holds it: its engine, and the overrides that it was opened with.
-
-    `id` tells this opening from all others, in any process; `engine_here` gives what opens and closes in this one.
-    """
-
-    def __init__(
-        self,
-        engine_here: Callable[[], Engine],
-        layers: tuple[Layer, ...],
-        pending: Pending | None = None,
-        *,
-        opening: str = "",
-        logger: Logger = library_logger,
-    ) -> None:
-        self.id: str = opening or uuid.uuid4().hex
-        self._engine_here = engine_here
-        self.layers = layers
-        self.logger = logger
-        self.pending = pending
-        self.reached: dict[Hashable, Reached] = {}
-        self._missed_by: set[str] = set()
-        self._views: dict[tuple[Layer, ...], Engine] = {}
-        self._lock = threading.Lock()
-
-    @property
-    def engine(self) -> Engine:
-        """Opens and closes its resources in this process."""
-        return self._engine_here()
-
-    @property
-    def container(self) -> ContainerClass:
-        """The container class that it opens."""
-        return self.engine.container_class
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether its closing has begun."""
-        return self.engine.schedule.ended
-
-    def reach(self, key: Hashable, make: Callable[[], Reached]) -> Reached:
-        """The other processes that it has reached under `key`, from now on told of its end."""
-        return under(self._lock, self._reach, key, make)
-
-    def _reach(self, key: Hashable, make: Callable[[], Reached]) -> Reached:
-        if key not in self.reached:
-            self.reached[key] = make()
-        return self.reached[key]
-
-    def elsewhere(self) -> list[Reached]:
-        """The other processes that it has reached so far, last reached first."""
-        return list(reversed(dict(self.reached).values()))
-
-    def ending_with(self, runner: object) -> list[Reached]:
-        """The other processes that end with a task runner, from now on no longer this lifespan's to tell."""
-        return under(self._lock, self._ending_with, runner)
-
-    def _ending_with(self, runner: object) -> list[Reached]:
-        ending = {key: reached for key, reached in self.reached.items() if reached.ends_with(runner)}
-        for key in ending:
-            del self.reached[key]
-        return list(ending.values())
-
-    def is_missed_by(self, where: str) -> bool:
-        """A function opens its own although this one is open; whether that is the first time."""
-        with self._lock:
-            before = len(self._missed_by)
-            self._missed_by.add(where)
-            return len(self._missed_by) > before
-
-    def joined_by(self, pending: Pending | None) -> InForce:
-        """The same lifespan for one that joins it: everything is shared, but for the tasks to wait for."""
-        joined = copy.copy(self)
-        joined.pending = pending
-        return joined
-
-    def under(self, layers: tuple[Layer, ...]) -> Engine:
-        """The engine as overrides that were entered since see it: theirs is what these reach, the rest is shared."""
-        if layers == self.layers:
-            return self.engine
-        newer = tuple(
-            layer
-            for layer in layers
-            if layer not in self.layers and issubclass(self.engine.container_class, layer.container)
-        )
-        if not newer:
-            return self.engine
-        return under(self._lock, self._view, newer)
-
-    def _view(self, newer: tuple[Layer, ...]) -> Engine:
-        view = self._views.get(newer)
-        if view is None:
-            overrides = stacked(layer.by_key(self.engine.container_class) for layer in newer)
-            schedule = self.engine.schedule
-            view = self._views[newer] = self.engine.derive(
-                lambda _: False, name=schedule.name, lasts=True, overrides=overrides, loop=schedule.loop
-            )
-        return view
 
 
 class Ground:

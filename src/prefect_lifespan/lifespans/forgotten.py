@@ -13,6 +13,7 @@ from prefect_lifespan.engine import State
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph import Finding
 from prefect_lifespan.graph.reader import ContainerClass
+from prefect_lifespan.in_force import InForce
 from prefect_lifespan.lifespans.mistakes import (
     Work,
     asynchronous_in,
@@ -21,7 +22,7 @@ from prefect_lifespan.lifespans.mistakes import (
     mistakes_under,
     told,
 )
-from prefect_lifespan.scope import InForce, current_scope
+from prefect_lifespan.scope import current_scope
 
 
 def refuse_reachable(function: Any, container: ContainerClass) -> None:

@@ -13,6 +13,7 @@ from time import time
 from prefect_lifespan.engine import CloseReport, Observer, Observers, library_logger
 from prefect_lifespan.engine.awaiting import uninterrupted
 from prefect_lifespan.engine.events import Logger, Use
+from prefect_lifespan.in_force import InForce
 from prefect_lifespan.lifespans.asked import Settings
 from prefect_lifespan.lifespans.prefect_run import flow_context, is_suspension, is_termination, run_name, span_here
 from prefect_lifespan.masking import told
@@ -22,7 +23,6 @@ from prefect_lifespan.observability.process_events import Hearing, process_event
 from prefect_lifespan.observability.report import save
 from prefect_lifespan.observability.spans import LifespanSpan, is_traced
 from prefect_lifespan.observability.totals import Totals
-from prefect_lifespan.scope import InForce
 
 
 @dataclass

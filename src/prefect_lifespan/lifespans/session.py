@@ -22,6 +22,7 @@ from prefect_lifespan.engine.schedule.standing import Abandoned
 from prefect_lifespan.engine.signals import held_signals
 from prefect_lifespan.errors import AsyncResourceError
 from prefect_lifespan.graph import graph_of
+from prefect_lifespan.in_force import InForce, Reached
 from prefect_lifespan.injection.runs_without import runs_without
 from prefect_lifespan.layers import providers_for, stacked
 from prefect_lifespan.lifespans.asked import Settings
@@ -32,7 +33,7 @@ from prefect_lifespan.lifespans.prefect_run import flow_logger, is_termination, 
 from prefect_lifespan.lifespans.seen import Seen
 from prefect_lifespan.overriding import tell_of_copies
 from prefect_lifespan.process_wide import process_wide
-from prefect_lifespan.scope import InForce, Reached, Scope, current_scope, enter, leave
+from prefect_lifespan.scope import Scope, current_scope, enter, leave
 from prefect_lifespan.steps import aclosed_after, awaited_within, closed_after, steps_closed_after
 from prefect_lifespan.surroundings import surroundings
 

@@ -21,10 +21,11 @@ from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph import graph_of
 from prefect_lifespan.graph.edges import SUB_CONTAINERS, AnyProvider, overriding_of
 from prefect_lifespan.graph.reader import ContainerClass, is_given, qualified_name
+from prefect_lifespan.in_force import InForce
 from prefect_lifespan.layers import Layer, next_number
 from prefect_lifespan.lifetimes import Policy
 from prefect_lifespan.provider_pickling.classes_by_value import as_declared_here
-from prefect_lifespan.scope import InForce, Scope
+from prefect_lifespan.scope import Scope
 from prefect_lifespan.workers.at_rest import secret_in
 from prefect_lifespan.workers.remote_workers import Dumps, Link
 

@@ -15,7 +15,7 @@ import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
 from prefect.task_runners import TaskRunner
 
 from prefect_lifespan.engine import CloseReport
-from prefect_lifespan.scope import Reached
+from prefect_lifespan.in_force import Reached
 
 Runner = TaskRunner[Any]
 Dumps = Callable[[object], bytes]

@@ -20,11 +20,12 @@ from prefect.flows import Flow
 
 from prefect_lifespan.engine import CloseReport
 from prefect_lifespan.engine.initialiser import Outcome
+from prefect_lifespan.in_force import InForce
 from prefect_lifespan.lifespans.futures import PendingFutures
 from prefect_lifespan.lifespans.prefect_methods import submissions, watch, when_serialized
 from prefect_lifespan.managers import manager
 from prefect_lifespan.provider_pickling import register
-from prefect_lifespan.scope import InForce, Scope, current_scope
+from prefect_lifespan.scope import Scope, current_scope
 from prefect_lifespan.workers.references import ScopeReference, key_of, layer_reference, lifespan_reference
 from prefect_lifespan.workers.remote_workers import RemoteWorkers, Runner, RunnerModule, cloudpickled, module_for
 from prefect_lifespan.workers.worker_lifespan import WorkerLifespan

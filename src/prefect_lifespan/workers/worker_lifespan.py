@@ -11,10 +11,11 @@ from time import monotonic
 from prefect_lifespan.engine import CloseReport, Engine, Event, Options, State, process_engines
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.errors import LifespanError
+from prefect_lifespan.in_force import InForce, Reached
 from prefect_lifespan.lifespans.futures import PendingFutures
 from prefect_lifespan.lifespans.grace import Grace
 from prefect_lifespan.lifespans.prefect_run import context_of_the_run
-from prefect_lifespan.scope import InForce, Reached, Scope
+from prefect_lifespan.scope import Scope
 from prefect_lifespan.workers.kept_events import KeptEvents
 from prefect_lifespan.workers.membership import Membership
 from prefect_lifespan.workers.process_end import Close

@@ -15,11 +15,12 @@ from time import monotonic
 from prefect_lifespan.engine import CloseReport
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.forks import children
+from prefect_lifespan.in_force import InForce
 from prefect_lifespan.lifespans.grace import Grace
 from prefect_lifespan.lifespans.prefect_run import flow_logger
 from prefect_lifespan.managers import manager
 from prefect_lifespan.observability.configured import configured
-from prefect_lifespan.scope import InForce, Scope
+from prefect_lifespan.scope import Scope
 from prefect_lifespan.workers.references import CarriedLayer, LifespanReference, ScopeReference
 from prefect_lifespan.workers.states import Life
 from prefect_lifespan.workers.worker_lifespan import Abandoned, WorkerLifespan
