@@ -5,10 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from asyncio import CancelledError
 from concurrent.futures import Future
+from time import perf_counter
 
 from prefect_lifespan.engine.exits import record
 from prefect_lifespan.engine.initialiser import Outcome
-from prefect_lifespan.engine.late import leave_late
 from prefect_lifespan.engine.places.thread import InThread
 from prefect_lifespan.engine.schedule import closing as close
 from prefect_lifespan.engine.schedule.report import CloseReport
@@ -103,3 +103,11 @@ def left_open(slot: Slot) -> ResourceTimeoutError:
     """Leave behind what does not close in time."""
     waiting = [] if slot.place is None else slot.place.leave_open()
     return ResourceTimeoutError(slot.path, "close", slot.policy.close_timeout_seconds or 0.0, waiting)
+
+
+def leave_late(slot: Slot, report: CloseReport) -> None:
+    """Wait no longer for one that is still opening: an error of closing. When it is open after all, it closes by itself."""
+    late = ResourceTimeoutError(slot.path, "open", slot.policy.close_timeout_seconds or 0.0)
+    report.raising.append(late)
+    seconds = 0.0 if slot.claim is None else slot.claim.attempt.clock.seconds(perf_counter())
+    slot.event("open-failed", seconds, late)

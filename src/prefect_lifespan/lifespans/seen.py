@@ -60,8 +60,7 @@ class Seen:
             seen.told.add(observer)
         seen._observers = heard
         if seen.told:
-            seen._hearing = Hearing.of(engine)
-            process_events.add(seen._hearing)
+            seen._hearing = process_events.add(engine)
         return seen
 
     def hear(self, elsewhere: CloseReport) -> CloseReport:
@@ -99,8 +98,7 @@ class Seen:
         if first:
             for observer in self._observers:
                 self.told.remove(observer)
-            if self._hearing is not None:
-                process_events.remove(self._hearing)
+            process_events.remove(self._hearing)
             try:
                 self._say(report)
             except Exception as error:

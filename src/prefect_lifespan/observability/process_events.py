@@ -43,12 +43,16 @@ class ProcessEvents:
         self._hearings: tuple[Hearing, ...] = ()
         self._lock = threading.Lock()
 
-    def add(self, hearing: Hearing) -> None:
-        """Let a lifespan's observers hear of it."""
+    def add(self, engine: Engine) -> Hearing | None:
+        """Let a lifespan's observers hear of it, until that is removed; None where it shares nothing of the process."""
+        hearing = Hearing.of(engine)
+        if not hearing.containers:
+            return None
         with self._lock:
             self._hearings = (*self._hearings, hearing)
+        return hearing
 
-    def remove(self, hearing: Hearing) -> None:
+    def remove(self, hearing: Hearing | None) -> None:
         """No more."""
         with self._lock:
             self._hearings = tuple(each for each in self._hearings if each is not hearing)

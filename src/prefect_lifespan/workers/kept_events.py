@@ -46,13 +46,11 @@ class KeptEvents:
     def begin(self, engine: Engine) -> None:
         """The engine has been made: what the process shares, and the run opens, is heard of with its own."""
         if self.observers:
-            self._hearing = Hearing.of(engine)
-            process_events.add(self._hearing)
+            self._hearing = process_events.add(engine)
 
     def into(self, report: CloseReport) -> None:
         """It has ended: let a report of closing bring along what was kept."""
-        if self._hearing is not None:
-            process_events.remove(self._hearing)
+        process_events.remove(self._hearing)
         report.events += self._kept.events
         if isinstance(self._kept, _KeptWithUses):
             report.uses += self._kept.uses.counted()
