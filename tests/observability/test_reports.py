@@ -10,13 +10,12 @@ from uuid import UUID
 import pytest
 from dependency_injector import containers, providers
 from prefect import flow, task
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.task_runners import ProcessPoolTaskRunner
 
 from prefect_lifespan import Provide, inject, lifespan
 from prefect_lifespan.injection.plan import plan_of
 from prefect_lifespan.observability.picture import Drawn, Row
+from prefect_lifespan.observability.report import saved
 from prefect_lifespan.observability.shown import html, markdown
 from prefect_lifespan.scope import current_scope
 from tests.observability import programs
@@ -37,14 +36,11 @@ class Plain(containers.DeclarativeContainer):
 
 def drawn_of(run: str) -> Drawn:
     """What a run's report is drawn from, as its artifact has it."""
-    with get_client(sync_client=True) as client:
-        found = client.read_artifacts(
-            artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(run)]))
-        )
-    assert found, "the run has left a report"
-    drawn = Drawn.loaded(found[0].metadata_ or {})
+    found = saved(UUID(run))
+    assert found is not None, "the run has left a report"
+    drawn = Drawn.loaded(found.metadata_ or {})
     assert drawn is not None
-    assert markdown(drawn) == found[0].data
+    assert markdown(drawn) == found.data
     return drawn
 
 

@@ -16,8 +16,7 @@ from dependency_injector import containers, providers
 from opentelemetry import trace
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prefect import flow, task
-from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -26,7 +25,7 @@ from prefect_lifespan.command.app import run as command
 from prefect_lifespan.observability import configured as settings
 from prefect_lifespan.observability import report
 from prefect_lifespan.observability.picture import Picture
-from prefect_lifespan.observability.report import save
+from prefect_lifespan.observability.report import save, saved
 from prefect_lifespan.observability.shown import html, markdown
 
 SECRET = "hunter22-of-the-warehouse"
@@ -135,10 +134,8 @@ def test_a_report_is_an_artifact_of_its_run_and_the_command_writes_it_as_one_fil
     tmp_path: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = run_it(report=True)
-    with get_client(sync_client=True) as client:
-        (artifact,) = client.read_artifacts(
-            artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(run)]))
-        )
+    artifact = saved(UUID(run))
+    assert artifact is not None
     assert artifact.type == "markdown"
     text = str(artifact.data)
     assert text.startswith(f"# Resources of {App.__qualname__}")

@@ -5,14 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from uuid import UUID
 
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
-from prefect.client.schemas.sorting import ArtifactSort
-
 from prefect_lifespan.command.failing import FOUND, CommandError
 from prefect_lifespan.command.output import write
 from prefect_lifespan.observability.picture import Drawn
-from prefect_lifespan.observability.report import KEY
+from prefect_lifespan.observability.report import saved
 from prefect_lifespan.observability.shown import html
 
 
@@ -26,10 +22,8 @@ def write_report(flow_run: str, output: Path | None) -> None:
         identifier = UUID(flow_run)
     except ValueError:
         raise CommandError(f"{flow_run!r} is no id of a flow run", "copy it from `prefect flow-run ls`") from None
-    wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[identifier]), key=ArtifactFilterKey(any_=[KEY]))
-    with get_client(sync_client=True) as client:
-        found = client.read_artifacts(artifact_filter=wanted, sort=ArtifactSort.CREATED_DESC, limit=1)
-    drawn = Drawn.loaded(found[0].metadata_ or {}) if found else None
+    found = saved(identifier)
+    drawn = None if found is None else Drawn.loaded(found.metadata_ or {})
     if drawn is None:
         cure = "run it with @lifespan(..., report=True), or with PREFECT_INTEGRATIONS_LIFESPAN_REPORT=true"
         raise CommandError(f"flow run {flow_run} has left no report", cure, FOUND)

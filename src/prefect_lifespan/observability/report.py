@@ -8,6 +8,9 @@ from uuid import UUID
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactCreate
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
+from prefect.client.schemas.objects import Artifact
+from prefect.client.schemas.sorting import ArtifactSort
 
 from prefect_lifespan.observability.picture import Picture
 from prefect_lifespan.observability.shown import markdown
@@ -48,3 +51,11 @@ def save(picture: Picture, timeout_seconds: float) -> None:
         raise TimeoutError(f"the report was not saved within {timeout_seconds:g} s")
     if failed:
         raise failed[0]
+
+
+def saved(flow_run: UUID) -> Artifact | None:
+    """The last report that a flow run has left; Prefect may keep other artifacts of it, its result among them."""
+    wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run]), key=ArtifactFilterKey(any_=[KEY]))
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(artifact_filter=wanted, sort=ArtifactSort.CREATED_DESC, limit=1)
+    return found[0] if found else None
