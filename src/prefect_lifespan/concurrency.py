@@ -19,7 +19,7 @@ from prefect.context import FlowRunContext, TaskRunContext
 
 from prefect_lifespan.errors import LifespanError, UsageError
 from prefect_lifespan.managers import manager
-from prefect_lifespan.steps import awaited_within, within
+from prefect_lifespan.signal_safe import awaited_within, within
 
 _LEASE_SECONDS = 60.0
 _SHORTEST_LEASE_SECONDS = 60.0

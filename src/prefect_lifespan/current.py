@@ -9,8 +9,8 @@ from dependency_injector import containers
 from prefect_lifespan.errors import LifespanError
 from prefect_lifespan.graph.anchors import copies_inside
 from prefect_lifespan.graph.reader import ContainerClass, qualified_name
+from prefect_lifespan.run_context import run_context
 from prefect_lifespan.scope import Scope, current_scope
-from prefect_lifespan.surroundings import surroundings
 
 C = TypeVar("C", bound=containers.DeclarativeContainer)
 
@@ -37,14 +37,14 @@ def current_container(container: ContainerClass | None = None) -> Any:
         ...     current_container(App).greeting()
         'hello'
     """
-    stand_in = surroundings.stand_in()
+    stand_in = run_context.stand_in()
     if stand_in is not None:
         return stand_in
     scope = current_scope()
     found = scope.innermost(container)
     if found is None:
         raise _not_open(container, scope)
-    return scope.view(found.under(scope.layers), "current_container()").instance
+    return scope.view(found.under(scope.overrides), "current_container()").instance
 
 
 def _not_open(container: ContainerClass | None, scope: Scope) -> LifespanError:

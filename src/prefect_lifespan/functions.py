@@ -14,7 +14,7 @@ import types
 from collections.abc import AsyncGenerator, Callable, Container, Generator
 from typing import Any, Protocol, TypeAlias, cast
 
-from prefect_lifespan.steps import AsyncSteps
+from prefect_lifespan.generator_steps import AsyncSteps
 from prefect_lifespan.visible import without
 
 Function: TypeAlias = Callable[..., Any]

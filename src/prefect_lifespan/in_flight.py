@@ -16,7 +16,7 @@ from threading import get_ident
 from typing import Protocol
 from weakref import WeakSet
 
-from prefect_lifespan.steps import under
+from prefect_lifespan.signal_safe import under
 from prefect_lifespan.waiters import waiting_for_this_task
 
 NOBODY = object()  # in the place of a thread's asyncio task that there is not

@@ -13,8 +13,8 @@ from prefect_lifespan.engine.events import Logger
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.in_flight import Calls
-from prefect_lifespan.layers import Layer, stacked
-from prefect_lifespan.steps import under
+from prefect_lifespan.overrides import EnteredOverride, stacked
+from prefect_lifespan.signal_safe import under
 
 
 class Reached(Protocol):
@@ -44,7 +44,7 @@ class InForce:
     def __init__(
         self,
         engine_here: Callable[[], Engine],
-        layers: tuple[Layer, ...],
+        overrides: tuple[EnteredOverride, ...],
         pending: Pending | None = None,
         *,
         opening: str = "",
@@ -52,12 +52,12 @@ class InForce:
     ) -> None:
         self.id: str = opening or uuid.uuid4().hex
         self._engine_here = engine_here
-        self.layers = layers
+        self.overrides = overrides
         self.logger = logger
         self.pending = pending
         self.reached: dict[Hashable, Reached] = {}
         self._missed_by: set[str] = set()
-        self._views: dict[tuple[Layer, ...], Engine] = {}
+        self._views: dict[tuple[EnteredOverride, ...], Engine] = {}
         self._lock = threading.Lock()
 
     @property
@@ -111,23 +111,23 @@ class InForce:
         joined.pending = pending
         return joined
 
-    def under(self, layers: tuple[Layer, ...]) -> Engine:
+    def under(self, overrides: tuple[EnteredOverride, ...]) -> Engine:
         """The engine as overrides that were entered since see it: theirs is what these reach, the rest is shared."""
-        if layers == self.layers:
+        if overrides == self.overrides:
             return self.engine
         newer = tuple(
-            layer
-            for layer in layers
-            if layer not in self.layers and issubclass(self.engine.container_class, layer.container)
+            override
+            for override in overrides
+            if override not in self.overrides and issubclass(self.engine.container_class, override.container)
         )
         if not newer:
             return self.engine
         return under(self._lock, self._view, newer)
 
-    def _view(self, newer: tuple[Layer, ...]) -> Engine:
+    def _view(self, newer: tuple[EnteredOverride, ...]) -> Engine:
         view = self._views.get(newer)
         if view is None:
-            overrides = stacked(layer.by_key(self.engine.container_class) for layer in newer)
+            overrides = stacked(override.by_key(self.engine.container_class) for override in newer)
             schedule = self.engine.schedule
             view = self._views[newer] = self.engine.derive(
                 lambda _: False, name=schedule.name, lasts=True, overrides=overrides, loop=schedule.loop

@@ -14,8 +14,8 @@ from prefect_lifespan.graph.anchors import copy_inside
 from prefect_lifespan.graph.findings import require_container
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.in_force import InForce
-from prefect_lifespan.layers import Layer, Overrides, overrides_of
-from prefect_lifespan.scope import Scope, current_scope, push_layer, remove_layer, with_layer
+from prefect_lifespan.overrides import EnteredOverride, Overrides, overrides_of
+from prefect_lifespan.scope import Scope, current_scope, push_override, remove_override, with_override
 from prefect_lifespan.scoped import in_scope
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -60,15 +60,15 @@ class override:  # noqa: N801 - a context manager, named as the field names it
         self._overrides = overrides_of(self._container, overrides, by_name)  # a wrong name speaks here
 
     def __enter__(self) -> None:
-        layer = self._layer()
-        push_layer(layer)
+        entered = self._enters()
+        push_override(entered)
         for lifespan in current_scope().lifespans:
-            tell_of_copies(lifespan, [layer])
+            tell_of_copies(lifespan, [entered])
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        remove_layer(self)
+        remove_override(self)
 
     async def __aenter__(self) -> None:
         self.__enter__()
@@ -76,7 +76,7 @@ class override:  # noqa: N801 - a context manager, named as the field names it
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        remove_layer(self)
+        remove_override(self)
 
     def __call__(self, function: F) -> F:
         if not inspect.isfunction(function):
@@ -88,38 +88,38 @@ class override:  # noqa: N801 - a context manager, named as the field names it
 
     def scope(self) -> Scope:
         """The scope that is in force here, with this override in it."""
-        return with_layer(self._layer())
+        return with_override(self._enters())
 
-    def _layer(self) -> Layer:
-        # A layer for each use: the same override may be entered in several contexts at once, and again inside.
-        return Layer(self._container, self._overrides, owner=self)
+    def _enters(self) -> EnteredOverride:
+        # One for each use: the same override may be entered in several contexts at once, and again inside.
+        return EnteredOverride(self._container, self._overrides, owner=self)
 
 
-def tell_of_copies(lifespan: InForce, layers: Iterable[Layer]) -> None:
+def tell_of_copies(lifespan: InForce, overrides: Iterable[EnteredOverride]) -> None:
     """Warn of overrides of a container class of which an open lifespan holds a copy: they mean the class, not the copy.
 
     They are no mistake by themselves: the class may be opened elsewhere, or be what markers name.
     """
     container, copies = lifespan.container, graph_of(lifespan.container).by_path
-    for layer in layers:
-        if issubclass(container, layer.container):
+    for entered in overrides:
+        if issubclass(container, entered.container):
             continue
-        declared = graph_of(layer.container)
+        declared = graph_of(entered.container)
         found = {
-            path: copy_inside(declared.nodes[declared.by_path[path]].provider, layer.container, container)
-            for path in layer.by_path
+            path: copy_inside(declared.nodes[declared.by_path[path]].provider, entered.container, container)
+            for path in entered.by_path
         }
         if not any(found.values()):
             continue
-        overridden = lifespan.under(current_scope().layers).overrides
+        overridden = lifespan.under(current_scope().overrides).overrides
         missed = {path: copy for path, copy in found.items() if copy is not None and copies[copy] not in overridden}
         if missed:
             lifespan.logger.warning(
                 "override(%s, ...) of %s does not reach the copy of %s that %s holds and that is open here: write "
                 "override(%s, {%s})",
-                layer.container.__qualname__,
+                entered.container.__qualname__,
                 ", ".join(missed),
-                layer.container.__qualname__,
+                entered.container.__qualname__,
                 container.__qualname__,
                 container.__qualname__,
                 ", ".join(f"{copy!r}: ..." for copy in missed.values()),

@@ -14,8 +14,8 @@ from prefect_lifespan.errors import UsageError
 from prefect_lifespan.forks import children
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.in_force import InForce
-from prefect_lifespan.layers import Layer
-from prefect_lifespan.steps import under
+from prefect_lifespan.overrides import EnteredOverride
+from prefect_lifespan.signal_safe import under
 
 
 class Prepared(Protocol):
@@ -30,23 +30,23 @@ class ProcessWide:
     """The overrides and lifespans that every context sees, and the lifespans that are open in any context."""
 
     def __init__(self) -> None:
-        self.layers: tuple[Layer, ...] = ()
+        self.overrides: tuple[EnteredOverride, ...] = ()
         self.lifespans: tuple[InForce, ...] = ()
         self.prepared_in: WeakSet[Prepared] = WeakSet()
         self.lock: threading.Lock = threading.Lock()
         self._announced: list[InForce] = []  # that are being opened, and those in force
         self._open: WeakSet[InForce] = WeakSet()
 
-    def add_layer(self, layer: Layer) -> None:
+    def add_override(self, override: EnteredOverride) -> None:
         """Let an override be in force everywhere."""
         with self.lock:
-            self.layers = (*self.layers, layer)
+            self.overrides = (*self.overrides, override)
             self._forget_prepared()
 
-    def remove_layer(self, layer: Layer) -> None:
+    def remove_override(self, override: EnteredOverride) -> None:
         """Take it back."""
         with self.lock:
-            self.layers = tuple(other for other in self.layers if other is not layer)
+            self.overrides = tuple(other for other in self.overrides if other is not override)
             self._forget_prepared()
 
     def announce(self, lifespan: InForce) -> None:

@@ -13,16 +13,17 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iter
 from contextvars import ContextVar, Token
 from typing import Any, ClassVar, TypeVar
 
+from prefect_lifespan.call_scope import CallScope
 from prefect_lifespan.engine import Engine
+from prefect_lifespan.generator_steps import astepping, stepping
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.in_flight import NOBODY, Flight, RunningCall
 from prefect_lifespan.in_force import InForce
-from prefect_lifespan.layers import Layer, stacked
 from prefect_lifespan.managers import GeneratorManager, manager
+from prefect_lifespan.overrides import EnteredOverride, stacked
 from prefect_lifespan.process_wide import process_wide
-from prefect_lifespan.steps import astepping, stepping, under
-from prefect_lifespan.surroundings import surroundings
-from prefect_lifespan.unit import Unit
+from prefect_lifespan.run_context import run_context
+from prefect_lifespan.signal_safe import under
 
 R = TypeVar("R")
 # The values of a function's injected parameters, or what gives them: None, where they are not at hand for the caller.
@@ -42,14 +43,14 @@ class Ground:
     """
 
     __slots__ = (
-        *("__weakref__", "_entered", "_flight", "_layers", "_process", "_watched"),
+        *("__weakref__", "_entered", "_flight", "_overrides", "_process", "_watched"),
         *("home", "prepared", "references", "task"),
     )
 
-    def __init__(self, lifespans: tuple[InForce, ...], layers: tuple[Layer, ...]) -> None:
+    def __init__(self, lifespans: tuple[InForce, ...], overrides: tuple[EnteredOverride, ...]) -> None:
         self._process = os.getpid()
         self._entered = lifespans
-        self._layers = tuple(layer for layer in layers if not layer.everywhere)
+        self._overrides = tuple(override for override in overrides if not override.everywhere)
         self.prepared: dict[str, Kept] = {}
         self.home: int | None = 0
         self.task: object = NOBODY
@@ -71,17 +72,17 @@ class Ground:
         return (*(lifespan for lifespan in everywhere if lifespan not in self.entered), *self.entered)
 
     @property
-    def layers(self) -> tuple[Layer, ...]:
+    def overrides(self) -> tuple[EnteredOverride, ...]:
         """The overrides in force, the one that was entered last in the end: of this context, and of all."""
-        everywhere = process_wide.layers
+        everywhere = process_wide.overrides
         if not everywhere:
-            return self._layers
-        return tuple(sorted((*everywhere, *self._layers), key=lambda layer: layer.number))
+            return self._overrides
+        return tuple(sorted((*everywhere, *self._overrides), key=lambda override: override.number))
 
     @property
     def in_force(self) -> object:
         """What anything that is prepared here is prepared for."""
-        return (self.lifespans, self.layers)
+        return (self.lifespans, self.overrides)
 
     def keep(self, key: str, kept: Kept, *, found: tuple[dict[str, Kept], object], lives_with: object) -> None:
         """Keep a function's values, or what gives them, as long as an object lives.
@@ -120,9 +121,9 @@ class Ground:
         """Where the calls here are counted, for the lifespans that wait for them."""
         flight = self._flight
         if flight is None:
-            lifespans, layers = self.lifespans, self.layers
+            lifespans, overrides = self.lifespans, self.overrides
             flight = Flight(tuple(each.pending.calls for each in lifespans if each.pending is not None))
-            under(process_wide.lock, self._count_in, flight, (lifespans, layers))
+            under(process_wide.lock, self._count_in, flight, (lifespans, overrides))
         return flight
 
     def _count_in(self, flight: Flight, in_force: object) -> None:
@@ -133,39 +134,39 @@ class Ground:
 
 
 class Scope:
-    """The lifespans and overrides in force, and the unit of work; all as of one point.
+    """The lifespans and overrides in force, and the call scope; all as of one point.
 
-    `unit` holds what lives as long as a task run's attempt or an injected call.
+    `call_scope` holds what lives as long as a task run's attempt or an injected call.
     """
 
-    __slots__ = ("__weakref__", "_process", "_unit", "ground")
+    __slots__ = ("__weakref__", "_call_scope", "_process", "ground")
 
     def __init__(
         self,
         lifespans: tuple[InForce, ...] = (),
-        layers: tuple[Layer, ...] = (),
-        unit: Unit | None = None,
+        overrides: tuple[EnteredOverride, ...] = (),
+        call_scope: CallScope | None = None,
         *,
         ground: Ground | None = None,
     ) -> None:
         self._process = os.getpid()
-        self._unit = unit
-        self.ground: Ground = Ground(lifespans, layers) if ground is None else ground
+        self._call_scope = call_scope
+        self.ground: Ground = Ground(lifespans, overrides) if ground is None else ground
 
-    def working_in(self, unit: Unit) -> Scope:
-        """The same with another unit of work."""
-        return Scope(unit=unit, ground=self.ground)
-
-    @property
-    def unit(self) -> Unit | None:
-        """The unit of work, in the process that it was begun in."""
-        return self._unit if self._process == os.getpid() else None
+    def working_in(self, call_scope: CallScope) -> Scope:
+        """The same with another call scope."""
+        return Scope(call_scope=call_scope, ground=self.ground)
 
     @property
-    def unit_of_the_caller(self) -> Unit | None:
-        """The unit of work, where it is of the attempt that the caller is in."""
-        unit = self.unit
-        return unit if unit is not None and unit.attempt == surroundings.attempt() else None
+    def call_scope(self) -> CallScope | None:
+        """The call scope, in the process that it was begun in."""
+        return self._call_scope if self._process == os.getpid() else None
+
+    @property
+    def call_scope_here(self) -> CallScope | None:
+        """The call scope, where it is of the attempt that the caller is in."""
+        call_scope = self.call_scope
+        return call_scope if call_scope is not None and call_scope.attempt == run_context.attempt() else None
 
     @property
     def entered(self) -> tuple[InForce, ...]:
@@ -178,9 +179,9 @@ class Scope:
         return self.ground.lifespans
 
     @property
-    def layers(self) -> tuple[Layer, ...]:
+    def overrides(self) -> tuple[EnteredOverride, ...]:
         """The overrides in force, the one that was entered last in the end."""
-        return self.ground.layers
+        return self.ground.overrides
 
     @property
     def references(self) -> dict[object, Any]:
@@ -256,16 +257,18 @@ class Scope:
 
     def engines(self) -> Iterator[Engine]:
         """Every engine in force, innermost first, as the overrides in force see it."""
-        return (lifespan.under(self.layers) for lifespan in reversed(self.lifespans))
+        return (lifespan.under(self.overrides) for lifespan in reversed(self.lifespans))
 
     def view(self, engine: Engine, where: str) -> Engine:
-        """An engine in force as the unit of work sees it, whose task resources are its own."""
-        unit = self.unit_of_the_caller
-        return engine if unit is None else unit.view_of(engine, where)
+        """An engine in force as the call scope sees it, whose task resources are its own."""
+        call_scope = self.call_scope_here
+        return engine if call_scope is None else call_scope.view_of(engine, where)
 
     def overrides_for(self, container: ContainerClass) -> Mapping[int, Any]:
-        """Providers of `container` that are overridden here, by identity; inner layers win."""
-        return stacked(layer.by_key(container) for layer in self.layers if issubclass(container, layer.container))
+        """Providers of `container` that are overridden here, by identity; inner overrides win."""
+        return stacked(
+            override.by_key(container) for override in self.overrides if issubclass(container, override.container)
+        )
 
 
 def _forget(key: str, watched: dict[str, Any], prepared: dict[str, Kept], _gone: object) -> None:
@@ -326,25 +329,25 @@ def leave(entered: Scope, outer: Scope) -> None:
     ended = set(entered.entered) - set(outer.entered)
     if not ended.isdisjoint(scope.entered):
         remaining = tuple(lifespan for lifespan in scope.entered if lifespan not in ended)
-        _scope.set(Scope(remaining, scope.layers, scope.unit))
+        _scope.set(Scope(remaining, scope.overrides, scope.call_scope))
 
 
-def push_layer(layer: Layer) -> None:
+def push_override(override: EnteredOverride) -> None:
     """Let an override be in force here, over those that are."""
-    _scope.set(with_layer(layer))
+    _scope.set(with_override(override))
 
 
-def with_layer(layer: Layer) -> Scope:
+def with_override(override: EnteredOverride) -> Scope:
     """The scope that is in force here, with an override over those that it has."""
     scope = current_scope()
-    return Scope(scope.entered, (*scope.layers, layer), scope.unit)
+    return Scope(scope.entered, (*scope.overrides, override), scope.call_scope)
 
 
-def remove_layer(owner: object) -> None:
-    """Take back the last layer that `owner` pushed here, wherever it stands: overrides may be left out of order."""
+def remove_override(owner: object) -> None:
+    """Take back the last override that `owner` pushed here, wherever it stands: overrides may be left out of order."""
     scope = current_scope()
-    for layer in reversed(scope.layers):
-        if layer.owner is owner:
-            layers = tuple(other for other in scope.layers if other is not layer)
-            _scope.set(Scope(scope.entered, layers, scope.unit))
+    for override in reversed(scope.overrides):
+        if override.owner is owner:
+            overrides = tuple(other for other in scope.overrides if other is not override)
+            _scope.set(Scope(scope.entered, overrides, scope.call_scope))
             return

@@ -9,9 +9,9 @@ from typing import Any, TypeVar, cast
 
 from prefect_lifespan.errors import LifespanClosedError, UsageError
 from prefect_lifespan.functions import Function, of_kind
+from prefect_lifespan.generator_steps import AsyncSteps, Steps
+from prefect_lifespan.run_context import run_context
 from prefect_lifespan.scope import Scope, current_scope
-from prefect_lifespan.steps import AsyncSteps, Steps
-from prefect_lifespan.surroundings import surroundings
 
 F = TypeVar("F", bound=Function)
 
@@ -58,9 +58,9 @@ class _Bound:
 
     def __init__(self, scope: Scope, name: str) -> None:
         # As of here: what is in force everywhere by then is what the function was bound to, and ends as such.
-        self._scope = Scope(scope.lifespans, scope.layers, scope.unit)
+        self._scope = Scope(scope.lifespans, scope.overrides, scope.call_scope)
         self._name = name
-        self._shares_unit = scope.unit is not None and scope.unit.attempt == surroundings.attempt()
+        self._shares_call_scope = scope.call_scope is not None and scope.call_scope.attempt == run_context.attempt()
 
     def scope(self) -> Scope:
         """The scope for one call.
@@ -78,11 +78,11 @@ class _Bound:
         for lifespan in reversed(self._scope.lifespans):
             if lifespan.has_ended:
                 raise LifespanClosedError(f"{self._name} (carried)", lifespan.engine.schedule.name)
-        unit = self._scope.unit
-        if not self._shares_unit or unit is None:
+        call_scope = self._scope.call_scope
+        if not self._shares_call_scope or call_scope is None:
             return self._scope
         # A thread without the context of the task run is in no attempt, and what it calls belongs to this one.
-        return Scope(self._scope.entered, self._scope.layers, unit.for_attempt(surroundings.attempt()))
+        return Scope(self._scope.entered, self._scope.overrides, call_scope.for_attempt(run_context.attempt()))
 
 
 def in_scope(function: Function, scope: Callable[[], Scope]) -> Function:

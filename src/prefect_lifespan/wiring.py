@@ -23,8 +23,8 @@ from prefect_lifespan.errors import LifespanError, UsageError
 from prefect_lifespan.graph.edges import children_of, named
 from prefect_lifespan.graph.findings import require_container
 from prefect_lifespan.graph.reader import ContainerClass, qualified_name
+from prefect_lifespan.run_context import run_context
 from prefect_lifespan.scope import current_scope
-from prefect_lifespan.surroundings import surroundings
 
 
 def wire(
@@ -189,7 +189,7 @@ class Relay(providers.Provider[Any]):
         self.disable_async_mode()  # it would be settled by the first call, and an awaitable may come with any
 
     def _provide(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        stand_in = surroundings.stand_in()
+        stand_in = run_context.stand_in()
         if stand_in is not None:
             return stand_in
         engine = self._engine()
@@ -214,7 +214,7 @@ class Relay(providers.Provider[Any]):
                 f"a wired function asks for {name}.{self._path}, and no lifespan of that container is in force here; "
                 "call it inside one, or use prefect_lifespan's own @inject"
             )
-        engine = in_force.under(scope.layers)
+        engine = in_force.under(scope.overrides)
         key = engine.graph.by_path.get(self._path)
         keys = () if key is None else (key,)
         return scope.view(engine, "a wired function") if engine.graph.needs_task_resource(keys) else engine

@@ -26,8 +26,8 @@ IN_FORCE = """
 from prefect_lifespan import Provide
 {imports}
 from prefect.context import EngineContext
-from prefect_lifespan.surroundings import surroundings
-print(EngineContext.serialize.carries_scopes, surroundings.attempt.__module__)
+from prefect_lifespan.run_context import run_context
+print(EngineContext.serialize.carries_scopes, run_context.attempt.__module__)
 """
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from dependency_injector import containers, providers
 
+from prefect_lifespan.call_scope import DEFAULT_POLICY
 from prefect_lifespan.engine import Engine, Options, passing
-from prefect_lifespan.unit import DEFAULT_POLICY
 from tests.engine.support import declare, run
 
 run_of: ContextVar[str] = ContextVar("run_of")  # as Prefect's contexts are

@@ -88,9 +88,9 @@ def test_a_scope_that_was_made_under_it_does_not_keep_it():
     contexts: list[contextvars.Context] = []
     with override_everywhere(App, value="fake"), override(App, db="db"), lifespan(App, eager=False):
         assert value() == "fake"
-        assert current_scope().layers[0].everywhere
+        assert current_scope().overrides[0].everywhere
         contexts.append(contextvars.copy_context())
-    contexts[0].run(lambda: seen.extend(layer.everywhere for layer in current_scope().layers))
+    contexts[0].run(lambda: seen.extend(override.everywhere for override in current_scope().overrides))
     assert seen == [False]
 
 

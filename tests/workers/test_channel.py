@@ -18,7 +18,7 @@ import pytest
 from prefect_lifespan.engine import CloseReport
 from prefect_lifespan.forks import children
 from prefect_lifespan.workers import channel as channel_module
-from prefect_lifespan.workers import reception
+from prefect_lifespan.workers import listener
 from prefect_lifespan.workers.channel import LOOPBACK, Channel, ChannelLink, Channels
 from prefect_lifespan.workers.messages import Closed, End, loaded
 from prefect_lifespan.workers.remote_workers import HasEnded, cloudpickled
@@ -122,7 +122,7 @@ def soon(holds: Callable[[], bool], what: str) -> None:
 
 def member_of(link: ChannelLink) -> Connection:
     """A worker process that has joined, as the driver sees it."""
-    connection, is_live = reception.joined(link.address, link.key, (link.group, 4711))
+    connection, is_live = listener.joined(link.address, link.key, (link.group, 4711))
     assert is_live
     return connection
 
@@ -152,9 +152,9 @@ def announces_much(stranger: socket.socket, link: ChannelLink) -> None:
 def knows_the_key_and_says_nothing(stranger: socket.socket, link: ChannelLink) -> None:
     """Shows that it is one of us, and not which."""
     stranger.settimeout(None)
-    connection = reception._connection(stranger)
-    reception.answer_challenge(connection, link.key)
-    reception.deliver_challenge(connection, link.key)
+    connection = listener._connection(stranger)
+    listener.answer_challenge(connection, link.key)
+    listener.deliver_challenge(connection, link.key)
     connection.close()
 
 
@@ -167,7 +167,7 @@ def test_who_does_not_come_in_is_sent_away_and_an_idle_worker_stays(
     link: ChannelLink,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(reception, "HANDSHAKE_SECONDS", 0.3)
+    monkeypatch.setattr(listener, "HANDSHAKE_SECONDS", 0.3)
     with member_of(link) as worker:
         soon(lambda: held()[1] == 0, "everybody else has left")
         files, _ = held()
@@ -190,7 +190,7 @@ def test_who_does_not_come_in_is_sent_away_and_an_idle_worker_stays(
 def test_five_hundred_strangers_at_once_neither_use_up_files_nor_keep_a_worker_out(
     channel: Channel, link: ChannelLink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reception, "CROWDED_SECONDS", 0.1)
+    monkeypatch.setattr(listener, "CROWDED_SECONDS", 0.1)
     soon(lambda: held()[1] == 0, "everybody else has left")
     files, _ = held()
     with ExitStack() as strangers:
@@ -203,8 +203,8 @@ def test_five_hundred_strangers_at_once_neither_use_up_files_nor_keep_a_worker_o
         assert joins(link)
 
         guests_files, threads = held()
-        assert threads <= reception.MOST_GUESTS + 10, "some may be on their way out"
-        assert guests_files - files - 500 <= 2 * reception.MOST_GUESTS + 20
+        assert threads <= listener.MOST_GUESTS + 10, "some may be on their way out"
+        assert guests_files - files - 500 <= 2 * listener.MOST_GUESTS + 20
     soon(lambda: held()[1] == 0 and held()[0] <= files + 2, "all of them have left, but for the worker")
 
 
@@ -228,7 +228,7 @@ def test_a_worker_that_stops_within_a_message_is_not_waited_for_without_end(
 def test_a_worker_whose_driver_has_gone_is_not_held_up_by_who_has_got_its_address(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(reception, "JOIN_SECONDS", 0.2)
+    monkeypatch.setattr(listener, "JOIN_SECONDS", 0.2)
     with socket.create_server((LOOPBACK, 0)) as silent, pytest.raises(HasEnded):
         ChannelLink(silent.getsockname(), b"a key", "a group").join(OPENING)
 
@@ -254,7 +254,7 @@ def test_a_forked_child_holds_nothing_of_its_parents_channels() -> None:
     with member_of(link):
         soon(lambda: held()[1] == 0, "it has been welcomed")
         (member,) = channel._members[link.group]
-        own = {os.fstat(each.fileno()).st_ino for each in (member.connection, channel._reception._listening)}
+        own = {os.fstat(each.fileno()).st_ino for each in (member.connection, channel._listener._listening)}
         reading, writing = os.pipe()
         child = os.fork()
         if not child:

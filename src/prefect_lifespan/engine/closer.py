@@ -15,7 +15,7 @@ from prefect_lifespan.engine.schedule.report import CloseReport
 from prefect_lifespan.engine.signals import held_signals
 from prefect_lifespan.engine.slot import Slot
 from prefect_lifespan.errors import ResourceTimeoutError
-from prefect_lifespan.steps import within
+from prefect_lifespan.signal_safe import within
 
 
 class Closer(ABC):

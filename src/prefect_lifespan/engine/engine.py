@@ -55,7 +55,7 @@ from prefect_lifespan.graph.anchors import anchor_of, key_of_path, owner_of
 from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.lifetimes import Lifetime
-from prefect_lifespan.steps import awaited_within, under
+from prefect_lifespan.signal_safe import awaited_within, under
 
 
 class Engine:

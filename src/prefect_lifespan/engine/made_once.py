@@ -10,7 +10,7 @@ from dependency_injector import providers
 
 from prefect_lifespan.forks import children
 from prefect_lifespan.graph.edges import overriding_of
-from prefect_lifespan.steps import under
+from prefect_lifespan.signal_safe import under
 
 _NOTHING = object()
 

@@ -9,7 +9,7 @@ from dependency_injector import providers
 from prefect_lifespan.engine.schedule.states import State
 from prefect_lifespan.engine.slot import Slot
 from prefect_lifespan.errors import UsageError
-from prefect_lifespan.steps import under
+from prefect_lifespan.signal_safe import under
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -32,7 +32,7 @@ from prefect_lifespan.engine.schedule.standing import Abandoned
 from prefect_lifespan.engine.schedule.states import State
 from prefect_lifespan.engine.signals import held_signals
 from prefect_lifespan.engine.slot import Needs, SharedSchedule, Slot
-from prefect_lifespan.steps import awaited_within, within
+from prefect_lifespan.signal_safe import awaited_within, within
 
 
 async def open_on_loop(

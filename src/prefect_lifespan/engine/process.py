@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from weakref import WeakSet
 
 from prefect_lifespan.forks import children
-from prefect_lifespan.steps import under
+from prefect_lifespan.signal_safe import under
 
 if TYPE_CHECKING:
     from prefect_lifespan.engine.events import Event

@@ -12,7 +12,7 @@ from prefect_lifespan.engine.awaited import real_of
 from prefect_lifespan.engine.face import Face
 from prefect_lifespan.graph.anchors import anchor_of
 from prefect_lifespan.graph.edges import AnyProvider
-from prefect_lifespan.steps import under
+from prefect_lifespan.signal_safe import under
 
 
 class Resolver:

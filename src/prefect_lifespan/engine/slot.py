@@ -37,7 +37,7 @@ from prefect_lifespan.graph import Node
 from prefect_lifespan.graph.edges import overriding_of
 from prefect_lifespan.lifetimes import Policy, policy_of
 from prefect_lifespan.masking import told
-from prefect_lifespan.steps import under
+from prefect_lifespan.signal_safe import under
 
 T = TypeVar("T")
 P = ParamSpec("P")

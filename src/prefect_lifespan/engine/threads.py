@@ -17,7 +17,7 @@ from contextvars import Context
 from functools import partial
 from typing import Any, TypeVar
 
-from prefect_lifespan.steps import under
+from prefect_lifespan.signal_safe import under
 
 T = TypeVar("T")
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any, Protocol
 
+from prefect_lifespan.call_scope import CallScope, log_of_this_run
 from prefect_lifespan.engine import CloseReport, Engine, Slot
 from prefect_lifespan.engine.events import declared_path, whose
 from prefect_lifespan.engine.loops import running_loop
@@ -17,14 +18,13 @@ from prefect_lifespan.errors import AsyncResourceError, UsageError
 from prefect_lifespan.graph.anchors import redeclared
 from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.graph.reader import ContainerClass
-from prefect_lifespan.injection.given import Given, InAUnit, Loop, at_hand, kept, of_the_unit, on_loop
+from prefect_lifespan.injection.given import Given, InACallScope, Loop, at_hand, kept, of_call_scope, on_loop
 from prefect_lifespan.injection.markers import Marker, check_string_ids, is_marker
 from prefect_lifespan.injection.runs_without import runs_without
 from prefect_lifespan.process_wide import process_wide
+from prefect_lifespan.run_context import run_context
 from prefect_lifespan.scope import Scope, current_scope
-from prefect_lifespan.steps import under
-from prefect_lifespan.surroundings import surroundings
-from prefect_lifespan.unit import Unit, log_of_this_run
+from prefect_lifespan.signal_safe import under
 
 
 class Planned(Protocol):
@@ -63,14 +63,14 @@ def of_an_inner_container(marker: Marker, container: ContainerClass, scope: Scop
 
     Nothing where the inner container is overridden by its own name: then that is what is meant.
     """
-    if marker.owner is None or any(issubclass(marker.owner, layer.container) for layer in scope.layers):
+    if marker.owner is None or any(issubclass(marker.owner, override.container) for override in scope.overrides):
         return None
     return marker.names_inside(container)
 
 
 def _told(report: CloseReport) -> BaseException | None:
     """What the call's resources are told that close now."""
-    return surroundings.told(report.told) or report.interruption
+    return run_context.told(report.told) or report.interruption
 
 
 class Call:
@@ -82,8 +82,8 @@ class Call:
         self.scope: Scope = current_scope()
         self._ground = self.scope.ground
         self._found = self._ground.prepared, self._ground.in_force
-        self._attempt = surroundings.attempt()
-        self._new_unit: Unit | None = None
+        self._attempt = run_context.attempt()
+        self._new_call_scope: CallScope | None = None
         self._for_call: list[Engine] = []
         self._given: list[Given] = []
         self._lasting = False
@@ -93,41 +93,41 @@ class Call:
         self._is_closed = False
 
     def _decide(self) -> None:
-        self._at_hand = self._all_but_a_unit(self._explicit)
+        self._at_hand = self._all_but_a_call_scope(self._explicit)
         if self._at_hand is None:
             markers, explicit = self._plan.markers, self._explicit
             wanted = [m for m in markers.values() if m.name not in explicit or is_marker(explicit[m.name])]
             self._given = [self._give(marker) for marker in wanted]
-            unit = self._new_unit or self.scope.unit
-            self._kept_in_unit = {} if unit is None else unit.kept
-            self._of_unit = unit is not None and any(unit.owns(given.engine) for given in self._given)
-            ends_with_call = bool(self._for_call) or (self._of_unit and unit is self._new_unit)
+            call_scope = self._new_call_scope or self.scope.call_scope
+            self._kept_in_call_scope = {} if call_scope is None else call_scope.kept
+            self._of_call_scope = call_scope is not None and any(call_scope.owns(given.engine) for given in self._given)
+            ends_with_call = bool(self._for_call) or (self._of_call_scope and call_scope is self._new_call_scope)
             # Where uses are told, no call goes by what was prepared: each one comes here.
             told = any(given.engine.options.observers.hear_uses for given in self._given)
             self._lasting = len(wanted) == len(markers) and not ends_with_call and not told
-        if self._new_unit is not None:
-            self.scope = self.scope.working_in(self._new_unit)
+        if self._new_call_scope is not None:
+            self.scope = self.scope.working_in(self._new_call_scope)
 
     @staticmethod
     def _tell_use(given: Given) -> None:
         paths = tuple(declared_path(slot.node.path) for slot in given.slots)
         given.engine.options.observers.tell_use(paths, whose.here())
 
-    def _all_but_a_unit(self, explicit: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The values that are kept, where nothing but a unit is missing: this call's is made then."""
+    def _all_but_a_call_scope(self, explicit: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The values that are kept, where nothing but a call scope is missing: this call's is made then."""
         markers = self._plan.markers
         without = self._ground.prepared.get(self._plan.key)
-        if not isinstance(without, InAUnit) or not markers.keys().isdisjoint(explicit):
+        if not isinstance(without, InACallScope) or not markers.keys().isdisjoint(explicit):
             return None
         values = at_hand(without.gives)
         if values is not None:
-            self._unit()
+            self._call_scope()
         return None if values is None else dict(zip(markers, values, strict=True))
 
     def _own(self) -> list[Engine]:
         """What lives no longer than this call, in the order of closing."""
-        of_the_unit = [] if self._new_unit is None else self._new_unit.end()
-        return [*reversed(self._for_call), *of_the_unit]
+        in_call_scope = [] if self._new_call_scope is None else self._new_call_scope.end()
+        return [*reversed(self._for_call), *in_call_scope]
 
     def opened(self) -> dict[str, Any]:
         """The values, with what they need open, for a synchronous function; whatever comes of it, `close` is due."""
@@ -171,7 +171,7 @@ class Call:
         """Whether this call closes an engine where it opens it: in the caller's context, so that what resources set there
         is set for the function. The steps of a generator may each run in another one.
         """
-        own = engine in self._for_call or (self._new_unit is not None and self._new_unit.owns(engine))
+        own = engine in self._for_call or (self._new_call_scope is not None and self._new_call_scope.owns(engine))
         return own and not self._plan.has_steps
 
     def close(self, outcome: BaseException | None) -> None:
@@ -266,8 +266,8 @@ class Call:
 
     def _keep(self) -> None:
         """Let the next call in this scope go without decisions: everything has been made once."""
-        unit = self.scope.unit if self._of_unit else None
-        keeper = self._ground if unit is None else unit
+        call_scope = self.scope.call_scope if self._of_call_scope else None
+        keeper = self._ground if call_scope is None else call_scope
         gives = kept(self._given, keeper) if self._lasting else None
         if gives is None:
             return
@@ -275,11 +275,11 @@ class Call:
         loop = None if self._loop is None else next((slot.schedule.loop for slot in bound), None)
         if loop is not None:
             gives = on_loop(loop, gives)
-        if unit is not None:
-            self._kept_in_unit[self._plan.key] = gives
-            gives = of_the_unit(self._plan.key)
+        if call_scope is not None:
+            self._kept_in_call_scope[self._plan.key] = gives
+            gives = of_call_scope(self._plan.key)
         elif any(given.engine.graph.has_task_resources for given in self._given):
-            gives = InAUnit(gives)
+            gives = InACallScope(gives)
         self._ground.keep(self._plan.key, gives, found=self._found, lives_with=self._plan.origin)
 
     def _give(self, marker: Marker) -> Given:
@@ -287,11 +287,11 @@ class Call:
         keys = engine.keys_of(named)
         if engine.graph.has_task_resources:
             # It comes with the outermost call: helpers that ask for a task resource share it, and it ends with that.
-            self._unit()
+            self._call_scope()
         if engine.graph.needs_task_resource(keys) or self._on_other_loop(engine, keys):
-            unit = self._unit()
-            if not unit.owns(engine):
-                engine = unit.derived(engine, self._plan.where, self._loop)
+            call_scope = self._call_scope()
+            if not call_scope.owns(engine):
+                engine = call_scope.derived(engine, self._plan.where, self._loop)
         own = {slot.node.key for slot in self._on_other_loop(engine, keys)}
         if marker.closing:
             own.update(engine.graph.nearest(keys))
@@ -339,14 +339,14 @@ class Call:
         assert container is not None, "markers without a container are refused at decoration"
         self._refuse_an_inner_container(marker)
         self._refuse_a_namesake(container, marker)
-        unit = self._unit()
-        if not unit.has(container, self.scope):
+        call_scope = self._call_scope()
+        if not call_scope.has(container, self.scope):
             self._tell_of_opening_for_the_call(container)
-        return unit.standing_alone(container, self.scope, self._plan.where, self._loop), marker.provider
+        return call_scope.standing_alone(container, self.scope, self._plan.where, self._loop), marker.provider
 
     def _tell_of_opening_for_the_call(self, container: ContainerClass) -> None:
         name, where = container.__qualname__, self._plan.where
-        missed = process_wide.open_somewhere(container) if surroundings.run() is None else None
+        missed = process_wide.open_somewhere(container) if run_context.run() is None else None
         if missed is not None and missed.is_missed_by(where):
             missed.logger.warning(
                 "%s was called where no lifespan of %s is in force, although one is open in this process: it opens what it "
@@ -358,7 +358,7 @@ class Call:
                 name,
             )
             return
-        run, logger = surroundings.run(), surroundings.logger()
+        run, logger = run_context.run(), run_context.logger()
         if run is not None and runs_without.is_new(run, container):
             logger.warning(
                 "This flow run has no lifespan of %s, which %s asks for: what it needs is opened for this call and closed "
@@ -383,7 +383,7 @@ class Call:
         """Refuse a class that was defined again: its user means the one that is in force, and would get the other."""
         name = (container.__module__, container.__qualname__)
         in_force = [lifespan.engine.container_class for lifespan in self.scope.lifespans]
-        in_force += [layer.container for layer in self.scope.layers]
+        in_force += [override.container for override in self.scope.overrides]
         others = ((other.__module__, other.__qualname__) for other in in_force if other is not container)
         if "<locals>" not in container.__qualname__ and name in others:
             raise UsageError(
@@ -392,8 +392,8 @@ class Call:
                 "module that was reloaded. Define again what names the old one: tasks, flows, lifespans, overrides"
             )
 
-    def _unit(self) -> Unit:
-        unit = self._new_unit or self.scope.unit
-        if unit is None or unit.attempt != self._attempt:
-            unit = self._new_unit = Unit(self._attempt)
-        return unit
+    def _call_scope(self) -> CallScope:
+        call_scope = self._new_call_scope or self.scope.call_scope
+        if call_scope is None or call_scope.attempt != self._attempt:
+            call_scope = self._new_call_scope = CallScope(self._attempt)
+        return call_scope

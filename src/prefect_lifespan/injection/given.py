@@ -80,20 +80,20 @@ def on_loop(loop: asyncio.AbstractEventLoop, gives: Kept) -> Gives:
     return lambda: at_hand(gives) if asyncio.get_running_loop() is loop else None
 
 
-def of_the_unit(key: str) -> Gives:
-    """The same for values among which some are a unit's own: each unit keeps those of its calls."""
+def of_call_scope(key: str) -> Gives:
+    """The same for values among which some are a call scope's own: each call scope keeps those of its calls."""
 
-    def given_by_the_unit() -> tuple[Any, ...] | None:
-        unit = current_scope().unit_of_the_caller
-        return None if unit is None else at_hand(unit.kept.get(key))
+    def given_by_call_scope() -> tuple[Any, ...] | None:
+        call_scope = current_scope().call_scope_here
+        return None if call_scope is None else at_hand(call_scope.kept.get(key))
 
-    return given_by_the_unit
+    return given_by_call_scope
 
 
-class InAUnit:
-    """The same for calls that are in a unit of work, although they ask for nothing of it.
+class InACallScope:
+    """The same for calls that are in a call scope, although they ask for nothing of it.
 
-    What such a call makes may ask for task resources: the outermost one brings the unit for them, and ends it.
+    What such a call makes may ask for task resources: the outermost one brings the call scope for them, and ends it.
     """
 
     __slots__ = ("gives",)
@@ -102,5 +102,5 @@ class InAUnit:
         self.gives: Kept = gives
 
     def __call__(self) -> tuple[Any, ...] | None:
-        """The values; None where there is no unit yet."""
-        return None if current_scope().unit_of_the_caller is None else at_hand(self.gives)
+        """The values; None where there is no call scope yet."""
+        return None if current_scope().call_scope_here is None else at_hand(self.gives)

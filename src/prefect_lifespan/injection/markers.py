@@ -16,7 +16,7 @@ from prefect_lifespan.graph.anchors import as_written, copy_inside, owner_of, to
 from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.injection.typed import Injected
-from prefect_lifespan.layers import did_you_mean
+from prefect_lifespan.overrides import did_you_mean
 from prefect_lifespan.visible import nonlocals_of
 
 if TYPE_CHECKING:

@@ -15,15 +15,16 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from prefect_lifespan.functions import Function
+from prefect_lifespan.generator_steps import AsyncSteps, Steps
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.in_flight import RunningCall
 from prefect_lifespan.injection.binding import Binding
 from prefect_lifespan.injection.call import Call
 from prefect_lifespan.injection.given import at_hand
 from prefect_lifespan.injection.markers import Marker
+from prefect_lifespan.run_context import run_context
 from prefect_lifespan.scope import Scope, current_scope
-from prefect_lifespan.steps import AsyncSteps, Steps, aclosed_after, closed_after, steps_closed_after
-from prefect_lifespan.surroundings import surroundings
+from prefect_lifespan.signal_safe import aclosed_after, closed_after, steps_closed_after
 
 R = TypeVar("R")
 
@@ -128,7 +129,7 @@ class Plan:
 
     def _opened(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self._check(args, kwargs)
-        stand_in = surroundings.stand_in()
+        stand_in = run_context.stand_in()
         if stand_in is not None:
             return self._called(args, kwargs, dict.fromkeys(self.markers, stand_in))
         call = Call(self, kwargs, loop=None)
@@ -142,7 +143,7 @@ class Plan:
     async def acall(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The same for a coroutine function, whoever counts its call."""
         self._check(args, kwargs)
-        stand_in = surroundings.stand_in()
+        stand_in = run_context.stand_in()
         if stand_in is not None:
             return await self._called(args, kwargs, dict.fromkeys(self.markers, stand_in))
         call = Call(self, kwargs, loop=asyncio.get_running_loop())
@@ -156,7 +157,7 @@ class Plan:
     def steps(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Generator[Any, Any, Any]:
         """The same for a generator function."""
         self._binding.check(args, kwargs)
-        stand_in = surroundings.stand_in()
+        stand_in = run_context.stand_in()
         if stand_in is not None:
             drawn = self._called(args, kwargs, dict.fromkeys(self.markers, stand_in))
             return (yield from current_scope().stepping(drawn))
@@ -171,7 +172,7 @@ class Plan:
     def asteps(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncSteps:
         """The same for an asynchronous generator function."""
         self._binding.check(args, kwargs)
-        stand_in = surroundings.stand_in()
+        stand_in = run_context.stand_in()
         if stand_in is not None:
 
             async def drawn() -> Steps:

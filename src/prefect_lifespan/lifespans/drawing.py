@@ -9,9 +9,9 @@ from typing import Any, Self, TypeVar
 from prefect_lifespan.lifespans.asked import Settings
 from prefect_lifespan.lifespans.prefect_run import is_being_drawn
 from prefect_lifespan.lifespans.session import Session
+from prefect_lifespan.run_context import run_context
 from prefect_lifespan.scope import Scope, current_scope, enter, leave
-from prefect_lifespan.steps import awaited_within, within
-from prefect_lifespan.surroundings import surroundings
+from prefect_lifespan.signal_safe import awaited_within, within
 
 T = TypeVar("T")
 
@@ -60,7 +60,7 @@ class DrawnSession:
 
     def __init__(self) -> None:
         self.outer: Scope = current_scope()
-        self.scope: Scope = Scope(self.outer.lifespans, self.outer.layers, self.outer.unit)
+        self.scope: Scope = Scope(self.outer.lifespans, self.outer.overrides, self.outer.call_scope)
         self.container: Any = StandIn()
         self.is_closed: bool = False
 
@@ -112,4 +112,4 @@ def session_of(
     return DrawnSession() if is_being_drawn() else Session(settings, parameters, name=name, loop=loop)
 
 
-surroundings.stand_in = lambda: StandIn() if is_being_drawn() else None
+run_context.stand_in = lambda: StandIn() if is_being_drawn() else None

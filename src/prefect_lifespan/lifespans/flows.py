@@ -14,6 +14,7 @@ from prefect.utilities.callables import parameter_schema
 
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.functions import Function, dressed, of_kind
+from prefect_lifespan.generator_steps import AsyncSteps, Steps
 from prefect_lifespan.graph import Finding, graph_of
 from prefect_lifespan.injection.markers import check_string_ids, markers_of
 from prefect_lifespan.injection.plan import Plan, planned
@@ -22,7 +23,6 @@ from prefect_lifespan.lifespans.drawing import DrawnSession, session_of
 from prefect_lifespan.lifespans.forgotten import refuse_reachable, tell, tell_of_asynchronous
 from prefect_lifespan.lifespans.mistakes import blocking_in_force, helpers_named_in
 from prefect_lifespan.lifespans.session import Session
-from prefect_lifespan.steps import AsyncSteps, Steps
 from prefect_lifespan.visible import without
 
 

@@ -47,7 +47,7 @@ def tell_of_asynchronous(functions: Iterable[Callable[..., Any]], lifespan: InFo
     """
     engine = lifespan.engine
     if engine.schedule.loop is None and engine.graph.asynchronous:
-        under = lifespan.under(current_scope().layers)
+        under = lifespan.under(current_scope().overrides)
         tell(asynchronous_in(functions, under.graph, lambda node: under.slots[node.key].state is State.OPEN), lifespan)
 
 

@@ -14,7 +14,7 @@ from prefect.utilities.collections import visit_collection
 from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.in_flight import Calls
 from prefect_lifespan.lifespans.prefect_run import flow_logger
-from prefect_lifespan.steps import under
+from prefect_lifespan.signal_safe import under
 
 Future = PrefectFuture[Any]
 Loop = asyncio.AbstractEventLoop | None

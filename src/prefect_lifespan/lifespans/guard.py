@@ -27,7 +27,7 @@ from prefect_lifespan.lifespans.forgotten import refuse
 from prefect_lifespan.lifespans.mistakes import Work, mistakes_of, told
 from prefect_lifespan.lifespans.refusing import hooks_refusing, refusing_hook, refusing_work
 from prefect_lifespan.lifespans.runs_in_flight import count_runs
-from prefect_lifespan.steps import awaited_within, within
+from prefect_lifespan.signal_safe import awaited_within, within
 
 # What is replaced: where it stands, under which name, and by what.
 Replacement = tuple[Any, str, Any]

@@ -18,13 +18,13 @@ from prefect_lifespan.graph.anchors import anchor_of, as_written, copy_inside, o
 from prefect_lifespan.graph.edges import AnyProvider, is_kind
 from prefect_lifespan.graph.findings import require_container
 from prefect_lifespan.graph.reader import ContainerClass
-from prefect_lifespan.layers import did_you_mean, providers_for
 from prefect_lifespan.lifespans.asked import Overrides, Settings, refuse_what_does_not_take
 from prefect_lifespan.lifespans.drawing import DrawnSession, session_of
 from prefect_lifespan.lifespans.flows import wrap_flow
 from prefect_lifespan.lifespans.pairing import Enterings, Exit, looked_up
 from prefect_lifespan.lifespans.session import Session
 from prefect_lifespan.lifetimes import Lifetime, OnCloseError, Policy, RetryDelay
+from prefect_lifespan.overrides import did_you_mean, providers_for
 
 C = TypeVar("C", bound=containers.DeclarativeContainer)
 F = TypeVar("F", bound=Callable[..., Any])

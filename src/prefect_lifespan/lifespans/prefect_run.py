@@ -26,7 +26,7 @@ from prefect_lifespan.engine import library_logger, passing
 from prefect_lifespan.engine.events import Logger, Whose, Write, process_log, whose
 from prefect_lifespan.forks import children
 from prefect_lifespan.observability.spans import is_traced
-from prefect_lifespan.surroundings import surroundings
+from prefect_lifespan.run_context import run_context
 
 # The run's log under a name of its own, `prefect.flow_runs.lifespan` and `prefect.task_runs.lifespan`: what it says goes
 # where the run's log goes, and it can be turned up and down by itself.
@@ -201,8 +201,8 @@ _OF_A_TASK = tuple(
 passing.add((*_OF_A_TASK, FlowRunContext.__var__))
 _set_levels()
 process_log.of_this_run = process_write
-surroundings.attempt = attempt
-surroundings.run = run
-surroundings.logger = run_logger
-surroundings.told = told
+run_context.attempt = attempt
+run_context.run = run
+run_context.logger = run_logger
+run_context.told = told
 whose.here = whose_here

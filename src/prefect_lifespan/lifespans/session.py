@@ -24,25 +24,25 @@ from prefect_lifespan.errors import AsyncResourceError
 from prefect_lifespan.graph import graph_of
 from prefect_lifespan.in_force import InForce, Reached
 from prefect_lifespan.injection.runs_without import runs_without
-from prefect_lifespan.layers import providers_for, stacked
 from prefect_lifespan.lifespans.asked import Settings
 from prefect_lifespan.lifespans.futures import Future, PendingFutures, futures_in
 from prefect_lifespan.lifespans.grace import Grace
 from prefect_lifespan.lifespans.prefect_methods import watch_submissions
 from prefect_lifespan.lifespans.prefect_run import flow_logger, is_termination, run_name, send_log
 from prefect_lifespan.lifespans.seen import Seen
+from prefect_lifespan.overrides import providers_for, stacked
 from prefect_lifespan.overriding import tell_of_copies
 from prefect_lifespan.process_wide import process_wide
+from prefect_lifespan.run_context import run_context
 from prefect_lifespan.scope import Scope, current_scope, enter, leave
-from prefect_lifespan.steps import aclosed_after, awaited_within, closed_after, steps_closed_after
-from prefect_lifespan.surroundings import surroundings
+from prefect_lifespan.signal_safe import aclosed_after, awaited_within, closed_after, steps_closed_after
 
 T = TypeVar("T")
 
 
 def _told(report: CloseReport) -> BaseException | None:
     """What the run's resources are told that close now."""
-    return surroundings.told(report.told) or report.interruption
+    return run_context.told(report.told) or report.interruption
 
 
 class Session:
@@ -108,22 +108,22 @@ class Session:
                 overrides=overrides,
                 loop=self._loop,
             )
-            self._in_force = InForce(lambda: engine, outer.layers, self.pending, logger=logger)
+            self._in_force = InForce(lambda: engine, outer.overrides, self.pending, logger=logger)
         self._seen = Seen.of(self._in_force, settings, joined=self._joined)
         process_engines.enter(self._in_force.engine.process_keys, self)
         if settings.everywhere:
             process_wide.announce(self._in_force)
-        if (run := surroundings.run()) is not None:
+        if (run := run_context.run()) is not None:
             runs_without.has_one(run, settings.container)
         watch_submissions()
-        self.scope = Scope((*outer.lifespans, self._in_force), outer.layers, outer.unit)
+        self.scope = Scope((*outer.lifespans, self._in_force), outer.overrides, outer.call_scope)
         return self.engine
 
     @property
     def engine(self) -> Engine:
         """The engine, as overrides entered since a joined lifespan was opened see it."""
         assert self._in_force is not None, "it has begun"
-        return self._in_force.under(self.scope.layers)
+        return self._in_force.under(self.scope.overrides)
 
     def is_in_force(self) -> bool:
         """Whether this lifespan is in force here."""
@@ -252,7 +252,7 @@ class Session:
         assert self._in_force is not None, "it has begun"
         process_wide.note_open(self._in_force)
         if not self._joined:
-            tell_of_copies(self._in_force, self._in_force.layers)
+            tell_of_copies(self._in_force, self._in_force.overrides)
         if self._settings.everywhere:
             process_wide.add(self._in_force)
 
@@ -358,7 +358,7 @@ class Session:
         return self._reached
 
     def _close_of_the_process(self, engine: Engine, report: CloseReport) -> None:
-        report.merge(engine.close(surroundings.told(report.told)))
+        report.merge(engine.close(run_context.told(report.told)))
         process_engines.forget(engine)
 
     def _wanted(self, engine: Engine) -> Sequence[Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph import Graph, Node
-from prefect_lifespan.layers import did_you_mean
+from prefect_lifespan.overrides import did_you_mean
 
 
 def wanted(graph: Graph, only: Iterable[str] | None) -> tuple[Node, ...]:

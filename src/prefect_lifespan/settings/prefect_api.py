@@ -10,7 +10,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from prefect_lifespan.masking import masked, told
-from prefect_lifespan.surroundings import surroundings
+from prefect_lifespan.run_context import run_context
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -72,7 +72,7 @@ class PrefectApi:
     def warn(self) -> None:
         """Tell in the log what was not looked up."""
         if self._unread:
-            surroundings.logger().warning("%s; not looked up, %s", self.failure, "; ".join(self._unread))
+            run_context.logger().warning("%s; not looked up, %s", self.failure, "; ".join(self._unread))
             self._unread.clear()
 
     def _answer(self, ask: Callable[[SyncPrefectClient], dict[str, Any]]) -> dict[str, Any]:

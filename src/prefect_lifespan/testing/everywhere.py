@@ -6,7 +6,7 @@ from types import TracebackType
 
 from prefect_lifespan.graph.findings import require_container
 from prefect_lifespan.graph.reader import ContainerClass
-from prefect_lifespan.layers import Layer, Overrides, overrides_of
+from prefect_lifespan.overrides import EnteredOverride, Overrides, overrides_of
 from prefect_lifespan.overriding import tell_of_copies
 from prefect_lifespan.process_wide import process_wide
 from prefect_lifespan.scope import current_scope
@@ -48,16 +48,16 @@ class override_everywhere:  # noqa: N801 - a context manager, named as the field
     def __init__(self, container: ContainerClass, overrides: Overrides | None = None, /, **by_name: object) -> None:
         self._container = require_container(container)
         self._overrides = overrides_of(self._container, overrides, by_name)
-        self._entered: list[Layer] = []
+        self._entered: list[EnteredOverride] = []
 
     def __enter__(self) -> None:
-        layer = Layer(self._container, self._overrides, owner=self, everywhere=True)
-        self._entered.append(layer)
-        process_wide.add_layer(layer)
+        entered = EnteredOverride(self._container, self._overrides, owner=self, everywhere=True)
+        self._entered.append(entered)
+        process_wide.add_override(entered)
         for lifespan in current_scope().lifespans:
-            tell_of_copies(lifespan, [layer])
+            tell_of_copies(lifespan, [entered])
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        process_wide.remove_layer(self._entered.pop())
+        process_wide.remove_override(self._entered.pop())

@@ -20,7 +20,7 @@ from prefect_lifespan.graph import Graph, Node, graph_of
 from prefect_lifespan.graph.edges import AnyProvider, overriding_of
 from prefect_lifespan.graph.findings import require_container
 from prefect_lifespan.graph.reader import ContainerClass
-from prefect_lifespan.layers import did_you_mean
+from prefect_lifespan.overrides import did_you_mean
 from prefect_lifespan.scope import current_scope
 from prefect_lifespan.testing.belonging import is_of
 from prefect_lifespan.testing.faulty import surrounded

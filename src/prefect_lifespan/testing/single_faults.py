@@ -16,9 +16,9 @@ from prefect_lifespan.graph import Graph, Node, read, refusals
 from prefect_lifespan.graph.findings import require_container
 from prefect_lifespan.graph.reader import ContainerClass, qualified_name
 from prefect_lifespan.injection import Provide, inject
-from prefect_lifespan.layers import Overrides
 from prefect_lifespan.lifespans import lifespan
 from prefect_lifespan.lifetimes import policy_of
+from prefect_lifespan.overrides import Overrides
 from prefect_lifespan.overriding import override
 from prefect_lifespan.scope import current_scope
 from prefect_lifespan.testing.cases import Case, CleanClosing, Expected, problems_of

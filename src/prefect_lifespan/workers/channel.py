@@ -19,8 +19,8 @@ from prefect_lifespan.engine import CloseReport
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.forks import children
 from prefect_lifespan.lifespans.prefect_run import flow_logger
+from prefect_lifespan.workers.listener import Address, Listener, joined
 from prefect_lifespan.workers.messages import ANSWER_SECONDS, Closed, End, Heard, loaded
-from prefect_lifespan.workers.reception import Address, Reception, joined
 from prefect_lifespan.workers.remote_workers import Dumps, HasEnded, Joined
 from prefect_lifespan.workers.worker_lifespan import Abandoned
 from prefect_lifespan.workers.worker_lifespans import worker_lifespans
@@ -86,14 +86,14 @@ class Channel:
         self._key = secrets.token_bytes(32)
         self._members: dict[str, list[_Member]] = {}
         self._lock = threading.Lock()
-        self._reception = Reception(host, self._key, self._admit, patience_seconds=ANSWER_SECONDS)
+        self._listener = Listener(host, self._key, self._admit, patience_seconds=ANSWER_SECONDS)
 
     def link(self, *, is_last_word: bool) -> ChannelLink:
         """What lets worker processes connect as a new group, for a lifespan that is open from now on."""
         group = uuid.uuid4().hex
         with self._lock:
             self._members[group] = []
-        return ChannelLink(self._reception.address, self._key, group, is_last_word)
+        return ChannelLink(self._listener.address, self._key, group, is_last_word)
 
     def end(self, group: str, end: bytes, report: CloseReport) -> None:
         """Tell a group that its lifespan has ended, and wait for what they say, as long as they may take."""
@@ -111,7 +111,7 @@ class Channel:
 
     def leave_to_the_parent(self) -> None:
         """In a forked child: a worker would not notice its driver's end as long as the child has its connection, too."""
-        self._reception.leave_to_the_parent()
+        self._listener.leave_to_the_parent()
         for member in [member for members in self._members.values() for member in members]:
             member.connection.close()
 

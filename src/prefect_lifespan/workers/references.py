@@ -22,16 +22,16 @@ from prefect_lifespan.graph import graph_of
 from prefect_lifespan.graph.edges import SUB_CONTAINERS, AnyProvider, overriding_of
 from prefect_lifespan.graph.reader import ContainerClass, is_given, qualified_name
 from prefect_lifespan.in_force import InForce
-from prefect_lifespan.layers import Layer, next_number
 from prefect_lifespan.lifetimes import Policy
+from prefect_lifespan.overrides import EnteredOverride, next_number
 from prefect_lifespan.provider_pickling.classes_by_value import as_declared_here
 from prefect_lifespan.scope import Scope
-from prefect_lifespan.workers.at_rest import secret_in
 from prefect_lifespan.workers.remote_workers import Dumps, Link
+from prefect_lifespan.workers.stored_secrets import secret_in
 
 
 @dataclass(frozen=True, slots=True)
-class LayerReference:
+class OverrideReference:
     """An override that is in force."""
 
     id: str
@@ -40,7 +40,7 @@ class LayerReference:
 
 @dataclass(frozen=True, slots=True)
 class LifespanReference:
-    """An open lifespan; `layers` are the overrides that were in force around it when it opened.
+    """An open lifespan; `overrides` are the overrides that were in force around it when it opened.
 
     `logger` is that of its own run: what opens it in another process may be a subflow.
     """
@@ -49,7 +49,7 @@ class LifespanReference:
     run: str
     logger: Logger
     link: Link | None
-    layers: tuple[str, ...]
+    overrides: tuple[str, ...]
     payload: bytes = field(repr=False)
     observed: bool = False  # whether somebody here hears of what opens and closes there
     uses: bool = False  # and of who uses it
@@ -61,14 +61,14 @@ class ScopeReference:
 
     key: str
     lifespans: tuple[LifespanReference, ...]
-    layers: tuple[LayerReference, ...]
+    overrides: tuple[OverrideReference, ...]
     attached: bool
 
 
-class CarriedLayer(Layer):
+class CarriedOverride(EnteredOverride):
     """An override that came from another process; what it holds is unpickled when it is first asked for."""
 
-    def __init__(self, reference: LayerReference, *, delayed: bool = False) -> None:
+    def __init__(self, reference: OverrideReference, *, delayed: bool = False) -> None:
         self.id: str = reference.id
         self.owner: object = None
         self.everywhere = False
@@ -157,30 +157,30 @@ def lifespan_reference(lifespan: InForce, link: Link | None, dumps: Dumps, *, is
         run=lifespan.engine.schedule.name,
         logger=lifespan.logger,
         link=link,
-        layers=tuple(layer.id for layer in lifespan.layers),
+        overrides=tuple(override.id for override in lifespan.overrides),
         payload=dumped(parts, parts.container, parts.overrides, dumps),
         observed=bool(lifespan.engine.options.observers),
         uses=lifespan.engine.options.observers.hear_uses,
     )
 
 
-def layer_reference(layer: Layer, dumps: Dumps, *, is_stored: bool) -> LayerReference:
+def override_reference(override: EnteredOverride, dumps: Dumps, *, is_stored: bool) -> OverrideReference:
     """What stands for an override.
 
     Raises:
         UsageError: it cannot be pickled, or holds a secret where the reference is to be stored.
     """
     if is_stored:
-        refuse_secrets((layer.container, dict(layer.by_path)), layer.container, layer.by_path)
-    if isinstance(layer, CarriedLayer):
-        return layer.reference
-    parts = (layer.container, dict(layer.by_path))
-    return LayerReference(layer.id, dumped(parts, layer.container, layer.by_path, dumps))
+        refuse_secrets((override.container, dict(override.by_path)), override.container, override.by_path)
+    if isinstance(override, CarriedOverride):
+        return override.reference
+    parts = (override.container, dict(override.by_path))
+    return OverrideReference(override.id, dumped(parts, override.container, override.by_path, dumps))
 
 
 def key_of(scope: Scope) -> str:
     """What tells a scope from all others, in any process."""
-    return "/".join([*(lifespan.id for lifespan in scope.lifespans), *(layer.id for layer in scope.layers)])
+    return "/".join([*(lifespan.id for lifespan in scope.lifespans), *(override.id for override in scope.overrides)])
 
 
 def refuse_secrets(parts: object, container: ContainerClass, overrides: Mapping[str, AnyProvider]) -> None:

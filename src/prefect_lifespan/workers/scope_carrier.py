@@ -26,7 +26,7 @@ from prefect_lifespan.lifespans.prefect_methods import submissions, watch, when_
 from prefect_lifespan.managers import manager
 from prefect_lifespan.provider_pickling import register
 from prefect_lifespan.scope import Scope, current_scope
-from prefect_lifespan.workers.references import ScopeReference, key_of, layer_reference, lifespan_reference
+from prefect_lifespan.workers.references import ScopeReference, key_of, lifespan_reference, override_reference
 from prefect_lifespan.workers.remote_workers import RemoteWorkers, Runner, RunnerModule, cloudpickled, module_for
 from prefect_lifespan.workers.worker_lifespan import WorkerLifespan
 from prefect_lifespan.workers.worker_lifespans import worker_lifespans
@@ -82,7 +82,7 @@ def install() -> None:
 def _add_scope(context: EngineContext, serialized: dict[str, Any]) -> None:
     scope = current_scope()
     flow = serialized.get("flow")
-    if flow is not None and (scope.lifespans or scope.layers):
+    if flow is not None and (scope.lifespans or scope.overrides):
         serialized["flow"] = _carrying(flow, context.task_runner, scope)
         watch(context.task_runner)
 
@@ -113,11 +113,11 @@ def _carrying(flow: Flow[..., Any], runner: Runner, scope: Scope) -> Flow[..., A
 def _reference(scope: Scope, runner: Runner) -> ScopeReference:
     """What stands for a scope in the worker processes of a runner; made once for all that is submitted from it."""
     module = module_for(runner)
-    in_force, layers = scope.lifespans, scope.layers
+    in_force, overrides = scope.lifespans, scope.overrides
     workers = [_remote_workers(module, runner, lifespan) for lifespan in in_force]
     links = tuple(None if each is None else each.link for each in workers)
     known = (module, attached := _submitting.get())
-    standing_on = (links, in_force, layers)
+    standing_on = (links, in_force, overrides)
     made_for, reference = scope.references.get(known, (None, None))
     if made_for != standing_on:
         register()  # classes of providers may have come since
@@ -128,7 +128,7 @@ def _reference(scope: Scope, runner: Runner) -> ScopeReference:
             lifespans=tuple(
                 lifespan_reference(lifespan, link, dumps, is_stored=not attached) for lifespan, link in lifespans
             ),
-            layers=tuple(layer_reference(layer, dumps, is_stored=not attached) for layer in layers),
+            overrides=tuple(override_reference(override, dumps, is_stored=not attached) for override in overrides),
             attached=attached,
         )
         scope.references[known] = (standing_on, reference)

@@ -19,7 +19,7 @@ from prefect_lifespan.scope import Scope
 from prefect_lifespan.workers.kept_events import KeptEvents
 from prefect_lifespan.workers.membership import Membership
 from prefect_lifespan.workers.process_end import Close
-from prefect_lifespan.workers.references import CarriedLayer, LayerReference, LifespanReference, Parts
+from prefect_lifespan.workers.references import CarriedOverride, LifespanReference, OverrideReference, Parts
 from prefect_lifespan.workers.states import Life, Notice
 
 
@@ -62,9 +62,9 @@ class WorkerLifespan(InForce):
     """
 
     def __init__(self, reference: LifespanReference, at_end: Close, *, attached: bool, ended: bool) -> None:
-        layers = tuple(CarriedLayer(LayerReference(layer, b"")) for layer in reference.layers)
+        overrides = tuple(CarriedOverride(OverrideReference(override, b"")) for override in reference.overrides)
         self.futures: PendingFutures = PendingFutures()  # of tasks that tasks here have submitted
-        super().__init__(self._make_engine, layers, self.futures, opening=reference.id, logger=reference.logger)
+        super().__init__(self._make_engine, overrides, self.futures, opening=reference.id, logger=reference.logger)
         self.reference = reference
         self.life: Life = Life.OPEN
         self.membership: Membership = Membership(reference, at_end, attached=attached, ended=ended)

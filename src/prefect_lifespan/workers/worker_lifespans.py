@@ -21,7 +21,7 @@ from prefect_lifespan.lifespans.prefect_run import flow_logger
 from prefect_lifespan.managers import manager
 from prefect_lifespan.observability.configured import configured
 from prefect_lifespan.scope import Scope
-from prefect_lifespan.workers.references import CarriedLayer, LifespanReference, ScopeReference
+from prefect_lifespan.workers.references import CarriedOverride, LifespanReference, ScopeReference
 from prefect_lifespan.workers.states import Life
 from prefect_lifespan.workers.worker_lifespan import Abandoned, WorkerLifespan
 
@@ -177,7 +177,7 @@ class WorkerLifespans:
     @staticmethod
     def _scope(reference: ScopeReference, held: list[InForce]) -> Scope:
         delayed = not reference.attached
-        new = Scope(tuple(held), tuple(CarriedLayer(layer, delayed=delayed) for layer in reference.layers))
+        new = Scope(tuple(held), tuple(CarriedOverride(override, delayed=delayed) for override in reference.overrides))
         innermost = held[-1] if held else None
         if not isinstance(innermost, WorkerLifespan):
             return new

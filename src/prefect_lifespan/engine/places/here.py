@@ -11,7 +11,7 @@ from prefect_lifespan.engine.initialiser import Entered, Outcome, call_of, enter
 from prefect_lifespan.engine.places.staying import stay, while_opening
 from prefect_lifespan.engine.schedule.claim import Attempt
 from prefect_lifespan.engine.slot import Slot
-from prefect_lifespan.steps import within
+from prefect_lifespan.signal_safe import within
 
 
 class Here:

@@ -1,4 +1,4 @@
-"""Bodies inside context managers and locks that no interruption leaves entered, and generators whose steps each are.
+"""Bodies inside context managers and locks that no interruption leaves entered, and closings that each body is sure to have.
 
 An exception of a signal handler, of a tracer or of a debugger may be raised before any line. Where a `with` statement
 ends, Python comes back to its first line before it calls the manager's exit, outside of what it protects. On a line of
@@ -8,16 +8,12 @@ generator's is called again, and what has to be closed has no manager.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
 from prefect_lifespan.managers import GeneratorManager
 
-InForce = Callable[[], GeneratorManager[None]]
-Steps = AsyncGenerator[Any, Any]
 T = TypeVar("T")
 P = ParamSpec("P")
 E = TypeVar("E")
@@ -93,55 +89,3 @@ def steps_closed_after(
     except BaseException as error:  # perhaps a signal that has interrupted closing, or has come before it
         close(error)
         raise
-
-
-async def _nothing(_: BaseException | None) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class AsyncSteps:
-    """The same for an asynchronous generator, whose steps `begin` gives: `aclose` is due whatever comes of that.
-
-    Python has no `yield from` for them, so whoever yields them is the one to close.
-    """
-
-    begin: Callable[[], Awaitable[Steps]]
-    aclose: Callable[[BaseException | None], Awaitable[None]] = _nothing
-
-
-def stepping(generator: Generator[Any, Any, Any], in_force: InForce) -> Generator[Any, Any, Any]:
-    """Run a generator with `in_force()` entered in each of its steps, and not for its caller between them."""
-    step = functools.partial(next, generator)
-    while True:
-        try:
-            item = within(in_force(), lambda _, step=step: step())
-        except StopIteration as stop:
-            return stop.value
-        try:
-            sent = yield item
-        except GeneratorExit:
-            within(in_force(), lambda _: generator.close())
-            raise
-        except BaseException as error:
-            step = functools.partial(generator.throw, error)
-        else:
-            step = functools.partial(generator.send, sent)
-
-
-async def astepping(generator: AsyncGenerator[Any, Any], in_force: InForce) -> AsyncGenerator[Any, Any]:
-    """The same for an asynchronous generator."""
-    step = functools.partial(anext, generator)
-    while True:
-        try:
-            item = await awaited_within(in_force(), lambda _, step=step: step())
-        except StopAsyncIteration:
-            return
-        try:
-            sent = yield item
-        except GeneratorExit:
-            await awaited_within(in_force(), lambda _: generator.aclose())
-            raise
-        except BaseException as error:
-            step = functools.partial(generator.athrow, error)
-        else:
-            step = functools.partial(generator.asend, sent)

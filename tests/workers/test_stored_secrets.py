@@ -20,7 +20,7 @@ from sqlalchemy import make_url
 
 from prefect_lifespan import Provide, UsageError, inject, lifespan, override
 from prefect_lifespan.provider_pickling import register
-from prefect_lifespan.workers.at_rest import secret_in
+from prefect_lifespan.workers.stored_secrets import secret_in
 
 PLANTED = "planted-7c1f"
 ADDRESS = f"postgresql://app:{PLANTED}@db.example/shop"

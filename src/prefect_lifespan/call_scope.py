@@ -1,4 +1,4 @@
-"""The unit of work: what lives as long as one attempt of a task run, or as one outermost injected call."""
+"""The call scope: what lives as long as one attempt of a task run, or as one outermost injected call."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.graph import Node
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.lifetimes import Lifetime, Policy
-from prefect_lifespan.steps import under
-from prefect_lifespan.surroundings import surroundings
+from prefect_lifespan.run_context import run_context
+from prefect_lifespan.signal_safe import under
 
 # For a container that no lifespan is open for.
 DEFAULT_POLICY = Policy(close_timeout_seconds=30.0, retries=0, retry_delay_seconds=1.0, on_close_error="raise")
@@ -24,7 +24,7 @@ class Overriding(Protocol):
     """What is overridden where a container has an engine of its own: a scope."""
 
     @property
-    def layers(self) -> tuple[object, ...]:
+    def overrides(self) -> tuple[object, ...]:
         """The overrides in force."""
         ...
 
@@ -35,16 +35,16 @@ class Overriding(Protocol):
 
 def log_of_this_run() -> Observer:
     """An observer that writes to the log of the run that the caller is in."""
-    return logging_to(surroundings.logger())
+    return logging_to(run_context.logger())
 
 
 class _Engines(dict[object, Engine]):
-    """Those of one unit, for whoever works in it."""
+    """Those of one call scope, for whoever works in it."""
 
     ended = False
 
 
-class Unit:
+class CallScope:
     """One attempt of a task run, or one outermost injected call where there is no task run, and its engines.
 
     It holds what lives no longer than that: task resources, what another event loop needs a copy of, and containers
@@ -55,21 +55,21 @@ class Unit:
         self.attempt = attempt
         self._engines = _Engines()
         self._lock = threading.Lock()
-        # For a function the values of its parameters, where some are this unit's own, as a scope keeps others.
+        # For a function the values of its parameters, where some are this call scope's own, as a scope keeps others.
         self.kept: dict[str, tuple[Any, ...] | Callable[[], tuple[Any, ...] | None]] = {}
 
-    def for_attempt(self, attempt: Hashable | None) -> Unit:
-        """The same unit for a caller in another attempt, or in none, who was handed what belongs to this one."""
-        unit = copy.copy(self)
-        unit.attempt, unit.kept = attempt, {}
-        return unit
+    def for_attempt(self, attempt: Hashable | None) -> CallScope:
+        """The same call scope for a caller in another attempt, or in none, who was handed what belongs to this one."""
+        call_scope = copy.copy(self)
+        call_scope.attempt, call_scope.kept = attempt, {}
+        return call_scope
 
     def withdraw(self) -> None:
         """Give nothing any more of what is kept."""
         self.kept = {}
 
     def derived(self, base: Engine, where: str, loop: asyncio.AbstractEventLoop | None) -> Engine:
-        """This unit's view of an engine in force: task resources, and resources bound to another loop, are its own."""
+        """This call scope's view of an engine in force: task resources, and resources bound to another loop, are its own."""
 
         def affected(node: Node) -> bool:
             if node.lifetime is Lifetime.TASK:
@@ -89,7 +89,7 @@ class Unit:
         self, container: ContainerClass, scope: Overriding, where: str, loop: asyncio.AbstractEventLoop | None
     ) -> Engine:
         """An engine for a container that no lifespan is open for."""
-        key = (container, scope.layers)
+        key = (container, scope.overrides)
 
         def made() -> Engine:
             engine = self._engines.get(key)
@@ -110,16 +110,16 @@ class Unit:
 
     def has(self, container: ContainerClass, scope: Overriding) -> bool:
         """Whether a container has an engine of its own here already."""
-        return (container, scope.layers) in self._engines
+        return (container, scope.overrides) in self._engines
 
     def view_of(self, base: Engine, where: str) -> Engine:
-        """An engine in force with this unit's task resources in it; that engine itself, where it declares none."""
+        """An engine in force with this call scope's task resources in it; that engine itself, where it declares none."""
         if base.graph.has_task_resources and not self.owns(base):
             return self.derived(base, where, running_loop())
         return self._engines.get(base, base)
 
     def owns(self, engine: Engine) -> bool:
-        """Whether an engine lives in this unit."""
+        """Whether an engine lives in this call scope."""
         return engine in self._engines.values()
 
     def end(self) -> list[Engine]:

@@ -24,7 +24,7 @@ K = TypeVar("K")
 next_number: Callable[[], int] = itertools.count().__next__
 
 
-class Layer:
+class EnteredOverride:
     """Overrides of one container class, in force while its owner is entered.
 
     The same one in any process by its `id`; `number` tells which came later in this one.
@@ -69,7 +69,7 @@ class Layer:
         }
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Layer) and other.id == self.id
+        return isinstance(other, EnteredOverride) and other.id == self.id
 
     def __hash__(self) -> int:
         return hash(self.id)

@@ -38,7 +38,7 @@ class _Guest:
     since: float = field(default_factory=monotonic)
 
 
-class Reception:
+class Listener:
     """Listens at an address, and hands over the connections of those that know the key, with their first words."""
 
     def __init__(self, host: str, key: bytes, admit: Admit, *, patience_seconds: float) -> None:

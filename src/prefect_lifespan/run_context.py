@@ -13,7 +13,7 @@ from prefect_lifespan.engine.events import Logger
 
 
 @dataclass
-class Surroundings:
+class RunContext:
     """What the caller is in.
 
     `attempt` identifies the attempt of a task run, None outside one; `run` the flow run. `stand_in` gives what is to be provided where a flow
@@ -28,4 +28,4 @@ class Surroundings:
     told: Callable[[BaseException | None], BaseException | None] = lambda outcome: outcome
 
 
-surroundings: Surroundings = Surroundings()
+run_context: RunContext = RunContext()
