@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import weakref
+from asyncio import AbstractEventLoop
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Mapping
 from contextvars import ContextVar, Token
 from typing import Any, ClassVar, TypeVar
@@ -17,7 +18,7 @@ from prefect_lifespan.call_scope import CallScope
 from prefect_lifespan.engine import Engine
 from prefect_lifespan.generator_steps import astepping, stepping
 from prefect_lifespan.graph.reader import ContainerClass
-from prefect_lifespan.in_flight import NOBODY, Flight, RunningCall
+from prefect_lifespan.in_flight import NOBODY, Flight, RunningCall, task_on
 from prefect_lifespan.in_force import InForce
 from prefect_lifespan.managers import GeneratorManager, manager
 from prefect_lifespan.overrides import EnteredOverride, stacked
@@ -283,9 +284,10 @@ current_scope: Callable[[], Scope] = _scope.get
 
 
 class Here:
-    """Gives the scope in force to functions that travel by value: they take along the name of this class, and nothing more."""
+    """What functions that travel by value ask: they take along the name of this class, and nothing more."""
 
     scope: ClassVar[Callable[[], Scope]] = _scope.get
+    task_on: ClassVar[Callable[[AbstractEventLoop], object]] = task_on
 
 
 @manager

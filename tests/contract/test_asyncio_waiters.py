@@ -1,4 +1,4 @@
-"""What `prefect_lifespan.waiters` rests on: a task's callbacks tell who waits for it, in which context."""
+"""What `prefect_lifespan.waiters` and `in_flight` rest on: a task's callbacks tell who waits for it; which task runs."""
 
 import asyncio
 import contextvars
@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from prefect_lifespan.in_flight import task_on
 from prefect_lifespan.waiters import waiting_for_this_task
 
 name: contextvars.ContextVar[str] = contextvars.ContextVar("name", default="nobody")
@@ -67,3 +68,24 @@ def test_who_is_told_of_a_task_s_end_without_waiting_for_it_is_not_found() -> No
 
 def test_where_no_task_runs_nobody_waits() -> None:
     assert list(waiting_for_this_task()) == []
+
+
+def test_the_task_that_runs_on_an_event_loop_is_what_asyncio_says() -> None:
+    async def main() -> tuple[object, object]:
+        loop = asyncio.get_running_loop()
+        here = task_on(loop), asyncio.current_task()
+        beside = await asyncio.create_task(asyncio.to_thread(task_on, loop))
+        assert beside is not here[0] or beside is None  # this one waits meanwhile
+        return here
+
+    told, expected = asyncio.run(main())
+    assert told is expected is not None
+
+
+def test_where_a_callback_runs_no_task_does() -> None:
+    async def main() -> object:
+        found: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(lambda: found.set_result(task_on(asyncio.get_running_loop())))
+        return await found
+
+    assert asyncio.run(main()) is None

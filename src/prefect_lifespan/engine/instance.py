@@ -18,6 +18,7 @@ from prefect_lifespan.engine.made_once import MadeOnce
 from prefect_lifespan.engine.managed import ManagedResource
 from prefect_lifespan.engine.schedule.states import State
 from prefect_lifespan.engine.slot import Slot
+from prefect_lifespan.engine.tellers import Teller, TellingSingleton, teller_like
 from prefect_lifespan.graph import Graph, Node
 from prefect_lifespan.graph.edges import AnyProvider, is_kind, makes_settings, plain_arguments
 from prefect_lifespan.graph.reader import ContainerClass, named
@@ -84,7 +85,10 @@ def _stand_in(node: Node, source: Any, manage: Manage) -> AnyProvider | None:
     """What an engine has in the place of a provider, where that is no copy of it."""
     if node.lifetime is not None:
         return manage(node)
-    return MadeOnce() if type(source) is providers.Singleton and makes_settings(source) else None
+    teller = teller_like(source)
+    if teller is TellingSingleton and makes_settings(source):
+        return MadeOnce()
+    return None if teller is None else teller()
 
 
 def _instances_of_others(sources: Mapping[int, AnyProvider], wanted: Iterable[int]) -> Sequence[Instances]:
@@ -223,12 +227,12 @@ def _choice(selector: Callable[[], object]) -> str:
 
 
 def _declare_like(stand_in: Any, source: Any, memo: dict[int, Any]) -> None:
-    """Give a managed resource, or a singleton that is made once, all that the one is declared with that it stands for."""
+    """Give what stands in for a provider all that this is declared with."""
     made_by = source.provides
     stand_in.set_provides(providers.deepcopy(made_by, memo) if providers.is_provider(made_by) else made_by)
     stand_in.set_args(*providers.deepcopy_args(source, source.args, memo))
     stand_in.set_kwargs(**cast("dict[str, Any]", providers.deepcopy_kwargs(source, source.kwargs, memo)))
-    if is_kind(stand_in, MadeOnce):
+    if is_kind(stand_in, Teller):
         stand_in.set_attributes(**providers.deepcopy(source.attributes, memo))
     for overriding in source.overridden:
         stand_in.override(providers.deepcopy(overriding, memo))

@@ -6,8 +6,7 @@ import asyncio
 import threading
 from typing import Any, Self
 
-from dependency_injector import providers
-
+from prefect_lifespan.engine.tellers import TellingSingleton
 from prefect_lifespan.forks import children
 from prefect_lifespan.graph.edges import overriding_of
 from prefect_lifespan.signal_safe import under
@@ -15,7 +14,7 @@ from prefect_lifespan.signal_safe import under
 _NOTHING = object()
 
 
-class MadeOnce(providers.Singleton[Any]):
+class MadeOnce(TellingSingleton):
     """A singleton that threads which are the first to ask at the same time share.
 
     dependency-injector's own makes one for each of them; its thread-safe one has one lock for the whole process, so the
@@ -32,9 +31,6 @@ class MadeOnce(providers.Singleton[Any]):
         made._lock, made._value = threading.RLock(), _NOTHING
         children.begin_with(made)
         return made
-
-    def __getstate__(self) -> None:
-        """Neither lock nor value travels."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What was made, or what stands in for it."""
@@ -58,8 +54,11 @@ class MadeOnce(providers.Singleton[Any]):
     def reset(self) -> Any:
         """Forget what was made; the next to ask makes it anew."""
         singleton: Any = super()
-        forgotten = under(self._lock, singleton.reset)
-        self._value = _NOTHING
+        try:
+            forgotten = under(self._lock, singleton.reset)
+            self._value = _NOTHING
+        finally:
+            self.withdraw()
         return forgotten
 
     def begin_anew(self) -> None:

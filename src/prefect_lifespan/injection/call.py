@@ -23,7 +23,7 @@ from prefect_lifespan.injection.markers import Marker, check_string_ids, is_mark
 from prefect_lifespan.injection.runs_without import runs_without
 from prefect_lifespan.process_wide import process_wide
 from prefect_lifespan.run_context import run_context
-from prefect_lifespan.scope import Scope, current_scope
+from prefect_lifespan.scope import Kept, Scope, current_scope
 from prefect_lifespan.signal_safe import under
 
 
@@ -268,9 +268,9 @@ class Call:
         """Let the next call in this scope go without decisions: everything has been made once."""
         call_scope = self.scope.call_scope if self._of_call_scope else None
         keeper = self._ground if call_scope is None else call_scope
-        gives = kept(self._given, keeper) if self._lasting else None
-        if gives is None:
+        if not self._lasting:
             return
+        gives: Kept = kept(self._given, keeper)
         bound = (s for g in self._given for s in g.slots if s.asynchronous and s.policy.loop_bound)
         loop = None if self._loop is None else next((slot.schedule.loop for slot in bound), None)
         if loop is not None:

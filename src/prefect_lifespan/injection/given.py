@@ -11,11 +11,12 @@ from typing import Any, cast
 from dependency_injector import providers
 
 from prefect_lifespan.engine import Engine, Slot
+from prefect_lifespan.engine.at_hand import NOTHING, making_at_hand, value_at_hand
 from prefect_lifespan.engine.keepers import Keeper
-from prefect_lifespan.engine.managed import ManagedResource
 from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.injection.markers import Marker
 from prefect_lifespan.scope import Gives, Kept, current_scope
+from prefect_lifespan.signal_safe import under
 
 Loop = asyncio.AbstractEventLoop | None
 
@@ -51,23 +52,37 @@ class Given:
         return (lambda: self.provider) if itself else cast("Callable[[], Any]", self.provider)
 
 
-def kept(given: Sequence[Given], keeper: Keeper) -> Kept | None:
-    """The values of all parameters in this order, or what gives them by asking providers; None if some are gone.
+def kept(given: Sequence[Given], keeper: Keeper) -> Kept:
+    """The values of all parameters in this order, or what gives them by making or asking for some; told to their keeper.
 
-    A resource's value is kept as it is: its lifespan withdraws it from the keeper. Of others nobody tells that they were
-    reset or overridden, so their providers are asked; a resource behind one is open, and says so itself when it has closed.
+    A resource that is needed withdraws what is kept when it closes, also where it stands behind what was made of it.
     """
-    slots = [
-        each.provider.slot for each in given if isinstance(each.provider, ManagedResource) and not each.as_provider
-    ]
-    if len(slots) < len(given):
-        asked = tuple(each.value for each in given)
-        return lambda: tuple(map(call, asked))
-    for slot in slots:
+    values = [_kept_value(each, keeper) for each in given]
+    if all(value is not NOTHING for value in values):
+        return tuple(values)
+    return _asking([_asked(each, value, keeper) for each, value in zip(given, values, strict=True)])
+
+
+def _kept_value(given: Given, keeper: Keeper) -> object:
+    if given.as_provider:
+        return NOTHING if isinstance(given.provider, providers.Delegate) else given.provider
+    for slot in given.slots:
         slot.kept_by(keeper)
-    values = tuple(slot.value for slot in slots)
-    # Closing says so before it takes a value away, so a value read before is a good one.
-    return values if all(slot.at_hand for slot in slots) else None
+    # dependency-injector's singletons are made twice by two threads that are the first to ask.
+    return under(given.engine.making, value_at_hand, given.provider, keeper)
+
+
+def _asked(given: Given, value: object, keeper: Keeper) -> Callable[[], object]:
+    if value is not NOTHING:
+        return lambda: value
+    return making_at_hand(given.provider, keeper) or given.value
+
+
+def _asking(asked: Sequence[Callable[[], object]]) -> Gives:
+    if len(asked) == 1:  # most often
+        (only,) = asked
+        return lambda: (only(),)
+    return lambda: tuple(map(call, asked))
 
 
 def at_hand(kept: Kept | None) -> tuple[Any, ...] | None:
@@ -77,7 +92,10 @@ def at_hand(kept: Kept | None) -> tuple[Any, ...] | None:
 
 def on_loop(loop: asyncio.AbstractEventLoop, gives: Kept) -> Gives:
     """The same for calls on the event loop that asynchronous values among them belong to."""
-    return lambda: at_hand(gives) if asyncio.get_running_loop() is loop else None
+    running = asyncio.get_running_loop
+    if callable(gives):
+        return lambda: gives() if running() is loop else None
+    return lambda: gives if running() is loop else None
 
 
 def of_call_scope(key: str) -> Gives:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from asyncio import current_task
+from asyncio import get_running_loop
 from collections.abc import Callable, Sequence
 from threading import get_ident
 from typing import Any
@@ -39,7 +39,7 @@ async def {name}({parameters}):
     {ground} = {here}.scope().ground
     {values} = {ground}.prepared.get({key})
     try:
-        {home} = {ground}.home is None or {task}() is {ground}.task
+        {home} = {ground}.home is None or {here}.task_on({loop}()) is {ground}.task
     except RuntimeError:
         {home} = False
     if {values} is None or {explicit} or not {home}:
@@ -53,7 +53,7 @@ async def {name}({parameters}):
 """
 
 # What a written function finds in its closure. All of it is pickled by name, but for the plan and the function.
-_CLOSURE = ("function", "plan", "key", "here", "thread", "task", "injected")
+_CLOSURE = ("function", "plan", "key", "here", "thread", "loop", "injected")
 _LOCAL = ("ground", "values", "home", "rest", "named")
 
 
@@ -62,7 +62,7 @@ def injected(function: Function, plan: Plan) -> Function:
     if plan.has_steps:
         return planned(dressed(of_kind(function, plan), function, plan.markers), plan)
     make = _maker(_source(function, tuple(plan.markers)))
-    wrapper = make(function, plan, plan.key, Here, get_ident, current_task, frozenset(plan.markers))
+    wrapper = make(function, plan, plan.key, Here, get_ident, get_running_loop, frozenset(plan.markers))
     parameters = inspect.signature(function).parameters.values()
     visible = [p for p in parameters if p.name not in plan.markers and p.default is not p.empty]
     wrapper.__defaults__ = tuple(p.default for p in visible if p.kind is not p.KEYWORD_ONLY) or None
