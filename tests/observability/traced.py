@@ -1,4 +1,7 @@
-"""A program whose run is traced, here and in worker processes: each span is a line of a file. `plain` has no SDK."""
+"""A program whose runs are traced, here and in worker processes: each span is a line of a file.
+
+It is given the kinds of task runners; `plain` has no SDK.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from typing import Any
 
 from dependency_injector import containers, providers
 from prefect import flow, task
-from prefect.task_runners import ProcessPoolTaskRunner
+from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
 
 from prefect_lifespan import Provide, TaskResource, inject, lifespan
 
@@ -40,7 +43,7 @@ def traced(kind: str) -> None:
 
 
 def set_up() -> None:
-    """Set the SDK up in this process, as a worker process of a pool does it in its initializer."""
+    """Set the SDK up in this process; a worker process does so where it begins, each kind of them by a hook of its own."""
     from opentelemetry import trace
     from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
     from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
@@ -54,17 +57,39 @@ def set_up() -> None:
     trace.set_tracer_provider(provider)
 
 
-def main(how: str) -> None:
-    if how == "plain":
+def dask_setup(worker: object) -> None:
+    """What Dask calls in a worker that has this module as a preload."""
+    set_up()
+
+
+def runner(kind: str) -> Any:
+    """A task runner with one worker process, in which the SDK is set up."""
+    if kind == "thread":
+        return ThreadPoolTaskRunner(max_workers=2)
+    if kind == "pool":
+        return ProcessPoolTaskRunner(max_workers=1, initializer=set_up)
+    if kind == "dask":
+        from prefect_dask.task_runners import DaskTaskRunner
+
+        worker = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+        return DaskTaskRunner(cluster_kwargs={**worker, "preload": ["tests.observability.traced"]})
+    from prefect_ray.task_runners import RayTaskRunner
+
+    hook = {"worker_process_setup_hook": set_up}
+    node = {"num_cpus": 1, "include_dashboard": False, "log_to_driver": False, "_node_ip_address": "127.0.0.1"}
+    return RayTaskRunner(init_kwargs={**node, "runtime_env": hook})
+
+
+def main(kinds: list[str]) -> None:
+    if kinds == ["plain"]:
         traced("plain")
         loaded = [name for name in sys.modules if name.startswith("opentelemetry.sdk")]
         print(json.dumps(loaded))
         return
     set_up()
-    traced("thread")
-    pool: Any = ProcessPoolTaskRunner(max_workers=1, initializer=set_up)
-    traced.with_options(task_runner=pool)("pool")
+    for kind in kinds:
+        traced.with_options(task_runner=runner(kind))(kind)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1:])
