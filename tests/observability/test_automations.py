@@ -15,7 +15,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from tests import prefect_api
-from tests.observability.test_reports import drawn_of
+from tests.observability.artifacts import drawn_of
 from tests.processes.running import ROOT, eventually
 
 
@@ -50,7 +50,7 @@ def test_an_automation_runs_a_deployment_when_a_resource_of_a_terminated_run_doe
             )
             assert len(runs) == 1
             (terminated,) = [run for run in client.read_flow_runs() if run.deployment_id != cleaning]
-            assert drawn_of(str(terminated.id)).ended == "was terminated"
+            assert drawn_of(terminated.id).ended == "was terminated"
     assert "hunter22" not in ended.stderr
 
 

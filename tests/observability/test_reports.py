@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from typing import Any
-from uuid import UUID
 
 import pytest
 from dependency_injector import containers, providers
@@ -15,10 +14,10 @@ from prefect.task_runners import ProcessPoolTaskRunner
 from prefect_lifespan import Provide, inject, lifespan
 from prefect_lifespan.injection.plan import plan_of
 from prefect_lifespan.observability.picture import Drawn, Row
-from prefect_lifespan.observability.report import saved
 from prefect_lifespan.observability.shown import html, markdown
 from prefect_lifespan.scope import current_scope
 from tests.observability import programs
+from tests.observability.artifacts import drawn_of
 from tests.observability.programs import App
 
 
@@ -32,16 +31,6 @@ def ended() -> Iterator[None]:
 
 class Plain(containers.DeclarativeContainer):
     store = providers.Resource(lambda: "store")
-
-
-def drawn_of(run: str) -> Drawn:
-    """What a run's report is drawn from, as its artifact has it."""
-    found = saved(UUID(run))
-    assert found is not None, "the run has left a report"
-    drawn = Drawn.loaded(found.metadata_ or {})
-    assert drawn is not None
-    assert markdown(drawn) == found.data
-    return drawn
 
 
 def report_of(function: Any, **parameters: Any) -> Drawn:

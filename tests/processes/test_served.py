@@ -19,6 +19,7 @@ from prefect.flow_runs import suspend_flow_run
 from prefect.states import Cancelling
 from sqlalchemy import URL
 
+from tests.observability.artifacts import drawn_of
 from tests.processes.running import Program, Programs, Zygote, connections, conninfo, eventually, reaches_state
 
 
@@ -62,6 +63,7 @@ def serving(
         "DATABASE_URL": conninfo(request.getfixturevalue("postgres_url")) if database is not None else "",
         "APP_WAREHOUSE__URL": f"sqlite:///{warehouse}",
         "APP_REPORTS__FOLDER": str(reports),
+        "PREFECT_INTEGRATIONS_LIFESPAN_REPORT": "true",
     }
     runner = programs.start("served", **environment)
     with get_client(sync_client=True) as client:
@@ -152,35 +154,39 @@ def test_a_triggered_run_opens_and_closes_in_its_own_process(client: SyncPrefect
 
 
 @pytest.mark.parametrize(
-    ("label", "reached", "closed"),
+    ("label", "reached", "closed", "ended"),
     [
         pytest.param(
             "unwanted",
             ["body, db open", "stored 3, ledger open"],
             ["close ledger TerminationSignal", "close db TerminationSignal"],
+            "was terminated",
             id="by a runner",
         ),
         pytest.param(
             "refused",
             ["body, db open", "stored 3, ledger open"],
             ["close ledger TerminationSignal", "close db TerminationSignal"],
+            "was terminated",
             id="by a worker",
         ),
         pytest.param(
             "recalled",
             ["body, feed open"],
             ["close feed CancelledError", "close ledger CancelledError", "close db CancelledError"],
+            "was interrupted (CancelledError)",
             id="by a worker, asynchronous",
         ),
     ],
 )
-def test_a_run_cancelled_through_the_api_closes_and_its_hooks_fire(
+def test_a_run_cancelled_through_the_api_closes_and_its_hooks_fire_and_its_report_shows_that(
     client: SyncPrefectClient,
     serving: Serving,
     database: psycopg.Connection | None,
     label: str,
     reached: list[str],
     closed: list[str],
+    ended: str,
 ) -> None:
     program = serving.runner if label == "unwanted" else serving.worker
     program.reaches(*(f"{label} {line}" for line in reached))
@@ -193,6 +199,10 @@ def test_a_run_cancelled_through_the_api_closes_and_its_hooks_fire(
     program.reaches(f"{label} hook Cancelling")
 
     assert [line for line in of(label, program) if line.startswith("close")] == closed
+    report = drawn_of(serving.runs[label])
+    assert report.ended == ended
+    closings = sorted((row.closing or 0.0, row.path) for row in report.rows if row.path != "witness")
+    assert [path for _, path in closings] == [line.split()[1] for line in closed]
     if database is not None:
         eventually(lambda: connections(database, label) == 0, "the database has no connection of the run")
         assert abandoned(database) == lost
