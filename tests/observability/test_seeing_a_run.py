@@ -16,17 +16,16 @@ from dependency_injector import containers, providers
 from opentelemetry import trace
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prefect import flow, task
-from prefect.client.orchestration import SyncPrefectClient
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from prefect_lifespan import Provide, TaskResource, inject, lifespan
 from prefect_lifespan.command.app import run as command
 from prefect_lifespan.observability import configured as settings
-from prefect_lifespan.observability import report
 from prefect_lifespan.observability.picture import Picture
 from prefect_lifespan.observability.report import save, saved
 from prefect_lifespan.observability.shown import html, markdown
+from tests.observability.silent import Between
 
 SECRET = "hunter22-of-the-warehouse"
 
@@ -163,24 +162,23 @@ def test_an_api_that_does_not_answer_holds_up_a_report_no_longer_than_is_said(mo
 
 
 def test_a_run_whose_api_is_silent_at_its_end_ends_as_it_did_after_the_time_that_the_settings_say(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    prefect_server: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("PREFECT_INTEGRATIONS_LIFESPAN_EVENTS", "all")
     monkeypatch.setenv("PREFECT_INTEGRATIONS_LIFESPAN_REPORT_TIMEOUT_SECONDS", "0.2")
     took: list[float] = []
 
-    @flow
-    def run() -> str:
-        started = time.monotonic()
-        with lifespan(App, report=True, on_close_error="warn"):
-            pass
-        took.append(time.monotonic() - started)
-        return "done"
+    with Between.of(prefect_server) as api, temporary_settings({PREFECT_API_URL: api.address}):
 
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        address = f"http://127.0.0.1:{silent.getsockname()[1]}/api"
-        # Inside a run Prefect hands out the run's own client, which is connected already.
-        monkeypatch.setattr(report, "get_client", lambda **_: SyncPrefectClient(address))
+        @flow
+        def run() -> str:
+            with lifespan(App, report=True, on_close_error="warn"):
+                api.fall_silent()
+                started = time.monotonic()
+            took.append(time.monotonic() - started)
+            api.answer()  # Prefect itself waits for it to hear of the run's end
+            return "done"
+
         assert run() == "done"
     assert 0.2 <= took[0] < 5  # where nothing bounds it, Prefect's client goes on for a minute
     assert "TimeoutError: the report was not saved within 0.2 s" in caplog.text
