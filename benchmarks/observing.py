@@ -1,29 +1,37 @@
 """What it costs to see a run: a flow with 10 resources and 100 tasks, with everything off, with events, with all of it.
 
-`python -m benchmarks.observing [ROUNDS] [LEVEL...]` runs them in one process against an API of its own, each once a round and in an order that changes, so that what
-else the machine does hits all of them alike. A ratio is the median of the rounds' ratios to that round's "off"; "off again" is off once
-more, and shows how far two equal ones are apart. Requests are those to the API by name; events and log lines go in batches of Prefect's.
+`python -m benchmarks.observing [ROUNDS] [LEVEL...]` (12 rounds take two minutes) runs them in one process against an API of
+its own, each once a round and in an order that changes, so that what else the machine does hits all of them alike. A ratio is
+the median of the rounds' ratios to that round's "off"; "off again" is off once more, and shows how far two equal ones are
+apart. Each run begins when the API has recorded the one before: it takes seconds for that, in which the first request of
+the next run would wait. Requests are Prefect's to the API, with the seconds that the run's own threads waited for their answers;
+log lines go in batches of Prefect's from a thread of its own, and events by a socket.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import httpx
 from dependency_injector import containers, providers
 from prefect import flow, task
 from prefect.client.base import PrefectHttpxAsyncClient, PrefectHttpxSyncClient
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, get_current_settings, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
 from benchmarks._harness import surroundings, table
 from prefect_lifespan import Provide, inject, lifespan
 
+TASKS = 100
 App: Any = type(
     "App",
     (containers.DeclarativeContainer,),
@@ -38,6 +46,7 @@ LEVELS = {
     "report": {**OFF, "REPORT": "true"},
     "all of it": {"EVENTS": "all", "TOTALS": "true", "REPORT": "true"},
 }
+COMPARED = ("off", "off again", "events", "all of it")
 
 
 @task
@@ -49,69 +58,114 @@ def use(number: int, resource: str = Provide[App.resource_9]) -> int:
 @flow
 @lifespan(App)
 def run() -> int:
-    return len(use.map(range(100)).result())
+    return len(use.map(range(TASKS)).result())
 
 
-def count_requests() -> Callable[[], Counter[str]]:
-    """What gives the requests that this process has sent so far, by what they ask for."""
-    sent: Counter[str] = Counter()
+@dataclass
+class Requests:
+    """What this process has asked the API for, and how long its answers took."""
 
-    def count(request: Any) -> None:
+    sent: Counter[str] = field(default_factory=Counter[str])
+    seconds: float = 0.0  # those of log lines are waited for by nobody
+
+    def watch(self) -> None:
+        """Count those of Prefect's clients from now on."""
+        send, asend, note = PrefectHttpxSyncClient.send, PrefectHttpxAsyncClient.send, self._note
+
+        def watched(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+            started = time.perf_counter()
+            try:
+                return send(self, request, *args, **kwargs)
+            finally:
+                note(request, time.perf_counter() - started)
+
+        async def awatched(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+            note(request, 0.0)
+            return await asend(self, request, *args, **kwargs)
+
+        PrefectHttpxSyncClient.send, PrefectHttpxAsyncClient.send = watched, awatched
+
+    def _note(self, request: Any, seconds: float) -> None:
         path = request.url.path.partition("/api/")[2]
-        sent[f"{request.method} {path.partition('/')[0]}"] += 1
+        self.sent[f"{request.method} {path.partition('/')[0]}"] += 1
+        self.seconds += seconds
 
-    send, asend = PrefectHttpxSyncClient.send, PrefectHttpxAsyncClient.send
 
-    def counted(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-        count(request)
-        return send(self, request, *args, **kwargs)
+@dataclass
+class Measured:
+    """One run."""
 
-    async def acounted(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-        count(request)
-        return await asend(self, request, *args, **kwargs)
+    seconds: float
+    processor: float
+    waited: float
+    sent: Counter[str]
 
-    PrefectHttpxSyncClient.send, PrefectHttpxAsyncClient.send = counted, acounted
-    return sent.copy
+
+def measure(requests: Requests) -> Measured:
+    """Run once, and wait until the API has recorded that."""
+    gc.collect()
+    before, waited = requests.sent.copy(), requests.seconds
+    started, used = time.perf_counter(), time.process_time()
+    state = run(return_state=True)
+    seconds, waited, asking = time.perf_counter() - started, requests.seconds - waited, time.thread_time()
+    recorded(str(state.state_details.flow_run_id))
+    # With what other threads still had to send when the run had ended, and without what this one has asked since.
+    processor = time.process_time() - used - (time.thread_time() - asking)
+    return Measured(seconds, processor, waited, requests.sent - before)
+
+
+def recorded(flow_run: str) -> None:
+    """Wait until the API knows that all tasks of a run are done, and writes at once what it is given."""
+    wanted = {"flow_runs": {"id": {"any_": [flow_run]}}, "task_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}
+    with httpx.Client(base_url=str(get_current_settings().api.url), timeout=60) as api:
+        until = time.monotonic() + 60
+        while api.post("/task_runs/count", json=wanted).json() < TASKS:
+            assert time.monotonic() < until, "the API has recorded the run"
+            time.sleep(0.2)
+        api.post("/artifacts/", json={"key": "recorded"}).raise_for_status()
 
 
 def main(rounds: int, wanted: Sequence[str]) -> None:
-    levels = {level: LEVELS[level] for level in dict.fromkeys(["off", *(wanted or LEVELS)])}
-    requests, shuffler = count_requests(), random.Random(0)
-    seconds: dict[str, list[float]] = {level: [] for level in levels}
-    processor: dict[str, list[float]] = {level: [] for level in levels}
-    calls: dict[str, list[Counter[str]]] = {level: [] for level in levels}
-    with prefect_test_harness(server_startup_timeout=200):
-        run()  # what is only done once
+    levels = list(dict.fromkeys(["off", *(wanted or COMPARED)]))
+    requests, shuffler = Requests(), random.Random(0)
+    requests.watch()
+    runs: dict[str, list[Measured]] = {level: [] for level in levels}
+    # Prefect joins the thread of its heartbeats at the end of a run, which takes up to a second, at random.
+    no_heartbeats = temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
+    with prefect_test_harness(server_startup_timeout=200), no_heartbeats:
+        measure(requests)  # what is only done once
         for _ in range(rounds):
-            for level in shuffler.sample(list(levels), len(levels)):
+            for level in shuffler.sample(levels, len(levels)):
                 os.environ.update(
-                    {f"PREFECT_INTEGRATIONS_LIFESPAN_{name}": value for name, value in levels[level].items()}
+                    {f"PREFECT_INTEGRATIONS_LIFESPAN_{name}": value for name, value in LEVELS[level].items()}
                 )
-                before, started, used = requests(), time.perf_counter(), time.process_time()
-                run()
-                seconds[level].append(time.perf_counter() - started)
-                processor[level].append(time.process_time() - used)
-                calls[level].append(requests() - before)
+                runs[level].append(measure(requests))
 
-    def ratio(measured: dict[str, list[float]], level: str) -> str:
-        return f"{statistics.median(one / off for one, off in zip(measured[level], measured['off'], strict=True)):.3f}"
+    def median(level: str, what: str) -> float:
+        return statistics.median(getattr(each, what) for each in runs[level])
+
+    def ratio(level: str, what: str) -> str:
+        pairs = zip(runs[level], runs["off"], strict=True)
+        return f"{statistics.median(getattr(one, what) / getattr(off, what) for one, off in pairs):.3f}"
 
     rows = [
         [
             level,
-            f"{statistics.median(seconds[level]):.3f} s",
-            ratio(seconds, level),
-            ratio(processor, level),
-            f"{statistics.median(sum(counter.values()) for counter in calls[level]):g}",
+            f"{median(level, 'processor'):.3f} s",
+            ratio(level, "processor"),
+            f"{median(level, 'seconds'):.3f} s",
+            ratio(level, "seconds"),
+            f"{median(level, 'waited'):.3f} s",
+            f"{statistics.median(each.sent.total() for each in runs[level]):g}",
         ]
         for level in levels
     ]
-    headers = ["", "a run", "ratio", "of processor time", "requests"]
-    print(table(f"Seeing a run of 10 resources and 100 tasks, {rounds} rounds", headers, rows))
+    headers = ["", "processor time", "ratio", "a run", "ratio", "of it for the API", "requests"]
+    print(table(f"Seeing a run of 10 resources and {TASKS} tasks, {rounds} rounds", headers, rows))
     for level in levels:
-        print(f"Requests, {level}: {dict(calls[level][-1])}")
+        print(f"Requests, {level}: {dict(runs[level][-1].sent)}")
     print(surroundings("prefect", "dependency-injector"))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 15, sys.argv[2:])
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 12, sys.argv[2:])
