@@ -1,7 +1,7 @@
 """Opens and closes the resources of one container instance: order, failure, outcome, timeouts, threads, loops."""
 
 from prefect_lifespan.engine.contexts import passing
-from prefect_lifespan.engine.engine import Engine, process_engines, process_loop
+from prefect_lifespan.engine.engine import Engine
 from prefect_lifespan.engine.events import (
     Event,
     Observer,
@@ -14,6 +14,8 @@ from prefect_lifespan.engine.events import (
 )
 from prefect_lifespan.engine.interception import interceptors
 from prefect_lifespan.engine.options import Options, Overrides
+from prefect_lifespan.engine.process import process_engines
+from prefect_lifespan.engine.process_loop import process_loop
 from prefect_lifespan.engine.schedule.report import CloseReport
 from prefect_lifespan.engine.schedule.states import State
 from prefect_lifespan.engine.slot import Slot, lifespan_numbers

@@ -10,48 +10,44 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import Any, cast
+from typing import Any
 
-from dependency_injector import containers, errors
+from dependency_injector import containers
 from dependency_injector.wiring import Modifier
 
 from prefect_lifespan.engine import blocking
 from prefect_lifespan.engine.awaited import offer_awaited_calls
 from prefect_lifespan.engine.awaiting import uninterrupted
 from prefect_lifespan.engine.calls import ContainerCalls
-from prefect_lifespan.engine.configuration import load_copies
 from prefect_lifespan.engine.dependents import Dependents
-from prefect_lifespan.engine.events import Observer, Observers, process_log
+from prefect_lifespan.engine.events import Observer
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.engine.instance import (
     Instances,
-    copy_providers,
     instantiate,
-    override_all,
-    own_keys,
+    made_of_class,
+    made_of_parent,
     with_choices,
     withhold_singletons,
 )
-from prefect_lifespan.engine.interception import interceptors
 from prefect_lifespan.engine.loops import current_task_on, running_loop
 from prefect_lifespan.engine.managed import ManagedResource
 from prefect_lifespan.engine.on_loop import aclose_all, open_on_loop
 from prefect_lifespan.engine.opening import opening_for
 from prefect_lifespan.engine.options import Options, Overrides
 from prefect_lifespan.engine.persistence import apersist
-from prefect_lifespan.engine.process import ProcessEngines
-from prefect_lifespan.engine.process_loop import ProcessLoop
+from prefect_lifespan.engine.process import process_engines
 from prefect_lifespan.engine.resolving import Resolver
 from prefect_lifespan.engine.schedule.report import CloseReport
 from prefect_lifespan.engine.schedule.states import State
 from prefect_lifespan.engine.settings_first import SettingsFirst
+from prefect_lifespan.engine.sharing import aopen_shared, shared_slots
 from prefect_lifespan.engine.signals import held_signals
 from prefect_lifespan.engine.slot import SharedSchedule, Slot
 from prefect_lifespan.errors import AsyncResourceError, InvalidContainerError, LifespanError
 from prefect_lifespan.forks import children
-from prefect_lifespan.graph import Graph, Node, findings, graph_of, read, refusals
-from prefect_lifespan.graph.anchors import anchor_of, key_of_path, owner_of
+from prefect_lifespan.graph import Graph, Node, findings, graph_of, read
+from prefect_lifespan.graph.anchors import anchor_of, key_of_path
 from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.lifetimes import Lifetime
@@ -138,23 +134,13 @@ class Engine:
         return engine
 
     def _become_an_instance(self, *, of_a_run: bool, on_process_loop: bool) -> None:
-        graph = self.graph
-        sources = {key: node.provider for key, node in graph.nodes.items()}
-        shared = self._of_the_process(asynchronous=of_a_run) if of_a_run or on_process_loop else {}
-        try:
-            self.instances, memo = copy_providers(graph, sources, own_keys(graph), self._manage, shared)
-            declared = cast("Any", self.container_class).auto_load_config
-            load_copies(graph, self.instances, {}, self.overrides, declared=declared)
-            instance = self._instance = instantiate(self.container_class, memo)
-        except (errors.Error, TypeError) as error:
-            # A lock or a client among the arguments; dependency-injector names some of these places, and not others.
-            problems = refusals(graph)
-            if problems:
-                raise InvalidContainerError(graph.container, problems) from error
-            raise
-        override_all(self.instances, self.overrides)
-        self.graph = with_choices(graph, self.instances)
-        self._offer_safe_calls(instance)
+        if of_a_run or on_process_loop:
+            self.slots |= shared_slots(self, Engine.of, asynchronous=of_a_run)
+        shared = {key: slot.provider for key, slot in self.slots.items()}
+        made = made_of_class(self.container_class, self.graph, self.overrides, self._manage, shared)
+        self.instances, self._instance = made
+        self.graph = with_choices(self.graph, self.instances)
+        self._offer_safe_calls(self._instance)
 
     def derive(
         self,
@@ -179,16 +165,7 @@ class Engine:
         child = Engine(
             self.container_class, graph, name=name, options=options, overrides=combined, loop=loop, parent=self
         )
-        bound = own_keys(graph)
-        copied = graph.with_holders(graph.reaching(lambda node: node.key in new or affected(node)))
-        copied |= {key for key in graph.nodes if key not in self.instances}
-        sources = {key: self.instances.get(key, node.provider) for key, node in graph.nodes.items()}
-        child.instances, _ = copy_providers(
-            graph, sources, {key for key in copied if key in self.instances or key in bound}, child._manage
-        )
-        if new:
-            load_copies(graph, child.instances, self.instances, new, declared=False)
-            override_all(child.instances, new)
+        child.instances = made_of_parent(graph, self.instances, affected, new, child._manage)
         child.graph = with_choices(graph, child.instances)
         child.serves_tasks = self.serves_tasks
         self.dependents.add(child, lasts=lasts)
@@ -293,7 +270,7 @@ class Engine:
         if inherited and self.parent is not None:
             await self.parent.aopen(inherited, where, asked=asked)
         elif inherited:
-            await self._aopen_of_the_process(inherited, where, asked)
+            await aopen_shared(self, inherited, where, asked)
         own = [slot for slot in slots if slot.schedule is self.schedule and slot.state is not State.OPEN]
         if not own:
             return
@@ -306,16 +283,6 @@ class Engine:
                 await asyncio.shield(
                     self._spawn(open_on_loop(self.schedule, own, self.needs, in_callers_context=False))
                 )
-
-    async def _aopen_of_the_process(self, slots: Sequence[Slot], where: str, asked: Sequence[int]) -> None:
-        """Those open in threads of their own, or on the process's loop: the latter may need the former, not otherwise."""
-        on_its_loop = [slot for slot in slots if slot.schedule.loop is not None]
-        blocking_ones = [slot for slot in slots if slot.schedule.loop is None]
-        if blocking_ones:
-            await asyncio.to_thread(self.open, blocking_ones, where, asked=asked)
-        for slot in on_its_loop:
-            engine = slot.provider.engine
-            await engine.aopen(engine.needed([slot.node.key]), where)
 
     def _refuse_task_resources(self, slots: Iterable[Slot]) -> None:
         """Here they would live as long as a run, and be shared by its tasks."""
@@ -417,56 +384,9 @@ class Engine:
         managed.initialise, managed.awaited, managed.retire = calls.initialise, calls.awaited, calls.retire
         return managed
 
-    def _of_the_process(self, *, asynchronous: bool) -> dict[int, AnyProvider]:
-        """The managed resources of the process's engines for what the container declares to live as long.
-
-        Not for what an override or an interceptor brings or reaches, which is this run's alone, nor for asynchronous
-        ones, unless they are asked for and this engine's loop is the process's: else they are its loop's.
-        """
-        on_its_loop = asynchronous and self.schedule.loop is not None and self.schedule.loop is process_loop.loop
-        reached = self.graph.reaching(lambda node: node.key in self.overrides or interceptors.concern(self, node))
-        shared: dict[int, AnyProvider] = {}
-        for node in self.graph.resources:
-            if node.lifetime is not Lifetime.PROCESS or node.foreign or node.key in reached:
-                continue
-            if node.is_async and not on_its_loop:
-                continue
-            owner = owner_of(node.provider) or self.container_class
-            # What is overridden on the class in the meantime has an engine of its own, and so does what no longer is.
-            key = (owner, graph_of(owner).stand_ins_for_the_process)
-            if node.is_async:
-                engine = process_loop.get(key, partial(Engine._for_process_loop, owner, self.options))
-            else:
-                self.process_keys.add(key)
-                engine = process_engines.get(key, partial(Engine._for_process, owner, self.options), self)
-            shared[node.key] = engine.instances[node.key]
-            self.slots[node.key] = engine.slots[node.key]
-        return shared
-
-    @classmethod
-    def _for_process(cls, container: ContainerClass, options: Options) -> Engine:
-        options = replace(options, observers=Observers((process_engines.heard,)), log=process_log)
-        engine = cls.of(container, name="the process", options=options, of_a_run=False)
-        engine.schedule.home_thread = engine.schedule.whose = None
-        return engine
-
-    @classmethod
-    def _for_process_loop(cls, container: ContainerClass, options: Options) -> Engine:
-        options = replace(options, observers=Observers(), log=process_log)
-        loop = process_loop.loop
-        engine = cls.of(container, name="the process", options=options, loop=loop, of_a_run=False, on_process_loop=True)
-        engine.schedule.owner = engine.schedule.whose = (
-            None  # no run's: what lives there ends with the process, or with the loop
-        )
-        return engine
-
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `work` as a task that outlives a cancelled caller, and that closing waits for."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-process_engines: ProcessEngines[Engine] = ProcessEngines()
-process_loop: ProcessLoop[Engine] = ProcessLoop()

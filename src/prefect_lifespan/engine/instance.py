@@ -11,20 +11,71 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn, cast
 
-from dependency_injector import containers, providers
+from dependency_injector import containers, errors, providers
 
-from prefect_lifespan.engine.configuration import OptionValues, is_loaded
+from prefect_lifespan.engine.configuration import OptionValues, is_loaded, load_copies
 from prefect_lifespan.engine.made_once import MadeOnce
 from prefect_lifespan.engine.managed import ManagedResource
 from prefect_lifespan.engine.schedule.states import State
 from prefect_lifespan.engine.slot import Slot
 from prefect_lifespan.engine.tellers import Teller, TellingSingleton, teller_like
-from prefect_lifespan.graph import Graph, Node
+from prefect_lifespan.errors import InvalidContainerError
+from prefect_lifespan.graph import Graph, Node, refusals
 from prefect_lifespan.graph.edges import AnyProvider, is_kind, makes_settings, plain_arguments
 from prefect_lifespan.graph.reader import ContainerClass, named
 
 Instances = dict[int, AnyProvider]
 Manage = Callable[[Node], ManagedResource]
+
+
+def made_of_class(
+    container: ContainerClass,
+    graph: Graph,
+    overrides: Mapping[int, AnyProvider],
+    manage: Manage,
+    shared: Mapping[int, AnyProvider],
+) -> tuple[Instances, containers.DynamicContainer]:
+    """The providers of a new instance of a container class, by what they are copies of, and that instance.
+
+    Raises:
+        InvalidContainerError: an argument that a provider was declared with cannot be copied.
+    """
+    sources = {key: node.provider for key, node in graph.nodes.items()}
+    try:
+        instances, memo = copy_providers(graph, sources, own_keys(graph), manage, shared)
+        declared = cast("Any", container).auto_load_config
+        load_copies(graph, instances, {}, overrides, declared=declared)
+        instance = instantiate(container, memo)
+    except (errors.Error, TypeError) as error:
+        # A lock or a client among the arguments; dependency-injector names some of these places, and not others.
+        problems = refusals(graph)
+        if problems:
+            raise InvalidContainerError(graph.container, problems) from error
+        raise
+    override_all(instances, overrides)
+    return instances, instance
+
+
+def made_of_parent(
+    graph: Graph,
+    parent: Mapping[int, AnyProvider],
+    affected: Callable[[Node], bool],
+    overrides: Mapping[int, AnyProvider],
+    manage: Manage,
+) -> Instances:
+    """The providers of an engine that stands on another one: copies of those that reach what is affected or overridden.
+
+    All others are the parent's.
+    """
+    bound = own_keys(graph)
+    copied = graph.with_holders(graph.reaching(lambda node: node.key in overrides or affected(node)))
+    copied |= {key for key in graph.nodes if key not in parent}
+    sources = {key: parent.get(key, node.provider) for key, node in graph.nodes.items()}
+    instances, _ = copy_providers(graph, sources, {key for key in copied if key in parent or key in bound}, manage)
+    if overrides:
+        load_copies(graph, instances, parent, overrides, declared=False)
+        override_all(instances, overrides)
+    return instances
 
 
 def own_keys(graph: Graph) -> set[int]:

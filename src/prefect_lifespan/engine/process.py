@@ -11,30 +11,18 @@ import multiprocessing.util
 import threading
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import Any
 from weakref import WeakSet
 
+from prefect_lifespan.engine.events import Event
+from prefect_lifespan.engine.face import ProcessEngine
 from prefect_lifespan.forks import children
 from prefect_lifespan.signal_safe import under
 
-if TYPE_CHECKING:
-    from prefect_lifespan.engine.events import Event
-
-
-class Closable(Protocol):
-    """An engine, as the end of the process closes it."""
-
-    def close(self) -> object:
-        """Close what is open."""
-        ...
-
-
-E = TypeVar("E", bound=Closable)
-
 
 @dataclass
-class _Entry(Generic[E]):
-    engine: E
+class _Entry:
+    engine: ProcessEngine
     users: set[object] = field(default_factory=set[object])
     # The engines whose containers share it and that have not closed: a lifespan is a user only when its engine is made.
     holders: WeakSet[Any] = field(default_factory=WeakSet[Any])
@@ -42,14 +30,16 @@ class _Entry(Generic[E]):
 
 
 @dataclass(eq=False)
-class ProcessEngines(Generic[E]):
+class ProcessEngines:
     """The process's engines, by what they are for; made on demand, kept while lifespans use them.
 
     Beginning and ending to use one may be done again, by whoever was interrupted in it.
     """
 
-    _entries: dict[Hashable, _Entry[E]] = field(default_factory=dict[Hashable, Any])
-    _unused: dict[E, object] = field(default_factory=dict[Any, object])  # no longer in use: who is to close them
+    _entries: dict[Hashable, _Entry] = field(default_factory=dict[Hashable, Any])
+    _unused: dict[ProcessEngine, object] = field(
+        default_factory=dict[Any, object]
+    )  # no longer in use: who is to close them
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _at_exit: bool = False  # whether the end of the process closes them
     _ended: bool = False
@@ -57,14 +47,14 @@ class ProcessEngines(Generic[E]):
     def __post_init__(self) -> None:
         children.begin_with(self)
 
-    def get(self, key: Hashable, make: Callable[[], E], holder: object) -> E:
+    def get(self, key: Hashable, make: Callable[[], ProcessEngine], holder: object) -> ProcessEngine:
         """The engine for `key`, which stays open until `holder` has closed; the first to ask makes it."""
         engine = under(self._lock, self._get, key, make, holder)
         if self._ended:
             engine.close()  # threads outlive the end of the process: they are told so, and open nothing again
         return engine
 
-    def _get(self, key: Hashable, make: Callable[[], E], holder: object) -> E:
+    def _get(self, key: Hashable, make: Callable[[], ProcessEngine], holder: object) -> ProcessEngine:
         self._close_at_the_end()
         entry = self._entries.get(key)
         if entry is None:
@@ -82,14 +72,14 @@ class ProcessEngines(Generic[E]):
         for entry in self._of(keys):
             entry.users.add(user)
 
-    def leave(self, keys: set[Hashable], user: object, *, closing: bool) -> list[E]:
+    def leave(self, keys: set[Hashable], user: object, *, closing: bool) -> list[ProcessEngine]:
         """A lifespan has ended; the engines that are to be closed now, for the caller to close, and then to `forget`.
 
         With `closing`, those of `keys` close as soon as no lifespan uses them any more: now, or with the last.
         """
         return under(self._lock, self._leave, keys, user, closing)
 
-    def _leave(self, keys: set[Hashable], user: object, closing: bool) -> list[E]:
+    def _leave(self, keys: set[Hashable], user: object, closing: bool) -> list[ProcessEngine]:
         for key in keys & self._entries.keys():
             entry = self._entries[key]
             entry.to_close = entry.to_close or closing
@@ -99,22 +89,22 @@ class ProcessEngines(Generic[E]):
                 del self._entries[key]
         return [engine for engine, closer in self._unused.items() if closer is user]
 
-    def in_use(self) -> list[E]:
+    def in_use(self) -> list[ProcessEngine]:
         """The engines that have been made and not closed."""
         return [entry.engine for entry in [*self._entries.values()]]
 
-    def drop(self, engine: E) -> None:
+    def drop(self, engine: ProcessEngine) -> None:
         """Whoever asks next gets another one; the caller, whom no lifespan disturbs, closes this one."""
         under(self._lock, self._drop, engine)
 
-    def _drop(self, engine: E) -> None:
+    def _drop(self, engine: ProcessEngine) -> None:
         self._entries = {key: entry for key, entry in self._entries.items() if entry.engine is not engine}
 
-    def forget(self, engine: E) -> None:
+    def forget(self, engine: ProcessEngine) -> None:
         """It has closed."""
         self._unused.pop(engine, None)
 
-    def _of(self, keys: set[Hashable]) -> list[_Entry[E]]:
+    def _of(self, keys: set[Hashable]) -> list[_Entry]:
         entries = dict(self._entries)
         return [entries[key] for key in keys if key in entries]
 
@@ -144,3 +134,6 @@ class ProcessEngines(Generic[E]):
             # Worker processes end through multiprocessing's finalisers, others through atexit; closing twice does nothing.
             atexit.register(self.close_all)
             multiprocessing.util.Finalize(None, self.close_all, exitpriority=100)
+
+
+process_engines: ProcessEngines = ProcessEngines()

@@ -7,36 +7,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Hashable
-from typing import Generic, Protocol, TypeVar
 
-from prefect_lifespan.engine.schedule.report import CloseReport
-
-
-class AsyncClosable(Protocol):
-    """An engine, as the end of the loop closes it."""
-
-    async def aclose(self, outcome: BaseException | None = None) -> CloseReport:
-        """Close what is open."""
-        ...
+from prefect_lifespan.engine.face import ProcessEngine
 
 
-E = TypeVar("E", bound=AsyncClosable)
-
-
-class ProcessLoop(Generic[E]):
+class ProcessLoop:
     """The loop, and the engines of what lives on it; all of it is used on that loop, or while it stands still."""
 
     def __init__(self) -> None:
         self.loop: asyncio.AbstractEventLoop | None = None
-        self._engines: dict[Hashable, E] = {}
+        self._engines: dict[Hashable, ProcessEngine] = {}
 
-    def get(self, key: Hashable, make: Callable[[], E]) -> E:
+    def get(self, key: Hashable, make: Callable[[], ProcessEngine]) -> ProcessEngine:
         """The engine for `key`; the first to ask makes it."""
         if key not in self._engines:
             self._engines[key] = make()
         return self._engines[key]
 
-    def in_use(self) -> list[E]:
+    def in_use(self) -> list[ProcessEngine]:
         """The engines that have been made and not closed."""
         return [*self._engines.values()]
 
@@ -47,3 +35,6 @@ class ProcessLoop(Generic[E]):
             report = await engine.aclose(error)
             if report.interruption is not None:
                 raise report.interruption
+
+
+process_loop: ProcessLoop = ProcessLoop()

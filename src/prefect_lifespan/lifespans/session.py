@@ -10,10 +10,10 @@ from typing import Any, TypeVar, cast
 
 from anyio import CancelScope
 from anyio.lowlevel import checkpoint_if_cancelled
-from prefect.context import FlowRunContext
 
 from prefect_lifespan.engine import CloseReport, Engine, Observers, Options, logging_to, process_engines
 from prefect_lifespan.engine.awaiting import uninterrupted
+from prefect_lifespan.engine.face import ProcessEngine
 from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.engine.notes import add_note
 from prefect_lifespan.engine.opening import without_loop
@@ -22,9 +22,10 @@ from prefect_lifespan.engine.schedule.standing import Abandoned
 from prefect_lifespan.engine.signals import held_signals
 from prefect_lifespan.errors import AsyncResourceError
 from prefect_lifespan.graph import graph_of
-from prefect_lifespan.in_force import InForce, Reached
+from prefect_lifespan.in_force import InForce
 from prefect_lifespan.injection.runs_without import runs_without
 from prefect_lifespan.lifespans.asked import Settings
+from prefect_lifespan.lifespans.elsewhere import Elsewhere, told_now
 from prefect_lifespan.lifespans.futures import Future, PendingFutures, futures_in
 from prefect_lifespan.lifespans.grace import Grace
 from prefect_lifespan.lifespans.prefect_methods import watch_submissions
@@ -38,11 +39,6 @@ from prefect_lifespan.scope import Scope, current_scope, enter, leave
 from prefect_lifespan.signal_safe import aclosed_after, awaited_within, closed_after, steps_closed_after
 
 T = TypeVar("T")
-
-
-def _told(report: CloseReport) -> BaseException | None:
-    """What the run's resources are told that close now."""
-    return run_context.told(report.told) or report.interruption
 
 
 class Session:
@@ -75,7 +71,7 @@ class Session:
         self._report: CloseReport | None = None
         self._grace: Grace | None = None
         self._has_told_left_behind = False
-        self._reached: list[Reached] | None = None
+        self._elsewhere: Elsewhere | None = None
         self._seen = Seen()
         self.is_closed: bool = False
 
@@ -209,9 +205,9 @@ class Session:
         self._seen.waiting()
         persist(report, self._wait_for_tasks)
         self._seen.waited()
-        persist(report, partial(self._close_elsewhere, report))
+        persist(report, lambda: self._in_other_processes(in_force).close(report))
         if not self._joined:
-            persist(report, lambda: report.merge(in_force.engine.close(_told(report))))
+            persist(report, lambda: report.merge(in_force.engine.close(told_now(report))))
         for engine in self._leave_process(report):
             persist(report, partial(self._close_of_the_process, engine, report))
         persist(report, partial(self._seen.end, report))
@@ -277,16 +273,16 @@ class Session:
     async def _close_each_on_loop(self, in_force: InForce, report: CloseReport) -> None:
         await apersist(report, partial(self._wait_on_loop, report))
         self._seen.waited()
-        await apersist(report, partial(self._close_elsewhere_on_loop, report))
+        await apersist(report, lambda: self._in_other_processes(in_force).aclose(report))
         if not self._joined:
 
             async def close() -> None:
-                report.merge(await in_force.engine.aclose(_told(report)))
+                report.merge(await in_force.engine.aclose(told_now(report)))
 
             await apersist(report, close)
         for engine in self._leave_process(report):
 
-            async def close_of_the_process(engine: Engine = engine) -> None:
+            async def close_of_the_process(engine: ProcessEngine = engine) -> None:
                 closing = asyncio.to_thread(self._close_of_the_process, engine, report)
                 report.interrupted(await uninterrupted(closing))
 
@@ -332,32 +328,12 @@ class Session:
         if not self.pending.wait(self._grace.left):
             self._tell_left_behind()
 
-    def _close_elsewhere(self, report: CloseReport) -> None:
-        reached_so_far = self._still_reached()
-        while reached_so_far:
-            reached = reached_so_far[-1]
-            try:
-                report.merge(self._seen.hear(reached.close(_told(report), self._left())))
-            finally:  # once each: a second signal leaves it to end by itself
-                reached_so_far.remove(reached)
+    def _in_other_processes(self, in_force: InForce) -> Elsewhere:
+        if self._elsewhere is None:
+            self._elsewhere = Elsewhere(in_force, joined=self._joined, hear=self._seen.hear, left=self._left)
+        return self._elsewhere
 
-    async def _close_elsewhere_on_loop(self, report: CloseReport) -> None:
-        reached_so_far = self._still_reached()
-        while reached_so_far:
-            reached = reached_so_far[-1]
-            closing = asyncio.to_thread(reached.close, _told(report), self._left())
-            try:
-                report.interrupted(await uninterrupted(closing, lambda other: report.merge(self._seen.hear(other))))
-            finally:
-                reached_so_far.remove(reached)
-
-    def _still_reached(self) -> list[Reached]:
-        assert self._in_force is not None, "it has begun"
-        if self._reached is None:
-            self._reached = list(self._elsewhere(self._in_force))
-        return self._reached
-
-    def _close_of_the_process(self, engine: Engine, report: CloseReport) -> None:
+    def _close_of_the_process(self, engine: ProcessEngine, report: CloseReport) -> None:
         report.merge(engine.close(run_context.told(report.told)))
         process_engines.forget(engine)
 
@@ -372,14 +348,7 @@ class Session:
         # In a joined lifespan what belongs to another event loop opens where it is used.
         return [slot for slot in slots if not slot.asynchronous or slot.schedule.loop is running_loop()]
 
-    def _elsewhere(self, in_force: InForce) -> Sequence[Reached]:
-        """The other processes to close in now: all, or where this lifespan joined one, those that end with its run."""
-        if not self._joined:
-            return in_force.elsewhere()
-        run = FlowRunContext.get()
-        return [] if run is None or in_force.pending is None else in_force.ending_with(run.task_runner)
-
-    def _leave_process(self, report: CloseReport) -> list[Engine]:
+    def _leave_process(self, report: CloseReport) -> list[ProcessEngine]:
         """The process's engines that are to be closed with this lifespan: its outermost block ended, or all ends."""
         assert self._in_force is not None, "it has begun"
         closing = self._closes_process or is_termination(report.interruption or report.outcome)

@@ -10,6 +10,7 @@ from prefect.logging import get_logger
 from prefect.utilities.importtools import import_object
 
 from prefect_lifespan.engine import Engine, Options, process_engines, process_loop
+from prefect_lifespan.engine.face import ProcessEngine
 from prefect_lifespan.graph import graph_of
 from prefect_lifespan.graph.findings import require_container
 from prefect_lifespan.lifetimes import Lifetime, Policy
@@ -73,7 +74,7 @@ class Kept:
         return True
 
 
-def _illness_of(engine: Engine) -> Exception | None:
+def _illness_of(engine: ProcessEngine) -> Exception | None:
     """What the first health check has raised of those that are not well."""
     for slot in engine.open_slots():
         try:
