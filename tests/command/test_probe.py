@@ -69,20 +69,21 @@ _IN_THE_BACKGROUND = ("sh", "-c", 'trap "" INT; exec "$@"', "sh")
 
 
 @pytest.mark.parametrize(
-    ("container", "opened", "number", "limit"),
+    ("container", "opened", "number", "in_a_thread"),
     [
-        ("Hanging", "db", signal.SIGINT, []),
-        ("Hanging", "db", signal.SIGTERM, []),
-        ("AsyncHanging", "feed", signal.SIGTERM, []),
-        ("Hanging", "db", signal.SIGINT, ["--timeout", "10"]),
-        ("AsyncHanging", "feed", signal.SIGINT, ["--timeout", "10"]),
+        ("Hanging", "db", signal.SIGINT, False),
+        ("Hanging", "db", signal.SIGTERM, False),
+        ("AsyncHanging", "feed", signal.SIGTERM, False),
+        ("Hanging", "db", signal.SIGINT, True),
+        ("AsyncHanging", "feed", signal.SIGINT, True),
     ],
     ids=["SIGINT", "SIGTERM", "SIGTERM on an event loop", "while a thread hangs", "on an event loop"],
 )
 def test_an_interruption_closes_what_is_open(
-    container: str, opened: str, number: int, limit: list[str], tmp_path: Path
+    container: str, opened: str, number: int, in_a_thread: bool, tmp_path: Path
 ) -> None:
     lines = tmp_path / "lines"
+    limit = ["--timeout", "300"] if in_a_thread else []
     with subprocess.Popen(  # noqa: S603 - our own
         # A shell's `&` has SIGINT ignored: what ends by SIGTERM is started so.
         [*(_IN_THE_BACKGROUND if number == signal.SIGTERM else ()), COMMAND, "probe", f"unwell:{container}", *limit],
@@ -100,11 +101,13 @@ def test_an_interruption_closes_what_is_open(
         process.send_signal(number)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert err.endswith("interrupted: what was open has closed\n")
+    # Nothing interrupts a thread: what hangs in one is not waited for until its limit is over.
+    left = "; still opening, and left behind: hanging" if in_a_thread else ""
+    assert err.endswith(f"interrupted: what was open has closed{left}\n")
     assert "Traceback" not in err
     rows = {line.split()[1]: line for line in out.splitlines() if line.startswith("│")}
     assert " ok " in rows[opened]
-    assert "interrupted before it was open" in rows["hanging"]
+    assert ("interrupted while it opened" if in_a_thread else "interrupted before it was open") in rows["hanging"]
     assert [line for line in lines.read_text().splitlines() if line != "hangs"] == [f"open {opened}", f"close {opened}"]
 
 

@@ -174,6 +174,26 @@ def test_a_failure_in_one_lane_waits_for_the_other_lanes_and_closes_what_they_op
     assert journal == ["+slow", "-slow"]
 
 
+def test_a_lane_that_hangs_is_waited_for_no_longer_than_closing_may_take_however_long_opening_may() -> None:
+    hangs, go_on = threading.Event(), threading.Event()
+
+    def hanging() -> None:
+        hangs.set()
+        go_on.wait()
+
+    def failing() -> None:
+        hangs.wait()
+        raise OSError
+
+    app = declare(hanging=providers.Resource(hanging), bad=providers.Resource(failing))
+    engine = engine_of(app, max_workers=2, open_timeout_seconds=500.0, close_timeout_seconds=0.1)
+    with pytest.raises(OSError):
+        open_all(engine)
+    engine.close()
+    assert not go_on.is_set(), "it was left behind"
+    go_on.set()
+
+
 def test_an_opening_that_failed_can_be_tried_again_by_the_next_use() -> None:
     attempts: list[int] = []
 

@@ -77,7 +77,7 @@ def _as_table(asked: Asked, container: ContainerClass) -> int:
     if live is None:
         screen.print(display.table())
     if report is None:
-        tell("what was open has closed", kind="interrupted")
+        tell(f"what was open has closed{display.left_behind()}", kind="interrupted")
         return INTERRUPTED
     return WELL if report.ok else FOUND
 
@@ -91,6 +91,11 @@ class _Display:
 
     def take(self, row: Row) -> None:
         self._rows[row.path] = row
+
+    def left_behind(self) -> str:
+        """What still opens in a thread, if anything does: that ends with this process."""
+        paths = [path for path, row in self._rows.items() if row.is_left_behind]
+        return f"; still opening, and left behind: {', '.join(paths)}" if paths else ""
 
     def table(self) -> Table:
         table = Table(title=self._title, title_justify="left", expand=False)

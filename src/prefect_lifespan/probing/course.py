@@ -6,14 +6,14 @@ Decisions only; those who open, check and close differ in who awaits.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Generator, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Literal
 
 from prefect_lifespan.engine import CloseReport, Engine, Event, Slot
 from prefect_lifespan.engine.events import declared_path, opening_of
 from prefect_lifespan.engine.notes import notes_of
-from prefect_lifespan.errors import AsyncResourceError
+from prefect_lifespan.errors import AsyncResourceError, ResourceTimeoutError
 from prefect_lifespan.graph import Node
 from prefect_lifespan.managers import manager
 from prefect_lifespan.masking import told
@@ -21,6 +21,8 @@ from prefect_lifespan.probing.report import ProbedResource, Status
 
 Doing = Literal["waiting", "opening", "checking", "open", "closing", "done"]
 WHERE = "the probe"
+# For what an interruption finds under way in a thread, to come to its end; then it is left behind.
+INTERRUPTED_SECONDS = 3.0
 
 
 @dataclass
@@ -34,10 +36,11 @@ class Row:
     health_seconds: float | None = None
     closed_seconds: float | None = None
     errors: list[str] = field(default_factory=list[str])
+    is_left_behind: bool = False  # an interruption found it opening, and it did not come to its end
 
     def failed(self, why: str) -> None:
         """It is not well; there may be several reasons."""
-        self.status = "failed"
+        self.status, self.is_left_behind = "failed", False
         self.errors.append(why)
 
     def skipped(self, why: str) -> None:
@@ -103,7 +106,8 @@ class Course:
         """Around the opening of one; what its initialiser raises is noted, and goes no further."""
         row = self._do(slot, "opening")
         try:
-            yield
+            with _under_way(slot):
+                yield
         except AsyncResourceError as error:
             if slot.found_asynchronous:
                 raise NeedsEventLoop from error
@@ -119,7 +123,8 @@ class Course:
         """Around the health check of one that is open; what that raises is noted, and goes no further."""
         row, started = self._do(slot, "checking"), perf_counter()
         try:
-            yield
+            with _under_way(slot):
+                yield
         except Exception as error:
             row.failed(f"its health check raised {told(error)}")
         else:
@@ -142,7 +147,7 @@ class Course:
         for row in self._rows.values():
             row.doing = "done"
             if row.status == "ok" and row.opened_seconds is None:
-                row.skipped("interrupted before it was open")
+                row.skipped(f"interrupted {'while it opened' if row.is_left_behind else 'before it was open'}")
         if report.interruption is not None:
             raise report.interruption
 
@@ -162,8 +167,11 @@ class Course:
                 row.doing = "done"
             case "failed":
                 row.failed(f"it failed while it was open: {event.error}")
+            case "open-failed":  # `opening` hears of it too, unless that was interrupted
+                row.is_left_behind = event.error_type == ResourceTimeoutError.__name__
+                return
             case _:
-                return  # an opening that failed reaches `opening` as well
+                return
         self._progress(row)
 
     def _do(self, slot: Slot, doing: Doing) -> Row:
@@ -193,3 +201,17 @@ class Course:
         for node in graph.settings_of([slot.node.key]):
             if f"while making the settings {graph.container}.{node.path}" in notes:
                 self._broken_settings[node.key] = node
+
+
+@manager
+def _under_way(slot: Slot) -> Generator[None]:
+    """Around what is done with a slot: whoever interrupts that does not wait until the limit of closing is over."""
+    own = slot.policy
+    limit = own.close_timeout_seconds
+    slot.policy = replace(own, close_timeout_seconds=min(INTERRUPTED_SECONDS, limit or INTERRUPTED_SECONDS))
+    try:
+        yield
+    except Exception:
+        slot.policy = own
+        raise
+    slot.policy = own

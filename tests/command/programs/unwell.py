@@ -58,7 +58,7 @@ def open_late() -> str:
 
 def hang() -> Iterator[str]:
     tell("hangs")
-    time.sleep(60)
+    time.sleep(200)
     yield "never"
 
 

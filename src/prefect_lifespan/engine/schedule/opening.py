@@ -198,10 +198,10 @@ class Opening(Generic[S]):
                 ends_at = [] if limit is None else [now + limit]
                 if attempt.cancellable:
                     ends_at += [end + limits.GRACE_SECONDS for end in ends_at]
-                # Nothing interrupts a thread. Unless its time is up it is waited for: what it opens needs what would
-                # close meanwhile, and closes in its turn.
+                # Nothing interrupts a thread. Unless its time is up it is waited for, no longer than closing may take:
+                # what it opens needs what would close meanwhile, and closes in its turn.
                 elif (left := attempt.left(now)) is not None:
-                    ends_at = [now + left]
+                    ends_at = [min([now + left, *ends_at])]
                 attempt.ends_at = ends_at
                 if ends_at:
                     self._look_again(ends_at[0])
