@@ -29,6 +29,9 @@ WITHOUT = {
     "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false",
     "PREFECT_UI_ENABLED": "false",
+    # Runs of tasks are written down every second: each change of theirs by itself takes as long as all else that is asked.
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
 }
 
 
@@ -69,11 +72,28 @@ def serve(descriptor: int, *, with_services: bool) -> None:
         import uvicorn
         from prefect.server.api.server import create_app
 
+        _announce_writing()
         app = create_app(ephemeral=not with_services, final=True)
         config = uvicorn.Config(app, log_level="error", lifespan="on", timeout_graceful_shutdown=END_SECONDS)
         server = uvicorn.Server(config)
         threading.Thread(target=_end_with_the_input, args=(server,), daemon=True).start()
         server.run(sockets=[socket.socket(fileno=descriptor)])
+
+
+def _announce_writing() -> None:
+    """Each transaction of the API says when it begins that it will write, and waits for its turn.
+
+    As Prefect has it, most of them read first. SQLite refuses their writing when another one has written meanwhile,
+    however long they were ready to wait, and a change of state is lost ("database is locked", on a loaded machine).
+    """
+    from prefect.server.database.configurations import AioSqliteConfiguration
+
+    begin = AioSqliteConfiguration.begin_transaction
+
+    def begin_to_write(self: Any, session: Any, with_for_update: bool = False) -> Any:
+        return begin(self, session, with_for_update=True)
+
+    AioSqliteConfiguration.begin_transaction = begin_to_write
 
 
 def _end_with_the_input(server: Any) -> None:
