@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 from typing import Any, Literal
 
@@ -26,20 +27,14 @@ class Engine:
 
 
 class First:
-    """A dependency; there are three types of them because some libraries look dependencies up by type."""
+    """A dependency; there are ten types of them because some libraries look dependencies up by type."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
 
-class Second(First): ...
-
-
-class Third(First): ...
-
-
-PARTS: tuple[type[First], ...] = (First, Second, Third)
-NAMES = ("first", "second", "third")
+NAMES = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+PARTS: tuple[type[First], ...] = (First, *(type(name.title(), (First,), {}) for name in NAMES[1:]))
 
 
 @dataclass(frozen=True)
@@ -50,10 +45,12 @@ class Case:
     count: int
     is_async: bool
     beside_a_task_resource: bool = False  # which the container declares, and the function does not ask for
+    outside_lifespans: bool = False  # where each call opens and closes what it needs
 
     def __str__(self) -> str:
         beside = ", beside a TaskResource" if self.beside_a_task_resource else ""
-        return f"{'async' if self.is_async else 'sync'}, {self.count} x {self.kind}{beside}"
+        outside = ", outside any lifespan" if self.outside_lifespans else ""
+        return f"{'async' if self.is_async else 'sync'}, {self.count} x {self.kind}{beside}{outside}"
 
     @property
     def parts(self) -> tuple[type[First], ...]:
@@ -76,14 +73,28 @@ def make_target(case: Case, *, defaults: Sequence[object] = (), annotations: Seq
     def sync_three(number: int, first: Any, second: Any, third: Any) -> Any:
         return first
 
+    def sync_ten(
+        number: int, first: Any, second: Any, third: Any, fourth: Any, fifth: Any,
+        sixth: Any, seventh: Any, eighth: Any, ninth: Any, tenth: Any,
+    ) -> Any:  # fmt: skip
+        return first
+
     async def async_one(number: int, first: Any) -> Any:
         return first
 
     async def async_three(number: int, first: Any, second: Any, third: Any) -> Any:
         return first
 
-    one, three = (async_one, async_three) if case.is_async else (sync_one, sync_three)
-    target: Any = one if case.count == 1 else three
+    async def async_ten(
+        number: int, first: Any, second: Any, third: Any, fourth: Any, fifth: Any,
+        sixth: Any, seventh: Any, eighth: Any, ninth: Any, tenth: Any,
+    ) -> Any:  # fmt: skip
+        return first
+
+    by_count: dict[int, Any] = (
+        {1: async_one, 3: async_three, 10: async_ten} if case.is_async else {1: sync_one, 3: sync_three, 10: sync_ten}
+    )
+    target = by_count[case.count]
     target.__defaults__ = tuple(defaults) or None
     if annotations:
         target.__annotations__ = {"number": int, **dict(zip(NAMES, annotations, strict=False))}
@@ -136,7 +147,9 @@ async def plain(case: Case) -> AsyncGenerator[Callable[[int], Any]]:
 async def ours(case: Case) -> AsyncGenerator[Callable[[int], Any]]:
     container = container_class(case)
     target = inject(make_target(case, defaults=markers(container, case)))
-    if case.is_async:
+    if case.outside_lifespans:
+        yield target
+    elif case.is_async:
         async with lifespan(container):
             yield target
     else:
@@ -205,6 +218,54 @@ async def wireup(case: Case) -> AsyncGenerator[Callable[[int], Any]]:
         container = create_sync_container(injectables=injectables)
         yield inject_from_container(container)(target)
         container.close()
+
+
+@asynccontextmanager
+async def svcs(case: Case) -> AsyncGenerator[Callable[[int], Any]]:
+    """It locates services: the function asks the container for them, once for all of them."""
+    from svcs import Container, Registry
+
+    registry = Registry()
+    for part in case.parts:
+        opens = case.kind in ("Resource", "async Resource")
+        made: Any = _opener(part, is_async=case.kind == "async Resource") if opens else partial(part, Engine())
+        registry.register_factory(part, made)
+    parts = case.parts
+    (first, *_) = parts
+
+    async with Container(registry) as container:
+
+        def get_one(number: int) -> Any:
+            return container.get(first)
+
+        def get_all(number: int) -> Any:
+            return container.get(*parts)[0]
+
+        async def get_one_in_a_coroutine(number: int) -> Any:
+            return container.get(first)
+
+        async def get_all_in_a_coroutine(number: int) -> Any:
+            return container.get(*parts)[0]
+
+        async def await_one(number: int) -> Any:
+            return await container.aget(first)
+
+        async def await_all(number: int) -> Any:
+            return (await container.aget(*parts))[0]
+
+        one, all_ = (get_one, get_all)
+        if case.kind == "async Resource":
+            one, all_ = await_one, await_all
+        elif case.is_async:
+            one, all_ = get_one_in_a_coroutine, get_all_in_a_coroutine
+        yield one if case.count == 1 else all_
+
+
+def offers(name: str, case: Case) -> bool:
+    """Whether a contestant has what a row is about."""
+    if case.beside_a_task_resource or case.outside_lifespans:
+        return name in ("plain call", "prefect-lifespan")
+    return name != "svcs" or case.kind != "Factory"  # each container makes one of everything
 
 
 @asynccontextmanager

@@ -23,6 +23,7 @@ SYSTEMS: dict[str, _systems.Adapter] = {
     STOCK: _systems.stock,
     OURS: _systems.ours,
     "wireup": _systems.wireup,
+    "svcs": _systems.svcs,
     "dishka": _systems.dishka,
     "that-depends": _systems.that_depends,
 }
@@ -34,9 +35,18 @@ CASES: list[_systems.Case] = [
     _systems.Case(kind, count, is_async)
     for is_async, kinds in ((False, EVERYWHERE), (True, EVERYWHERE + ASYNC_ONLY))
     for kind in kinds
-    for count in (1, 3)
+    for count in (1, 3, 10)
 ]
 CASES += [_systems.Case("Resource", 1, is_async, beside_a_task_resource=True) for is_async in (False, True)]
+CASES += [_systems.Case("Resource", 1, is_async, outside_lifespans=True) for is_async in (False, True)]
+
+PEERS = ("wireup", "svcs", "dishka", "that-depends")
+
+
+def absent(name: str, case: _systems.Case) -> str:
+    """What a cell says that has no figure."""
+    return NOT_INSTALLED if _systems.offers(name, case) else "-"
+
 
 Figures = dict[str, float | None]
 
@@ -47,6 +57,8 @@ async def measure(case: _systems.Case, *, rounds: int, batch_ms: float) -> Figur
     contestants: dict[str, Callable[[int], Any]] = {}
     async with AsyncExitStack() as opened:
         for name, adapter in SYSTEMS.items():
+            if not _systems.offers(name, case):
+                continue
             try:
                 contestants[name] = await opened.enter_async_context(adapter(case))
             except ModuleNotFoundError:
@@ -62,7 +74,7 @@ async def _assert_injects(name: str, call: Callable[[int], Any], case: _systems.
     if not all(isinstance(value, _systems.First) for value in values):
         raise TypeError(f"{name} injected {values[0]!r} in {case}")
     made_anew = values[0] is not values[1]
-    if made_anew != (case.kind == "Factory") and name != PLAIN:
+    if made_anew != (case.kind == "Factory" or case.outside_lifespans) and name != PLAIN:
         raise TypeError(f"{name} injected {'another' if made_anew else 'the same'} object in the second call of {case}")
 
 
@@ -74,7 +86,7 @@ def tables(measured: dict[_systems.Case, Figures]) -> str:
         rows = [
             [
                 str(case),
-                *(NOT_INSTALLED if (value := figures[name]) is None else cell(value, figures) for name in SYSTEMS),
+                *(absent(name, case) if (value := figures[name]) is None else cell(value, figures) for name in SYSTEMS),
             ]
             for case, figures in measured.items()
         ]
@@ -99,7 +111,7 @@ def _ratio_to(base: str) -> Callable[[float, Figures], str]:
 
 async def run(cases: Sequence[_systems.Case], *, rounds: int, batch_ms: float) -> str:
     measured = {case: await measure(case, rounds=rounds, batch_ms=batch_ms) for case in cases}
-    versions = surroundings("prefect-lifespan", "dependency-injector", "wireup", "dishka", "that-depends")
+    versions = surroundings("prefect-lifespan", "dependency-injector", *PEERS)
     return f"{versions}\n{rounds} interleaved rounds of about {batch_ms:g} ms for each cell\n\n{tables(measured)}"
 
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import _systems
-from benchmarks._harness import NOT_INSTALLED, surroundings, table
-from benchmarks.injected_call import CASES, OURS, PLAIN, STOCK, SYSTEMS
+from benchmarks._harness import surroundings, table
+from benchmarks.injected_call import CASES, OURS, PEERS, PLAIN, STOCK, SYSTEMS, absent
 
 _WARM_UP = 60  # calls before the count, in which caches are filled and the interpreter specialises its code
 QUICK = [case for case in CASES if case.count == 1 and not (case.is_async and case.kind in ("Singleton", "Factory"))]
@@ -52,6 +52,8 @@ async def _count_all(cases: Sequence[_systems.Case], names: Sequence[str], calls
     gc.disable()
     for case in cases:
         for name in names:
+            if not _systems.offers(name, case):
+                continue
             try:
                 await _count(name, case, calls)
             except ModuleNotFoundError:
@@ -109,11 +111,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = [
         [
             str(case),
-            *(f"{counted[key]:,.0f}" if (key := (str(case), name)) in counted else NOT_INSTALLED for name in names),
+            *(
+                f"{counted[key]:,.0f}" if (key := (str(case), name)) in counted else absent(name, case)
+                for name in names
+            ),
         ]
         for case in cases
     ]
-    print(surroundings("prefect-lifespan", "dependency-injector", "wireup", "dishka", "that-depends"))
+    print(surroundings("prefect-lifespan", "dependency-injector", *PEERS))
     print(f"{options.calls} calls for each cell, loop included, the same for all\n")
     print(table("Instructions a call", ["injected into a function", *names], rows))
 

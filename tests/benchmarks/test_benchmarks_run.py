@@ -10,7 +10,7 @@ from benchmarks import growth, injected_call, instructions, open_close, workers
 
 pytestmark = pytest.mark.extended
 
-COMPETITORS = ("dishka", "that_depends", "wireup")
+COMPETITORS = ("dishka", "svcs", "that_depends", "wireup")
 
 
 def test_injected_call_prints_a_row_for_each_case(capsys: pytest.CaptureFixture[str]) -> None:
