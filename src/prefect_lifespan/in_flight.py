@@ -139,7 +139,7 @@ class Calls:
     def __init__(self, tell: Callable[[], None], loop: AbstractEventLoop | None) -> None:
         self.home: int = get_ident()  # where it closes
         self.task: object = (loop and current_task(loop)) or NOBODY  # which does so
-        self._loop = loop  # that runs there
+        self.loop = loop  # that runs there
         self.tell = tell
         self._is_awaited = False
         self._flights: WeakSet[Flight] = WeakSet()
@@ -187,13 +187,13 @@ class Calls:
     def _goes_on(self, call: RunningCall, held_up: AbstractEventLoop | None) -> bool:
         if isinstance(call.runs_on, int):
             return call.runs_on != get_ident()  # here it is beneath this caller on the stack
-        loop = call.runs_on or self._loop
+        loop = call.runs_on or self.loop
         return loop is not None and loop is not held_up and loop.is_running()
 
     def _is_forgotten(self, call: RunningCall) -> bool:
         if isinstance(call.runs_on, int):
             return False
-        loop = call.runs_on or self._loop
+        loop = call.runs_on or self.loop
         return loop is None or loop.is_closed()
 
 
@@ -205,7 +205,7 @@ def _names(calls: set[RunningCall]) -> list[str]:
 class Flight:
     """The calls that run in one scope now, counted for each lifespan that is in force in it."""
 
-    __slots__ = ("__weakref__", "home", "is_awaited", "lifespans", "running", "task")
+    __slots__ = ("__weakref__", "home", "is_awaited", "lifespans", "loop", "running", "task")
 
     def __init__(self, lifespans: tuple[Calls, ...]) -> None:
         self.lifespans: tuple[Calls, ...] = lifespans
@@ -217,6 +217,7 @@ class Flight:
         tasks = {calls.task for calls in lifespans}
         # The same of coroutines: the asyncio task that closes all of them.
         self.task: object = tasks.pop() if len(tasks) == 1 else NOBODY
+        self.loop: AbstractEventLoop | None = next((c.loop for c in lifespans if c.task is self.task), None)
         for calls in lifespans:
             calls.add(self)
 

@@ -45,7 +45,7 @@ class Ground:
 
     __slots__ = (
         *("__weakref__", "_entered", "_flight", "_overrides", "_process", "_watched"),
-        *("home", "prepared", "references", "task"),
+        *("home", "loop", "prepared", "references", "task"),
     )
 
     def __init__(self, lifespans: tuple[InForce, ...], overrides: tuple[EnteredOverride, ...]) -> None:
@@ -55,6 +55,7 @@ class Ground:
         self.prepared: dict[str, Kept] = {}
         self.home: int | None = 0
         self.task: object = NOBODY
+        self.loop: AbstractEventLoop | None = None
         self._flight: Flight | None = None
         self._watched: dict[str, weakref.ref[object]] = {}
         self.references: dict[object, Any] = {}
@@ -113,7 +114,7 @@ class Ground:
 
     def forget(self) -> None:
         """What is in force everywhere has changed: nothing that was prepared or counted here holds."""
-        self.home, self.task = 0, NOBODY
+        self.home, self.task, self.loop = 0, NOBODY, None
         self._flight = None
         self.withdraw()
 
@@ -131,7 +132,7 @@ class Ground:
         if in_force == self.in_force:
             process_wide.prepared_in.add(self)
             self._flight = flight
-            self.home, self.task = flight.home, flight.task
+            self.home, self.task, self.loop = flight.home, flight.task, flight.loop
 
 
 class Scope:

@@ -18,7 +18,7 @@ from prefect_lifespan.errors import AsyncResourceError, UsageError
 from prefect_lifespan.graph.anchors import redeclared
 from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.graph.reader import ContainerClass
-from prefect_lifespan.injection.given import Given, InACallScope, Loop, at_hand, kept, of_call_scope, on_loop
+from prefect_lifespan.injection.given import Given, InACallScope, Loop, at_hand, kept, loop_of, of_call_scope, on_loop
 from prefect_lifespan.injection.markers import Marker, check_string_ids, is_marker
 from prefect_lifespan.injection.runs_without import runs_without
 from prefect_lifespan.process_wide import process_wide
@@ -122,7 +122,7 @@ class Call:
         values = at_hand(without.gives)
         if values is not None:
             self._call_scope()
-        return None if values is None else dict(zip(markers, values, strict=True))
+        return None if values is None else dict(zip(markers, values, strict=False))
 
     def _own(self) -> list[Engine]:
         """What lives no longer than this call, in the order of closing."""
@@ -223,7 +223,8 @@ class Call:
                     raise AsyncResourceError([name], self._plan.where)
                 values[name] = value.result()
                 self._lasting = False
-        self._keep()
+        if self._lasting:
+            self._keep()
         return values
 
     def _refuse_asynchronous_calls(self) -> None:
@@ -242,7 +243,7 @@ class Call:
         pending = self._to_await(values)
         for name in pending:
             values[name] = await values[name]
-        if not pending:
+        if self._lasting and not pending:
             self._keep()
         return values
 
@@ -268,17 +269,17 @@ class Call:
         """Let the next call in this scope go without decisions: everything has been made once."""
         call_scope = self.scope.call_scope if self._of_call_scope else None
         keeper = self._ground if call_scope is None else call_scope
-        if not self._lasting:
-            return
-        gives: Kept = kept(self._given, keeper)
-        bound = (s for g in self._given for s in g.slots if s.asynchronous and s.policy.loop_bound)
-        loop = None if self._loop is None else next((slot.schedule.loop for slot in bound), None)
-        if loop is not None:
+        loop = None if self._loop is None else loop_of(self._given)
+        gives: Kept = kept(self._given, keeper, *(() if self._loop is None else (loop,)))
+        outermost = any(given.engine.graph.has_task_resources for given in self._given)
+        # A coroutine function looks whether it is called at home, which says on which loop.
+        at_home = bool(self._ground.home) and loop is self._ground.loop and call_scope is None and not outermost
+        if loop is not None and not at_home:
             gives = on_loop(loop, gives)
         if call_scope is not None:
             self._kept_in_call_scope[self._plan.key] = gives
             gives = of_call_scope(self._plan.key)
-        elif any(given.engine.graph.has_task_resources for given in self._given):
+        elif outermost:
             gives = InACallScope(gives)
         self._ground.keep(self._plan.key, gives, found=self._found, lives_with=self._plan.origin)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import call
 from typing import Any, cast
@@ -13,6 +13,7 @@ from dependency_injector import providers
 from prefect_lifespan.engine import Engine, Slot
 from prefect_lifespan.engine.at_hand import NOTHING, making_at_hand, value_at_hand
 from prefect_lifespan.engine.keepers import Keeper
+from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.injection.markers import Marker
 from prefect_lifespan.scope import Gives, Kept, current_scope
@@ -52,15 +53,16 @@ class Given:
         return (lambda: self.provider) if itself else cast("Callable[[], Any]", self.provider)
 
 
-def kept(given: Sequence[Given], keeper: Keeper) -> Kept:
+def kept(given: Sequence[Given], keeper: Keeper, *beside: object) -> Kept:
     """The values of all parameters in this order, or what gives them by making or asking for some; told to their keeper.
 
     A resource that is needed withdraws what is kept when it closes, also where it stands behind what was made of it.
+    What is kept for a coroutine function has the event loop `beside` it that its values belong to, or None.
     """
     values = [_kept_value(each, keeper) for each in given]
     if all(value is not NOTHING for value in values):
-        return tuple(values)
-    return _asking([_asked(each, value, keeper) for each, value in zip(given, values, strict=True)])
+        return (*values, *beside)
+    return _asking([_asked(each, value, keeper) for each, value in zip(given, values, strict=True)], beside)
 
 
 def _kept_value(given: Given, keeper: Keeper) -> object:
@@ -78,11 +80,17 @@ def _asked(given: Given, value: object, keeper: Keeper) -> Callable[[], object]:
     return making_at_hand(given.provider, keeper) or given.value
 
 
-def _asking(asked: Sequence[Callable[[], object]]) -> Gives:
+def _asking(asked: Sequence[Callable[[], object]], beside: tuple[object, ...]) -> Gives:
     if len(asked) == 1:  # most often
         (only,) = asked
-        return lambda: (only(),)
-    return lambda: tuple(map(call, asked))
+        return lambda: (only(), *beside)
+    return lambda: (*map(call, asked), *beside)
+
+
+def loop_of(given: Iterable[Given]) -> Loop:
+    """The event loop that asynchronous values among them belong to."""
+    slots = (slot for each in given for slot in each.slots)
+    return next((slot.schedule.loop for slot in slots if slot.asynchronous and slot.policy.loop_bound), None)
 
 
 def at_hand(kept: Kept | None) -> tuple[Any, ...] | None:
@@ -92,10 +100,7 @@ def at_hand(kept: Kept | None) -> tuple[Any, ...] | None:
 
 def on_loop(loop: asyncio.AbstractEventLoop, gives: Kept) -> Gives:
     """The same for calls on the event loop that asynchronous values among them belong to."""
-    running = asyncio.get_running_loop
-    if callable(gives):
-        return lambda: gives() if running() is loop else None
-    return lambda: gives if running() is loop else None
+    return lambda: at_hand(gives) if running_loop() is loop else None
 
 
 def of_call_scope(key: str) -> Gives:

@@ -14,6 +14,7 @@ from collections.abc import Generator, Mapping
 from functools import cached_property
 from typing import Any, TypeVar
 
+from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.functions import Function
 from prefect_lifespan.generator_steps import AsyncSteps, Steps
 from prefect_lifespan.graph.reader import ContainerClass
@@ -120,7 +121,12 @@ class Plan:
         if not self.markers.keys().isdisjoint(kwargs):
             return None
         values = at_hand(scope.ground.prepared.get(self.key))
-        return None if values is None else dict(zip(self.markers, values, strict=True))
+        if values is None:
+            return None
+        loops = values[len(self.markers) :]  # one, of a coroutine function: who is at home has not asked for it
+        if loops and loops[0] is not None and running_loop() is not loops[0]:
+            return None
+        return dict(zip(self.markers, values, strict=False))
 
     def _check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         # Python has bound what a written function passes on: as many as there are, and those by keyword only, fit.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-from asyncio import get_running_loop
 from collections.abc import Callable, Sequence
 from threading import get_ident
 from typing import Any
@@ -39,7 +38,7 @@ async def {name}({parameters}):
     {ground} = {here}.scope().ground
     {values} = {ground}.prepared.get({key})
     try:
-        {home} = {ground}.home is None or {here}.task_on({loop}()) is {ground}.task
+        {home} = {ground}.home == {thread}() and {here}.task_on({ground}.loop) is {ground}.task or {ground}.home is None
     except RuntimeError:
         {home} = False
     if {values} is None or {explicit} or not {home}:
@@ -48,12 +47,12 @@ async def {name}({parameters}):
         {values} = {values}()
         if {values} is None:
             return await {plan}.counted({arguments})
-    {unpacked} = {values}
+    {unpacked} {home} = {values}
     return await {function}({own})
 """
 
 # What a written function finds in its closure. All of it is pickled by name, but for the plan and the function.
-_CLOSURE = ("function", "plan", "key", "here", "thread", "loop", "injected")
+_CLOSURE = ("function", "plan", "key", "here", "thread", "injected")
 _LOCAL = ("ground", "values", "home", "rest", "named")
 
 
@@ -62,7 +61,7 @@ def injected(function: Function, plan: Plan) -> Function:
     if plan.has_steps:
         return planned(dressed(of_kind(function, plan), function, plan.markers), plan)
     make = _maker(_source(function, tuple(plan.markers)))
-    wrapper = make(function, plan, plan.key, Here, get_ident, get_running_loop, frozenset(plan.markers))
+    wrapper = make(function, plan, plan.key, Here, get_ident, frozenset(plan.markers))
     parameters = inspect.signature(function).parameters.values()
     visible = [p for p in parameters if p.name not in plan.markers and p.default is not p.empty]
     wrapper.__defaults__ = tuple(p.default for p in visible if p.kind is not p.KEYWORD_ONLY) or None
@@ -89,7 +88,7 @@ def _source(function: Function, injected: Sequence[str]) -> str:
         parameters=_declared(visible, rest, named, own["default"]),
         arguments=_as_given(visible, rest, named),
         explicit=_explicit(rest, named, parameters, own["injected"]),
-        unpacked=f"({', '.join(injected)},)",
+        unpacked=f"{', '.join(injected)},",
         own=_passed_on(list(parameters.values())),
     )
     body = "\n".join(f"    {line}" for line in text.splitlines())
