@@ -66,9 +66,11 @@ types-all: types
 layers: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
-# Groups of tests are given out in the order of tests/conftest.py, what takes longest first. Tests start hundreds of
-# processes: where an environment forbids bytecode, each of them would compile the library anew.
-PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
+# Groups of tests are given out in the order of tests/conftest.py, what takes longest first; three of them share two cores,
+# as each waits now and then. Tests start hundreds of processes: where an environment forbids bytecode, each of them would
+# compile the library anew.
+PYTEST_OPTIONS := --numprocesses=3 --dist=loadgroup --no-loadscope-reorder
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest $(PYTEST_OPTIONS)
 
 pytest: $(VENV)/.installed-dev
 	$(PYTEST) -m "not extended"
@@ -94,7 +96,7 @@ dist-test: dist
 	.venv/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	.venv/bin/python -m pip install --quiet dist/*.whl --group dev
 	.venv/bin/python -c 'import prefect_lifespan as p; assert "site-packages" in p.__file__, p.__file__; print(p.__file__)'
-	PYTHONDONTWRITEBYTECODE= .venv/bin/pytest --numprocesses=2 --dist=loadgroup --no-loadscope-reorder -m "not extended" $(DIST_TESTS)
+	PYTHONDONTWRITEBYTECODE= .venv/bin/pytest $(PYTEST_OPTIONS) -m "not extended" $(DIST_TESTS)
 
 # ROWS="oldest newest" runs these rows of noxfile.py.
 test-versions: $(VENV)/.installed-versions

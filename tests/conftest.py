@@ -47,8 +47,10 @@ _API = pytest.StashKey[str]()
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# What takes longest begins first, and with several processes each of these groups stays in one: a cluster is started once.
+# What takes longest begins first, so that no process is left with it at the end: what runs on one kind of cluster, which is
+# started once, as each of these groups stays in one process; then the folders whose tests start programs.
 _GROUPS = ("ray", "dask", "pool")
+_FOLDERS = ("processes", "flows", "docs", "plugin", "observability", "concurrency", "command", "workers", "lifespans")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -76,11 +78,12 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What runs on one kind of cluster is one group, any other file is one; those of clusters and processes go first."""
+    """What runs on one kind of cluster is one group, any other file is one; in the order of how long they take."""
 
     def rank(item: pytest.Item) -> int:
-        group = _group(item)
-        return _GROUPS.index(group) if group in _GROUPS else len(_GROUPS) + (item.path.parent.name != "processes")
+        order = (*_GROUPS, *_FOLDERS)
+        place = group if (group := _group(item)) in _GROUPS else item.path.parent.name
+        return order.index(place) if place in order else len(order)
 
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_group(item)))
