@@ -156,8 +156,13 @@ class Policy:
 
     def over(self, defaults: Policy) -> Policy:
         """This policy, with what it leaves open taken from `defaults`."""
+        if self is _NO_POLICY:  # as that of most resources
+            return defaults
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return Policy(**{name: getattr(defaults, name) if value is None else value for name, value in values.items()})
+
+
+_NO_POLICY = Policy()  # leaves everything open
 
 
 def _is_number(value: object, kinds: type | tuple[type, ...] = (int, float)) -> bool:
@@ -269,4 +274,4 @@ def policy_of(initialiser: object) -> Policy:
     # A class inherits the policy of its base; contextlib's wrappers carry it in the __dict__ that functools copies.
     policy = None if providers.is_provider(initialiser) else getattr(cast("object", initialiser), _POLICY, None)
     # A `.provided` chain and a mock answer to every name.
-    return policy if isinstance(policy, Policy) else Policy()
+    return policy if isinstance(policy, Policy) else _NO_POLICY

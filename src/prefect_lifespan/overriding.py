@@ -100,11 +100,11 @@ def tell_of_copies(lifespan: InForce, overrides: Iterable[EnteredOverride]) -> N
 
     They are no mistake by themselves: the class may be opened elsewhere, or be what markers name.
     """
-    container, copies = lifespan.container, graph_of(lifespan.container).by_path
+    container = lifespan.container
     for entered in overrides:
         if issubclass(container, entered.container):
             continue
-        declared = graph_of(entered.container)
+        copies, declared = graph_of(container).by_path, graph_of(entered.container)
         found = {
             path: copy_inside(declared.nodes[declared.by_path[path]].provider, entered.container, container)
             for path in entered.by_path

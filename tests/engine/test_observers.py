@@ -117,7 +117,7 @@ def test_where_nobody_hears_of_it_nothing_is_made_to_be_told(monkeypatch: pytest
         make(event, kind, container, path, *args, **values)
 
     monkeypatch.setattr(Event, "__init__", making)
-    monkeypatch.setattr(observers, "_observers", ())  # without the leak check of the tests themselves
+    monkeypatch.setattr(observers, "observers", ())  # without the leak check of the tests themselves
     logger = logging.getLogger("a log of the level INFO")
     logger.setLevel(logging.INFO)
     container = declare(db=providers.Resource(lambda: "db"), session=TaskResource(lambda: "session"))

@@ -160,8 +160,7 @@ def test_time_that_it_waits_for_others_does_not_count_towards_its_limit() -> Non
 
 
 def test_a_clock_stands_still_as_long_as_anybody_pauses_it_and_forgets_that_when_it_starts_anew() -> None:
-    clock = Clock()
-    clock.start(0)
+    clock = Clock(0)
     clock.pause(1)
     clock.pause(2)
     clock.resume(5)

@@ -257,9 +257,9 @@ def test_what_check_refuses_is_refused_before_anything_opens():
 
 
 def test_nothing_observes_any_more_afterwards():
-    before = observers._observers
+    before = observers.observers
     assert_closes_cleanly(App)
-    assert observers._observers == before
+    assert observers.observers == before
     assert watchers == []
 
 

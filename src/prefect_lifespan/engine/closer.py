@@ -58,8 +58,11 @@ class Closer(ABC):
     def _start(self, slot: Slot) -> Future[None] | None:
         """Let it be exited where it was entered; without a future that is over, and what has come of it is said."""
         try:
-            # It is blocking, and nothing but a signal could interrupt it: also one that an event loop holds back.
-            exiting = within(held_signals.let_through(), lambda _: start_closing(slot, self._report.told))
+            if held_signals.are_held:
+                # It is blocking, and nothing but a signal could interrupt it: also one that an event loop holds back.
+                exiting = within(held_signals.let_through(), lambda _: start_closing(slot, self._report.told))
+            else:
+                exiting = start_closing(slot, self._report.told)
         except BaseException as raised:
             if is_to_be_exited(slot):
                 self._report.interrupted(raised)

@@ -203,11 +203,11 @@ class Observers:
         self._let_hear(tuple(observers))
 
     def _let_hear(self, observers: tuple[Observer, ...]) -> None:
-        self._observers = observers
+        self.observers = observers
         self.hear_uses: bool = any(hasattr(each, "used") for each in observers)
 
     def __bool__(self) -> bool:
-        return bool(self._observers)
+        return bool(self.observers)
 
     def begin_anew(self) -> None:
         """In a forked child: the same are in force, and nobody holds the lock."""
@@ -216,16 +216,16 @@ class Observers:
     def add(self, observer: Observer) -> None:
         """Let an observer hear what happens from now on."""
         with self._lock:
-            self._let_hear((*self._observers, observer))
+            self._let_hear((*self.observers, observer))
 
     def remove(self, observer: Observer) -> None:
         """Let an observer hear no more; one that is none is left alone."""
         with self._lock:
-            self._let_hear(tuple(other for other in self._observers if other != observer))
+            self._let_hear(tuple(other for other in self.observers if other != observer))
 
     def hear(self, level: int) -> bool:
         """Whether an observer hears events of a level: one that does not hear all of them says so by its `hears`."""
-        for observer in self._observers:
+        for observer in self.observers:
             hears = getattr(observer, "hears", None)
             if hears is None or hears(level):
                 return True
@@ -233,7 +233,7 @@ class Observers:
 
     def tell(self, event: Event) -> None:
         """Tell every observer; one that raises is dropped with a log line, and never harms the resource."""
-        for observer in self._observers:
+        for observer in self.observers:
             try:
                 observer(event)
             except Exception as error:
@@ -243,7 +243,7 @@ class Observers:
 
     def tell_use(self, paths: tuple[str, ...], whose: Whose) -> None:
         """Tell who hears of uses that a call for `whose` was given what needs the resources at these paths."""
-        for observer in self._observers:
+        for observer in self.observers:
             used: Callable[[tuple[str, ...], Whose], None] | None = getattr(observer, "used", None)
             if used is not None:
                 used(paths, whose)

@@ -12,7 +12,6 @@ import operator
 import pathlib
 import sys
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
-from contextlib import contextmanager
 from itertools import starmap
 from time import perf_counter
 from typing import Any, TypeAlias, cast
@@ -137,12 +136,8 @@ def call_of(provider: Any) -> Call:
     initialiser = cast("Callable[..., object]", provider.provides)
 
     def call() -> object:
-        with _noting_failure(provider):
-            args = [_given(argument) for argument in provider.args]
-            kwargs = {name: _given(argument) for name, argument in provider.kwargs.items()}
-        awaitable = [
-            value for value in (*args, *kwargs.values()) if inspect.iscoroutine(value) or asyncio.isfuture(value)
-        ]
+        args, kwargs = _arguments_of(provider)
+        awaitable = list(filter(_is_to_be_awaited, (*args, *kwargs.values())))
         logging_setups.begins(provider.slot.path, initialiser, args, kwargs)
         if awaitable:
             resources = [slot.value for slot in provider.engine.needs(provider.slot)]
@@ -161,8 +156,12 @@ def enter_blocking(entered: Entered, call: Call, resource: str, *, on_loop: bool
     Raises:
         NeedsEventLoop: what it returned is to be entered asynchronously.
     """
-    made = manager_of(call(), resource)
-    if inspect.iscoroutine(made) or asyncio.isfuture(made):
+    made = call()
+    if inspect.isgenerator(made):  # as most of them
+        entered.enter(GeneratorManager(made, resource))
+        return
+    made = manager_of(made, resource)
+    if _is_to_be_awaited(made):
         raise NeedsEventLoop(made)
     if is_async_manager(made) and not (is_blocking_manager(made) and (not on_loop or _is_rather_blocking(made))):
         raise NeedsEventLoop(made)
@@ -171,9 +170,12 @@ def enter_blocking(entered: Entered, call: Call, resource: str, *, on_loop: bool
 
 async def enter_async(entered: Entered, made: object, resource: str) -> None:
     """Enter what an initialiser returned, on the running event loop and in the running task."""
+    if inspect.isasyncgen(made):  # as most of them
+        await entered.aenter(AsyncGeneratorManager(made, resource))
+        return
     made = manager_of(made, resource)
-    if inspect.iscoroutine(made) or asyncio.isfuture(made):
-        made = manager_of(await made, resource)
+    if _is_to_be_awaited(made):
+        made = manager_of(await cast("Any", made), resource)
     blocking = is_blocking_manager(made)
     if not is_async_manager(made) or (blocking and _was_made_blocking(made)):
         _enter(entered, made)
@@ -206,25 +208,32 @@ def _given(argument: Any) -> object:
     return argument() if providers.is_provider(argument) and not providers.is_delegated(argument) else argument
 
 
-@contextmanager
-def _noting_failure(provider: Any) -> Generator[None]:
-    """Note on a managed resource that it was an argument of its that could not be made."""
+def _arguments_of(provider: Any) -> tuple[list[object], dict[str, object]]:
+    """What a managed resource's initialiser is called with; that it could not be made is noted on the resource."""
     provider.argument_failure = None
     try:
-        yield
+        kwargs = provider.kwargs
+        return list(map(_given, provider.args)), dict(zip(kwargs, map(_given, kwargs.values()), strict=True))
     except Exception as error:
         provider.argument_failure = error
         raise
 
 
+def _is_to_be_awaited(value: object) -> bool:
+    return inspect.iscoroutine(value) or asyncio.isfuture(value)
+
+
 async def _call_when_ready(
     provider: Any, args: list[object], kwargs: dict[str, object], awaitable: list[Any]
 ) -> object:
-    with _noting_failure(provider):
+    try:
         ready = dict(zip(map(id, awaitable), await asyncio.gather(*awaitable), strict=True))
+    except Exception as error:
+        provider.argument_failure = error
+        raise
     named = {name: ready.get(id(value), value) for name, value in kwargs.items()}
     made = provider.provides(*(ready.get(id(value), value) for value in args), **named)
-    return await made if inspect.iscoroutine(made) or asyncio.isfuture(made) else made
+    return await made if _is_to_be_awaited(made) else made
 
 
 def _enter(entered: Entered, made: object) -> None:

@@ -8,6 +8,7 @@ managed resources before it is made (`providers.deepcopy` honours a memo that wa
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn, cast
 
@@ -42,7 +43,7 @@ def made_of_class(
     """
     sources = {key: node.provider for key, node in graph.nodes.items()}
     try:
-        instances, memo = copy_providers(graph, sources, own_keys(graph), manage, shared)
+        instances, memo = copy_providers(graph, sources, graph.once(own_keys), manage, shared)
         declared = cast("Any", container).auto_load_config
         load_copies(graph, instances, {}, overrides, declared=declared)
         instance = instantiate(container, memo)
@@ -67,7 +68,7 @@ def made_of_parent(
 
     All others are the parent's.
     """
-    bound = own_keys(graph)
+    bound = graph.once(own_keys)
     copied = graph.with_holders(graph.reaching(lambda node: node.key in overrides or affected(node)))
     copied |= {key for key in graph.nodes if key not in parent}
     sources = {key: parent.get(key, node.provider) for key, node in graph.nodes.items()}
@@ -99,12 +100,34 @@ def copy_providers(
     some, wherever they are referred to. Returns the provider of every node, and the memo of the copy for what is to be
     copied along with it.
     """
-    taken = shared or {}
-    wanted = set(affected) - taken.keys()
-    memo: dict[int, Any] = {}
+    wanted = set(affected) - (shared or {}).keys()
+    instances, memo, stand_ins = _before_copying(graph, sources, wanted, manage, shared or {})
+    others = _instances_of_others(sources, wanted)
+    if others:
+        for key in instances:
+            _note_for_others(key, instances, others, memo)
+    for key in filter(wanted.__contains__, graph.nodes):  # dependencies first, so that no copy recurses deeply
+        source = sources[key]
+        for each in cast("Any", source).overridden:
+            # What overrode it before another one did is no part of the graph any more: it stays what it is.
+            memo.setdefault(id(each), each)
+        if key in stand_ins:
+            _declare_like(instances[key], source, memo)
+        else:
+            instances[key] = providers.deepcopy(source, memo)
+            _note_for_others(key, instances, others, memo)
+    _hand_over_values_of_resources(graph, instances, wanted)
+    return instances, memo
+
+
+def _before_copying(
+    graph: Graph, sources: Mapping[int, AnyProvider], wanted: set[int], manage: Manage, taken: Mapping[int, AnyProvider]
+) -> tuple[Instances, dict[int, Any], set[int]]:
+    """What is there without a copy: what is taken or stays as it is, and what stands in for the `wanted`, by whose keys."""
+    # The standard streams among arguments are shared, as dependency-injector's own copy has it.
+    memo: dict[int, Any] = {id(stream): stream for stream in (sys.stdin, sys.stdout, sys.stderr)}
     instances: Instances = {}
     stand_ins: set[int] = set()
-    others = _instances_of_others(sources, wanted)
     for key, node in graph.nodes.items():
         source = sources[key]
         if key in taken:
@@ -119,17 +142,14 @@ def copy_providers(
         if node.foreign or node.overridden or source is not node.provider:
             # Values that an override brought or put aside, or that were copied for this run already, stay as they are.
             memo.update({id(value): value for _, value in plain_arguments(source)})
-    memo.update((id(other[key]), made) for key, made in instances.items() for other in others if key in other)
-    for key in graph.nodes:  # dependencies first, so that no copy recurses deeply
-        if key in wanted:
-            # What overrode it before another one did is no part of the graph any more: it stays what it is.
-            memo.update({id(each): each for each in cast("Any", sources[key]).overridden if id(each) not in memo})
-            copied = instances[key] = providers.deepcopy(sources[key], memo)
-            memo.update((id(other[key]), copied) for other in others if key in other)
-            if key in stand_ins:
-                _declare_like(copied, sources[key], memo)
-    _hand_over_values_of_resources(graph, instances, wanted)
-    return instances, memo
+    return instances, memo, stand_ins
+
+
+def _note_for_others(key: int, instances: Instances, others: Sequence[Instances], memo: dict[int, Any]) -> None:
+    """Let what other engines have for a provider be replaced by what this one has."""
+    for other in others:
+        if key in other:
+            memo[id(other[key])] = instances[key]
 
 
 def _stand_in(node: Node, source: Any, manage: Manage) -> AnyProvider | None:
@@ -158,16 +178,25 @@ def _hand_over_values_of_resources(graph: Graph, instances: Instances, copied: s
     dependency-injector awaits arguments that can be, unless a provider is told not to. One is told so here whose other
     arguments certainly are there at once.
     """
+    for key in graph.once(_made_of_resources_at_once):
+        if key in copied:
+            _never_wait(instances[key], overridden=graph.nodes[key].overridden)
+
+
+def _made_of_resources_at_once(graph: Graph) -> Sequence[int]:
+    """What is given resources directly, and nothing that may have to be awaited."""
+    found: list[int] = []
     waits: set[int] = set()  # what may give something that is to be awaited
     for key, node in graph.nodes.items():  # dependencies first
         if node.is_resource:
             continue
         targets = [edge.target for edge in node.edges if not edge.structural]
         later = not waits.isdisjoint(targets)
-        if key in copied and not later and any(graph.nodes[target].is_resource for target in targets):
-            _never_wait(instances[key], overridden=node.overridden)
+        if not later and any(graph.nodes[target].is_resource for target in targets):
+            found.append(key)
         if later or not _is_made_at_once(node.provider):
             waits.add(key)
+    return found
 
 
 def _never_wait(provider: Any, *, overridden: bool) -> None:

@@ -37,7 +37,7 @@ def without_loop(slots: Iterable[Slot], needs: Callable[[Slot], Iterable[Slot]])
     waiting: dict[Slot, None] = {}
     for slot in slots:
         unopened = slot.asynchronous and slot.state is not State.OPEN
-        if unopened or any(needed in waiting for needed in needs(slot)):
+        if unopened or (waiting and any(needed in waiting for needed in needs(slot))):
             waiting[slot] = None
         else:
             here.append(slot)

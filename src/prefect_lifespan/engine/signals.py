@@ -91,6 +91,11 @@ class HeldSignals:
         finally:  # where a signal has interrupted that
             self._interruptible = before
 
+    @property
+    def are_held(self) -> bool:
+        """Whether somebody holds signals back."""
+        return bool(self._holders)
+
     def deliver(self) -> None:
         """Let what has arrived go on, unless something closes; nothing outside the main thread.
 

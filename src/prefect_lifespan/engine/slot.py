@@ -37,7 +37,6 @@ from prefect_lifespan.graph import Node
 from prefect_lifespan.graph.edges import overriding_of
 from prefect_lifespan.lifetimes import Policy, policy_of
 from prefect_lifespan.masking import told
-from prefect_lifespan.signal_safe import under
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -106,7 +105,8 @@ class SharedSchedule(Schedule):
 
     def alone(self, change: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What a change returns, made while nobody else makes one."""
-        return under(self.lock, change, *args, **kwargs)
+        # On one line, as in `signal_safe`.
+        with self.lock: return change(*args, **kwargs)  # noqa: E701 # fmt: skip
 
     @property
     def at_home(self) -> bool:
@@ -146,7 +146,12 @@ class SharedSchedule(Schedule):
 
     def hear(self, level: int) -> bool:
         """Whether anybody hears of what happens, at a level of the log's."""
-        return bool(watchers) or any(each.hear(level) for each in self._told)
+        if watchers:
+            return True
+        for each in self._told:  # noqa: SIM110 - a generator would be a call for each
+            if each.observers and each.hear(level):
+                return True
+        return False
 
     def emit(self, happening: Happening) -> None:
         """Tell the log, the observers of the lifespan, and those of the process."""
@@ -205,16 +210,10 @@ class Slot(Standing):
         claimed_here = claim is not None and claim.thread == threading.get_ident()
         return self.state is State.OPENING and claimed_here and self not in being_opened.get()
 
-    def ask(self, holder: object, now: float, *, thread: int | None = None) -> Claim | None:
-        """The claim to open it; None where it is open, or somebody else is opening it.
-
-        Raises:
-            LifespanClosedError: it has closed.
-            LifespanError: its own initialiser asks for it.
-        """
-        if self.state is State.OPENING and self in being_opened.get():
+    def refuse_to_wait(self) -> None:
+        """Refuse its own initialiser, which would wait for itself."""
+        if self in being_opened.get():
             raise LifespanError(f"{self.path} was asked for by its own initialiser; it is not open before that returns")
-        return super().ask(holder, now, thread=thread)
 
     def may_be_tried_again(self, error: Exception) -> bool:
         """Whether another attempt to open it may come to another end."""

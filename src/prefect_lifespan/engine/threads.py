@@ -113,6 +113,8 @@ class Threads:
 
         It would wait for its own thread otherwise.
         """
+        if not self._threads:  # as in most lifespans
+            return None
         return next((thread for thread in [*self._threads] if thread.is_current), None)
 
     def submit(self, future: Future[T], function: Callable[[ResourceThread], T], context: Context) -> ResourceThread:

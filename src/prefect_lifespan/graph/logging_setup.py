@@ -34,9 +34,9 @@ def sets_up_logging(initialiser: Any, args: Sequence[object], kwargs: Mapping[st
     if inspect.isclass(initialiser):  # one of dependency-injector's Resource classes
         initialiser = getattr(cast("type[Any]", initialiser), "init", None)
     code = getattr(innermost(initialiser), "__code__", None)
-    if type(code) is not CodeType or _names_incremental(code.co_consts):
+    if type(code) is not CodeType or _NAMES.keys().isdisjoint(code.co_names) or _names_incremental(code.co_consts):
         return None
-    return next((_NAMES[name] for name in code.co_names if name in _NAMES), None)
+    return next(_NAMES[name] for name in code.co_names if name in _NAMES)
 
 
 def _names_incremental(constants: tuple[object, ...]) -> bool:

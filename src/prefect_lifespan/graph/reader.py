@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from dependency_injector import containers, providers
 
 from prefect_lifespan.graph.edges import (
+    SUB_CONTAINERS,
     AnyProvider,
     Need,
     children_of,
@@ -16,7 +17,6 @@ from prefect_lifespan.graph.edges import (
     named,
     needs_of,
     overriding_of,
-    related_to,
 )
 from prefect_lifespan.graph.model import Edge, Graph, Node
 from prefect_lifespan.lifetimes import lifetime_of
@@ -91,11 +91,17 @@ def _stamp(container: ContainerClass) -> tuple[int, ...]:
 
     Overriding providers are among the related ones.
     """
-    return tuple(
-        identity
-        for _, provider in declared_in(container.providers)
-        for identity in (id(provider), *map(id, related_to(provider)))
-    )
+    # Looked at for each lifespan: this takes no call of ours for a provider.
+    identities: list[int] = []
+    containers = [container.providers]
+    for declared in containers:
+        for provider in list(declared.values()):
+            if not isinstance(provider, providers.Self):
+                identities.append(id(provider))
+                identities.extend(map(id, cast("Any", provider).related))
+            if isinstance(provider, SUB_CONTAINERS):
+                containers.append(cast("Any", provider).providers)
+    return tuple(identities)
 
 
 def declared_in(declared: Mapping[Any, AnyProvider], prefix: str = "") -> Iterator[tuple[str, AnyProvider]]:

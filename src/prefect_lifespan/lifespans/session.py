@@ -22,6 +22,8 @@ from prefect_lifespan.engine.schedule.standing import Abandoned
 from prefect_lifespan.engine.signals import held_signals
 from prefect_lifespan.errors import AsyncResourceError
 from prefect_lifespan.graph import graph_of
+from prefect_lifespan.graph.edges import AnyProvider
+from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.in_force import InForce
 from prefect_lifespan.injection.runs_without import runs_without
 from prefect_lifespan.lifespans.asked import Settings
@@ -92,10 +94,8 @@ class Session:
             # the very pool that the task fills. A flow that joined waits: Prefect would drop what it has submitted.
             self._in_force = joinable.joined_by(None if self._parameters is None else self.pending)
         else:
-            graph = graph_of(settings.container)
-            named = {graph.by_path[path]: p for path, p in providers_for(graph, cast("Any", given or {})).items()}
             # What is overridden around a lifespan, by a test, stands over what the lifespan brings itself.
-            overrides = stacked([named, outer.overrides_for(settings.container)])
+            overrides = stacked([_by_key(settings.container, given), outer.overrides_for(settings.container)])
             logger = flow_logger()
             engine = Engine.of(
                 settings.container,
@@ -374,3 +374,11 @@ class Session:
             ", ".join(self.pending.names()),
         )
         self._has_told_left_behind = True
+
+
+def _by_key(container: ContainerClass, given: object) -> Mapping[int, AnyProvider]:
+    """The overriding providers that a lifespan brings, by the identity of what they override."""
+    if not given:
+        return {}
+    graph = graph_of(container)
+    return {graph.by_path[path]: provider for path, provider in providers_for(graph, cast("Any", given)).items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 from prefect_lifespan.engine.clocks import while_holding_the_loop
@@ -35,32 +34,38 @@ class Here:
             NeedsEventLoop: it is to be entered asynchronously.
             Exception: the initialiser's own, or why it did not stay open.
         """
-        enter = partial(self._enter, on_loop=on_loop)
+        enter = partial(self._in_context_of_its_own, on_loop=on_loop)
+        if self._in_callers_context:
+            enter = partial(self._enter, on_loop=on_loop)
         if on_loop:
             within(while_holding_the_loop(self._slot), lambda _: while_opening(self._slot, enter))
         else:
             while_opening(self._slot, enter)
 
+    def _in_context_of_its_own(self, *, on_loop: bool) -> None:
+        self._context = ResourceContext()
+        self._context.context.run(partial(self._enter, on_loop=on_loop))
+
     def _enter(self, *, on_loop: bool) -> None:
-        if not self._in_callers_context:
-            self._context = ResourceContext()
         slot = self._slot
-
-        def enter() -> None:
-            enter_blocking(self.entered, call_of(slot.provider), slot.path, on_loop=on_loop)
-            stay(slot, self, self._attempt)
-
-        self._in_context(enter)
+        enter_blocking(self.entered, call_of(slot.provider), slot.path, on_loop=on_loop)
+        stay(slot, self, self._attempt)
 
     def settle(self, error: BaseException) -> None:
         """What has been entered is open, or exited at once, although `error` has interrupted that."""
-        if self.entered.is_held:
-            self._in_context(partial(stay, self._slot, self, self._attempt, error))
+        if not self.entered.is_held:
+            return
+        if self._context is None:
+            stay(self._slot, self, self._attempt, error)
+        else:
+            self._context.context.run(stay, self._slot, self, self._attempt, error)
 
     def begin_exit(self, outcome: Outcome) -> None:
         """Exit it, in its context."""
-        exit_ = partial(self.entered.close, outcome)
-        self._in_context(exit_ if self._context is None else self._context.closing(exit_))
+        if self._context is None:
+            self.entered.close(outcome)
+        else:
+            self._context.context.run(self._context.closing(partial(self.entered.close, outcome)))
 
     def cancel_exit(self) -> None:
         """Nothing interrupts what runs here."""
@@ -68,6 +73,3 @@ class Here:
     def leave_open(self) -> list[str]:
         """It waits for nobody."""
         return []
-
-    def _in_context(self, function: Callable[[], None]) -> None:
-        function() if self._context is None else self._context.context.run(function)

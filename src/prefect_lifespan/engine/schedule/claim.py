@@ -51,8 +51,7 @@ class Attempt:
     def __init__(self, resource: str, limit: float | None, now: float) -> None:
         self.resource: str = resource
         self.limit: float | None = limit
-        self.clock: Clock = Clock()
-        self.clock.start(now)
+        self.clock: Clock = Clock(now)
         self.phase: Phase = Phase.TRYING
         self.watched: bool = (
             False  # whether somebody looks at the limit while it is under way: not in the calling thread
@@ -72,8 +71,9 @@ class Attempt:
         An initialiser in the calling thread cannot be interrupted, so there the clock is looked at when it is done.
         Elsewhere it counts what whoever watches has done: an event loop that was held up is not the initialiser's fault.
         """
-        left = self.left(now)
-        return self.phase is Phase.CANCELLED or (not self.watched and left is not None and left < 0)
+        if self.phase is Phase.CANCELLED:
+            return True
+        return self.limit is not None and not self.watched and self.limit < self.clock.seconds(now)
 
     def timeout(self) -> ResourceTimeoutError:
         """The error of an attempt that took too long."""
@@ -92,9 +92,10 @@ class Claim:
         self.resource: Claimed = resource
         self.holder: object = holder
         self.thread: int | None = thread
-        self.retries_left: int = resource.policy.retries or 0
+        policy = resource.policy
+        self.retries_left: int = policy.retries or 0
         self.retried: int = 0
-        self.attempt: Attempt = Attempt(resource.path, resource.policy.open_timeout_seconds, now)
+        self.attempt: Attempt = Attempt(resource.path, policy.open_timeout_seconds, now)
 
     def begin_again(self, now: float) -> None:
         """The next attempt begins."""

@@ -9,8 +9,10 @@ class Clock:
     Who pauses it runs in the thread that it measures.
     """
 
-    def __init__(self) -> None:
-        self.start(0.0)
+    __slots__ = ("_away", "_paused_at", "_pauses", "_started")
+
+    def __init__(self, now: float) -> None:
+        self.start(now)
 
     def start(self, now: float) -> None:
         """Begin anew, and go."""

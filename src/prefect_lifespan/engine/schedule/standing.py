@@ -27,6 +27,9 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
+_OPENED_AT = attrgetter("opened_at")
+
+
 class Abandoned(Exception):
     """An opening ended without a result of its own (interrupted, cancelled): whoever waits may claim it anew."""
 
@@ -125,6 +128,9 @@ class Standing(ABC):
     ) -> None:
         """Tell of an opening or closing."""
 
+    def refuse_to_wait(self) -> None:  # noqa: B027 - most callers may wait
+        """Raise where the caller must not wait for the opening that is under way."""
+
     @abstractmethod
     def may_be_tried_again(self, error: Exception) -> bool:
         """Whether another attempt to open it may come to another end."""
@@ -152,11 +158,15 @@ class Standing(ABC):
 
         Raises:
             LifespanClosedError: it has closed.
+            LifespanError: its own initialiser asks for it.
         """
         return self.schedule.alone(self._ask, holder, now, thread)
 
     def _ask(self, holder: object, now: float, thread: int | None) -> Claim | None:
-        if self.state is State.OPEN or self.state is State.OPENING:
+        if self.state is State.OPEN:
+            return None
+        if self.state is State.OPENING:
+            self.refuse_to_wait()
             return None
         if self.schedule.ended or self.state is not State.PENDING:
             raise self.closed_error()
@@ -184,7 +194,8 @@ class Standing(ABC):
     def opened(self, attempt: Attempt, at: float, now: float) -> Entered:
         """The attempt has entered it, at `at`: whether it stays so. If not, whoever has entered it exits it at once."""
         verdict = self.schedule.alone(self._opened, attempt, at, now)
-        self.tell()
+        if self._to_wake:
+            self.tell()
         return verdict
 
     def _opened(self, attempt: Attempt, at: float, now: float) -> Entered:
@@ -200,7 +211,7 @@ class Standing(ABC):
         self.failure = None
         self.opened_at = at
         # By when it was entered, not by when that was told: others may have overtaken it in between.
-        bisect.insort(self.schedule.opened, self, key=attrgetter("opened_at"))
+        bisect.insort(self.schedule.opened, self, key=_OPENED_AT)
         self._end_opening(None)
         self.take_into_use()
         self.state = state

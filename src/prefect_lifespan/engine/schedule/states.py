@@ -13,6 +13,8 @@ from enum import Enum, auto
 class State(Enum):
     """Where a resource stands."""
 
+    __hash__ = object.__hash__  # a member is one object; `Enum`'s own is a call for each look into a table
+
     PENDING = auto()  # nobody has asked for it, or nobody has been able to open it
     OPENING = auto()  # one caller has the claim to open it, everybody else waits for that
     OPEN = auto()
@@ -22,6 +24,8 @@ class State(Enum):
 
 class Change(Enum):
     """What may happen to a resource."""
+
+    __hash__ = object.__hash__
 
     CLAIMED = "claimed"
     OPENED = "opened"
