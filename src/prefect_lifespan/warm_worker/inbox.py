@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from prefect_lifespan.warm_worker.messages import LENGTH_BYTES, Close, Message, length_of, packed, unpacked
 
@@ -31,7 +32,8 @@ class Inbox:
 
     def put(self, message: Message) -> None:
         """Add a message of the process's own; from any thread, and from the handler of a signal."""
-        self._loop.call_soon_threadsafe(self._messages.put_nowait, message)
+        with suppress(RuntimeError):  # the loop has closed: the process is at its end, and asks for no message
+            self._loop.call_soon_threadsafe(self._messages.put_nowait, message)
 
     def send(self, message: Message) -> None:
         """Tell the worker; nothing where that is gone."""
