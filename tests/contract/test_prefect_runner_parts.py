@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
+import logging
 import os
 import ssl
 import uuid
@@ -10,13 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect._internal.concurrency.api import create_call
+from prefect._internal.concurrency.threads import WorkerThread
 from prefect.client import orchestration
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import LogCreate
+from prefect.logging import handlers
 from prefect.runner._flow_run_executor import FlowRunExecutor, FlowRunExecutorContext
 from prefect.runner._process_manager import ProcessHandle, ProcessManager
 from prefect.runner._workspace_hook_runner import WorkspaceHookRunner
 from prefect.runner._workspace_resolver import PreparedWorkspace, prepare_workspace
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
 
 from prefect_lifespan.warm_worker import engine_parts
@@ -128,3 +134,34 @@ def test_clients_share_what_they_have_read_of_certificates(monkeypatch: pytest.M
 def test_a_worker_keeps_the_limit_that_it_was_given_until_it_is_set_up() -> None:
     worker = ProcessWorker(work_pool_name="nobody's", limit=3)
     assert (worker._limit, worker._limiter, worker._work_pool) == (3, None, None)
+
+
+def test_a_thread_that_has_ended_is_kept_until_it_is_forgotten() -> None:
+    def kept() -> list[Any]:
+        gc.collect()
+        return [each for each in gc.get_objects() if isinstance(each, WorkerThread) and each.name == "for a contract"]
+
+    portal = WorkerThread(name="for a contract", run_once=True)
+    portal.submit(create_call(int)).result()
+    portal.thread.join(10)
+    del portal
+    assert len(kept()) == 1
+
+    engine_parts.forget_ended_threads()
+    assert kept() == []
+
+
+def test_what_runs_log_may_be_taken_from_the_handler_as_the_client_sends_it() -> None:
+    taken: list[dict[str, Any]] = []
+    handlers.set_api_log_sink(taken.append)
+    try:
+        with temporary_settings({PREFECT_LOGGING_TO_API_ENABLED: True}):
+            record = logging.LogRecord("prefect.flow_runs", logging.INFO, "", 0, "a line", (), None)
+            record.flow_run_id = str(uuid.uuid4())
+            handlers.APILogHandler().emit(record)
+    finally:
+        handlers.set_api_log_sink(None)
+
+    [line] = taken
+    assert line.pop("__payload_size__") > 0
+    assert LogCreate.model_validate(line).message == "a line"

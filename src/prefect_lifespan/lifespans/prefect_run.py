@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from contextvars import Context, copy_context
 from functools import partial
 from typing import Any, cast
@@ -88,10 +88,25 @@ def flow_logger() -> Logger:
     return flow_run_logger(context.flow_run, context.flow).getChild(_CHILD)
 
 
-def send_log() -> None:
-    """Send what flow runs have logged: Prefect does so every other second, and a process that is terminated dies before."""
+def _flush_handlers() -> None:
+    """Prefect's way, which stops all its services in this process, that for events as well: the next line starts anew."""
     for handler in get_logger("flow_runs").handlers:
         handler.flush()
+
+
+class LogSending:
+    """How the log is sent at once. A process that has one run after another has a way of its own."""
+
+    def __init__(self) -> None:
+        self.now: Callable[[], None] = _flush_handlers
+
+
+log_sending = LogSending()
+
+
+def send_log() -> None:
+    """Send what flow runs have logged: Prefect does so every other second, and a process that is terminated dies before."""
+    log_sending.now()
 
 
 def run_logger() -> Logger:

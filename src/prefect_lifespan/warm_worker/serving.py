@@ -23,15 +23,15 @@ from prefect.flow_engine import load_flow_run
 from prefect.logging.loggers import flow_run_logger
 from prefect.states import Crashed
 
-from prefect_lifespan.lifespans.prefect_run import send_log
 from prefect_lifespan.warm_worker.clients import Clients
 from prefect_lifespan.warm_worker.code import Code, StaleCode
-from prefect_lifespan.warm_worker.engine_parts import PreparedWorkspace
+from prefect_lifespan.warm_worker.engine_parts import PreparedWorkspace, forget_ended_threads
 from prefect_lifespan.warm_worker.inbox import Inbox
 from prefect_lifespan.warm_worker.keeping import Kept
 from prefect_lifespan.warm_worker.manifests import has_hooks, write_manifest
 from prefect_lifespan.warm_worker.memory import memory_bytes
 from prefect_lifespan.warm_worker.messages import MANIFEST, Begins, Close, Ended, Run, Stale
+from prefect_lifespan.warm_worker.run_log import RunLog
 from prefect_lifespan.warm_worker.running import (
     Outcome,
     Terminated,
@@ -61,6 +61,7 @@ class Serving:
         self._options = options
         self._runner = asyncio.Runner()
         self._clients = Clients(self._runner)
+        self._log = RunLog()
         self._inbox = Inbox(connection, self._runner.get_loop(), self._worker_is_lost)
         working_dir = None if options.working_dir is None else Path(options.working_dir)
         self._code = Code(Path(options.folder), working_dir)
@@ -71,6 +72,7 @@ class Serving:
         """Have one run after another, until the worker says that it is enough; then close what is open."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._terminated)
+        self._log.begin()
         try:
             while isinstance(message := self._runner.run(self._inbox.get()), Run):
                 self._inbox.send(self._answered(message))
@@ -78,7 +80,7 @@ class Serving:
             self._kept.close()
             self._clients.close()
             self._runner.close()
-            send_log()
+            self._log.flush()
         return 0
 
     def _answered(self, message: Run) -> Ended | Stale:
@@ -101,11 +103,12 @@ class Serving:
                 outcome = outcome_of(error)
             finally:
                 self._under_way = None
-            send_log()
+            self._log.flush()
             for stream in (sys.stdout, sys.stderr):
                 stream.flush()  # in a file or a pipe, what a run prints would wait for the process's end
         if outcome.unfit is None:
             self._code.ended(flow_run_id)
+            forget_ended_threads()
         return outcome
 
     def _run(self, flow_run_id: UUID) -> Outcome:
@@ -125,7 +128,7 @@ class Serving:
             flow_run_logger(flow_run).exception("What the process keeps open could not be opened")
             return Outcome(1, "what it keeps open could not be opened")
         self._leave_manifest(flow_run, workspace)
-        send_log()  # what was said of the code's pulling is there whatever becomes of the process in the run
+        self._log.flush()  # what was said of the code's pulling is there whatever becomes of the process in the run
         self._inbox.send(Begins())
         error = run_in_engine(flow, flow_run, self._runner, context)
         tell(error)
