@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -247,12 +248,15 @@ def test_when_the_worker_is_killed_its_processes_end_and_their_runs_crash(
     run = pool.run(pool.deploy("waits"), "orphan")
     pool.begins("orphan")
     process, _ = body_of(pool, "orphan")
+    folder = Path(json.loads(psutil.Process(process).cmdline()[-1])["folder"])
+    assert folder.exists()
     os.kill(pool.worker.pid, SIGKILL)
     reaches_state(api, run, "Crashed")
 
     eventually(lambda: f"close model in {process} TerminationSignal" in pool.worker.marks(), "the model closes")
     assert "close orphan db TerminationSignal" in pool.worker.marks()
     eventually(lambda: not psutil.pid_exists(process), "the process ends")
+    assert not folder.exists()
 
 
 @pytest.mark.extended

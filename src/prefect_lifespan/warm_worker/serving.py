@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -67,6 +68,7 @@ class Serving:
         self._code = Code(Path(options.folder), working_dir)
         self._kept = Kept(options.container, options.health_check_seconds, self._runner)
         self._under_way: UUID | None = None
+        self._is_alone: bool = False  # its worker has gone
 
     def serve(self) -> int:
         """Have one run after another, until the worker says that it is enough; then close what is open."""
@@ -81,6 +83,8 @@ class Serving:
             self._clients.close()
             self._runner.close()
             self._log.flush()
+            if self._is_alone:
+                self._remove_folder()
         return 0
 
     def _answered(self, message: Run) -> Ended | Stale:
@@ -147,6 +151,7 @@ class Serving:
 
     def _worker_is_lost(self) -> None:
         """The worker has gone without a word; called in a thread. The run, if there is one, ends as by SIGTERM."""
+        self._is_alone = True
         flow_run_id = self._under_way
         threading.Thread(target=self._end_after_grace, args=[flow_run_id], daemon=True).start()
         if flow_run_id is not None:
@@ -162,7 +167,12 @@ class Serving:
                     client.set_flow_run_state(
                         flow_run_id, Crashed(message="The worker of the run has gone."), force=True
                     )
+        self._remove_folder()
         os.killpg(os.getpgid(0), signal.SIGKILL)
+
+    def _remove_folder(self) -> None:
+        """Nobody else does, until the next worker starts."""
+        shutil.rmtree(self._options.folder, ignore_errors=True)
 
 
 def _sleep(seconds: float) -> None:

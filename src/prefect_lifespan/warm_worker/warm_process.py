@@ -9,12 +9,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from asyncio.subprocess import Process
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -23,6 +21,7 @@ from typing import Any
 from uuid import UUID
 
 from prefect_lifespan.warm_worker.configuration import Job, Kind
+from prefect_lifespan.warm_worker.folders import Folder
 from prefect_lifespan.warm_worker.messages import (
     LENGTH_BYTES,
     Begins,
@@ -52,7 +51,7 @@ class WarmProcess:
         self.idle_since: float = 0.0
         self.is_terminated: bool = False  # somebody sent it a signal
         self.left_a_run: bool = False  # it had one when it went, whose hooks may still ask for the code
-        self.folder: Path = Path(tempfile.mkdtemp(prefix="prefect-lifespan-warm-"))  # the code that it pulls
+        self._folder = Folder()  # for the code that it pulls
         self.exit_code: int | None = None
         self._process: Process | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -68,7 +67,7 @@ class WarmProcess:
         with theirs:
             output = None if kind.stream_output else subprocess.DEVNULL
             options = {
-                "folder": str(self.folder),
+                "folder": str(self._folder.path),
                 "working_dir": str(kind.working_dir) if kind.working_dir is not None else None,
                 "container": kind.container,
                 "health_check_seconds": kind.health_check_seconds,
@@ -80,14 +79,15 @@ class WarmProcess:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
-                    cwd=kind.working_dir or self.folder,
+                    cwd=kind.working_dir or self._folder.path,
                     env=dict(kind.environment),
-                    pass_fds=[theirs.fileno()],
+                    pass_fds=[theirs.fileno(), self._folder.descriptor],
                     start_new_session=True,  # a signal to it reaches what its runs have started, and ours do not reach it
                 )
             except BaseException:
                 ours.close()
                 self._has_gone(None)
+                self.clean()
                 raise
         ours.settimeout(0)
         reader, self._writer = await asyncio.open_unix_connection(sock=ours)
@@ -129,7 +129,7 @@ class WarmProcess:
 
     def runs_folder(self, flow_run_id: UUID) -> Path:
         """Where it keeps what belongs to one run, until that has ended well."""
-        return self.folder / "runs" / str(flow_run_id)
+        return self._folder.path / "runs" / str(flow_run_id)
 
     def terminate(self, number: signal.Signals) -> None:
         """Send a signal to it and to what it has started; it gets no other run."""
@@ -152,7 +152,7 @@ class WarmProcess:
 
     def clean(self) -> None:
         """Remove the code that it has pulled."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._folder.remove()
 
     def _send(self, message: Message) -> None:
         assert self._writer is not None, "it has started"

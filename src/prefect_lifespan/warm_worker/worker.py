@@ -7,10 +7,12 @@ from typing import Any
 
 import anyio
 import anyio.abc
+import anyio.to_thread
 from prefect.client.schemas.objects import FlowRun
 from prefect.workers.process import ProcessJobConfiguration, ProcessVariables, ProcessWorker, ProcessWorkerResult
 
 from prefect_lifespan.warm_worker.configuration import LifespanJobConfiguration, LifespanVariables, default_of
+from prefect_lifespan.warm_worker.folders import remove_what_is_left
 from prefect_lifespan.warm_worker.pool import Pool
 from prefect_lifespan.warm_worker.starting import (
     FlowRunExecutionResult,
@@ -56,6 +58,7 @@ class LifespanWorker(ProcessWorker):
     async def setup(self) -> None:
         """Prefect's own; and no more runs are taken at a time than there may be processes."""
         await super().setup()
+        await anyio.to_thread.run_sync(remove_what_is_left)
         processes = default_of(self._work_pool, "processes", _PROCESSES)
         self._limiter = anyio.CapacityLimiter(min(processes, self._limit or processes))
         await self._executors.__aenter__()
