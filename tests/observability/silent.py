@@ -3,31 +3,49 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
+
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 
 class Between:
     """Passes bytes on in both directions, as long as it answers; what came in meanwhile goes on afterwards."""
 
-    def __init__(self, api: str) -> None:
+    def __init__(self, api: str, portal: BlockingPortal) -> None:
         self._api = urlsplit(api)
-        self._loop = asyncio.new_event_loop()
+        self._portal = portal
         self._answers = asyncio.Event()
         self._answers.set()
-        self.address: str = ""
+        self._meetings: list[asyncio.Task[None]] = []
+
+    @classmethod
+    @contextmanager
+    def of(cls, api: str) -> Iterator[tuple[Between, str]]:
+        """Stand before an API; with the address for those who ask it."""
+        with start_blocking_portal("asyncio") as portal:
+            between = cls(api, portal)
+            server = portal.call(asyncio.start_server, between._meet, "127.0.0.1", 0)
+            host, port = server.sockets[0].getsockname()
+            try:
+                yield between, f"http://{host}:{port}{between._api.path}"
+            finally:
+                portal.call(server.close)
+                portal.call(between._leave)
 
     def fall_silent(self) -> None:
         """Answer nothing from now on."""
-        self._loop.call_soon_threadsafe(self._answers.clear)
+        self._portal.call(self._answers.clear)
 
     def answer(self) -> None:
         """Answer again, what was asked meanwhile too."""
-        self._loop.call_soon_threadsafe(self._answers.set)
+        self._portal.call(self._answers.set)
 
     async def _meet(self, asked: asyncio.StreamReader, answering: asyncio.StreamWriter) -> None:
+        meeting = asyncio.current_task()
+        assert meeting is not None
+        self._meetings.append(meeting)
         await self._answers.wait()
         answered, asking = await asyncio.open_connection(self._api.hostname, self._api.port)
         await asyncio.gather(self._pass(asked, asking), self._pass(answered, answering))
@@ -43,23 +61,7 @@ class Between:
         finally:
             writer.close()
 
-    @classmethod
-    @contextmanager
-    def of(cls, api: str) -> Iterator[Between]:
-        """Stand before an API at an address of its own."""
-        between = cls(api)
-        server = between._loop.run_until_complete(asyncio.start_server(between._meet, "127.0.0.1", 0))
-        host, port = server.sockets[0].getsockname()
-        between.address = f"http://{host}:{port}{between._api.path}"
-        thread = threading.Thread(target=between._loop.run_forever)
-        thread.start()
-        try:
-            yield between
-        finally:
-            between._loop.call_soon_threadsafe(between._loop.stop)
-            thread.join()
-            server.close()
-            for task in (tasks := asyncio.all_tasks(between._loop)):
-                task.cancel()
-            between._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-            between._loop.close()
+    async def _leave(self) -> None:
+        for meeting in self._meetings:
+            meeting.cancel()
+        await asyncio.gather(*self._meetings, return_exceptions=True)

@@ -168,7 +168,7 @@ def test_a_run_whose_api_is_silent_at_its_end_ends_as_it_did_after_the_time_that
     monkeypatch.setenv("PREFECT_INTEGRATIONS_LIFESPAN_REPORT_TIMEOUT_SECONDS", "0.2")
     took: list[float] = []
 
-    with Between.of(prefect_server) as api, temporary_settings({PREFECT_API_URL: api.address}):
+    with Between.of(prefect_server) as (api, address), temporary_settings({PREFECT_API_URL: address}):
 
         @flow
         def run() -> str:
