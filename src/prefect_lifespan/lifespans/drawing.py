@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from prefect_lifespan.lifespans.asked import Settings
 from prefect_lifespan.lifespans.prefect_run import is_being_drawn
-from prefect_lifespan.lifespans.session import Session
 from prefect_lifespan.run_context import run_context
 from prefect_lifespan.scope import Scope, current_scope, enter, leave
 from prefect_lifespan.signal_safe import awaited_within, within
+
+if TYPE_CHECKING:
+    from prefect_lifespan.lifespans.session import Session
 
 T = TypeVar("T")
 
@@ -109,7 +111,11 @@ def session_of(
     settings: Settings, parameters: Mapping[str, Any] | None, *, name: str, loop: asyncio.AbstractEventLoop | None
 ) -> Session | DrawnSession:
     """A session of what a lifespan was asked for; one that opens nothing where a flow is drawn."""
-    return DrawnSession() if is_being_drawn() else Session(settings, parameters, name=name, loop=loop)
+    if is_being_drawn():
+        return DrawnSession()
+    from prefect_lifespan.lifespans.session import Session  # noqa: PLC0415 - with all that only a run needs, and shows
+
+    return Session(settings, parameters, name=name, loop=loop)
 
 
 run_context.stand_in = lambda: StandIn() if is_being_drawn() else None

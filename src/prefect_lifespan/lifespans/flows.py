@@ -6,7 +6,7 @@ import asyncio
 import copy
 import inspect
 from collections.abc import Generator, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from prefect.flows import Flow
 from prefect.tasks import Task
@@ -22,8 +22,10 @@ from prefect_lifespan.lifespans.asked import Settings, refuse_what_does_not_take
 from prefect_lifespan.lifespans.drawing import DrawnSession, session_of
 from prefect_lifespan.lifespans.forgotten import refuse_reachable, tell, tell_of_asynchronous
 from prefect_lifespan.lifespans.mistakes import blocking_in_force, helpers_named_in
-from prefect_lifespan.lifespans.session import Session
 from prefect_lifespan.visible import without
+
+if TYPE_CHECKING:
+    from prefect_lifespan.lifespans.session import Session
 
 
 def wrap_flow(function: Any, settings: Settings) -> Any:
@@ -153,7 +155,7 @@ class FlowLifespan:
     def _tell_of_suspicions(self, session: Session | DrawnSession) -> None:
         """Say at the start of a run what is wrong with functions that it names, if it calls them."""
         in_force = session.scope.innermost(self._settings.container)
-        if in_force is not None and isinstance(session, Session):
+        if in_force is not None and not isinstance(session, DrawnSession):
             tell(self._helpers, in_force)
             tell_of_asynchronous(self._blocking, in_force)
 

@@ -22,9 +22,11 @@ from prefect_lifespan.lifespans.asked import Overrides, Settings, refuse_what_do
 from prefect_lifespan.lifespans.drawing import DrawnSession, session_of
 from prefect_lifespan.lifespans.flows import wrap_flow
 from prefect_lifespan.lifespans.pairing import Enterings, Exit, looked_up
-from prefect_lifespan.lifespans.session import Session
 from prefect_lifespan.lifetimes import Lifetime, OnCloseError, Policy, RetryDelay
 from prefect_lifespan.overrides import did_you_mean, providers_for
+
+if TYPE_CHECKING:
+    from prefect_lifespan.lifespans.session import Session
 
 C = TypeVar("C", bound=containers.DeclarativeContainer)
 F = TypeVar("F", bound=Callable[..., Any])

@@ -25,7 +25,6 @@ from prefect.transactions import Transaction
 from prefect_lifespan.engine import library_logger, passing
 from prefect_lifespan.engine.events import Logger, Whose, Write, process_log, whose
 from prefect_lifespan.forks import children
-from prefect_lifespan.observability.spans import is_traced
 from prefect_lifespan.run_context import run_context
 
 # The run's log under a name of its own, `prefect.flow_runs.lifespan` and `prefect.task_runs.lifespan`: what it says goes
@@ -177,6 +176,8 @@ def whose_here() -> Whose:
 
 def span_here() -> str:
     """The span that the caller is in, as W3C's traceparent; empty without one, and where no SDK has been loaded."""
+    from prefect_lifespan.observability.spans import is_traced  # noqa: PLC0415 - loaded when something happens
+
     if not is_traced():
         return ""
     from opentelemetry import trace  # noqa: PLC0415 - nothing is loaded where nothing is traced

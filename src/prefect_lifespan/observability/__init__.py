@@ -1,14 +1,40 @@
 """Seeing a run in Prefect and in traces: settings, events for automations, spans, totals, the run's picture.
 
-All of it is made from `Event`s; none of it may fail a run.
+All of it is made from `Event`s; none of it may fail a run. It is loaded when something happens for the first time.
 """
 
-from prefect_lifespan.engine import observers
-from prefect_lifespan.observability.prefect_events import emitted
-from prefect_lifespan.observability.process_events import process_events
-from prefect_lifespan.observability.spans import traced
+import functools
+
+from prefect_lifespan.engine import Event, Observers, observers
+from prefect_lifespan.forks import children
 
 __all__ = ["install"]
+
+
+@functools.cache
+def _own() -> Observers:
+    """Those of this package."""
+    from prefect_lifespan.observability.prefect_events import emitted  # noqa: PLC0415
+    from prefect_lifespan.observability.process_events import process_events  # noqa: PLC0415
+    from prefect_lifespan.observability.spans import traced  # noqa: PLC0415
+
+    own = Observers((emitted, traced, process_events))
+    children.begin_with(own)
+    return own
+
+
+class _Seeing:
+    """An observer that stands for those of this package, so that they are loaded late."""
+
+    def hears(self, level: int) -> bool:
+        """Whether one of them does."""
+        return _own().hear(level)
+
+    def __call__(self, event: Event) -> None:
+        _own().tell(event)
+
+
+_seeing = _Seeing()
 
 
 def install() -> None:
@@ -16,6 +42,5 @@ def install() -> None:
 
     Doing it twice does nothing.
     """
-    for observer in (emitted, traced, process_events):
-        observers.remove(observer)
-        observers.add(observer)
+    observers.remove(_seeing)
+    observers.add(_seeing)

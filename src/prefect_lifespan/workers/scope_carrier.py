@@ -22,7 +22,7 @@ from prefect_lifespan.engine import CloseReport
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.in_force import InForce
 from prefect_lifespan.lifespans.futures import PendingFutures
-from prefect_lifespan.lifespans.prefect_methods import submissions, watch, when_serialized
+from prefect_lifespan.lifespans.prefect_methods import watch
 from prefect_lifespan.managers import manager
 from prefect_lifespan.provider_pickling import register
 from prefect_lifespan.scope import Scope, current_scope
@@ -73,22 +73,15 @@ class ThisProcess:
         return CloseReport("", outcome)
 
 
-def install() -> None:
-    """Let scopes travel with Prefect's context; doing it twice does nothing."""
-    when_serialized(_add_scope)
-    submissions.around = _around_submission
-
-
-def _add_scope(context: EngineContext, serialized: dict[str, Any]) -> None:
-    scope = current_scope()
-    flow = serialized.get("flow")
-    if flow is not None and (scope.lifespans or scope.overrides):
-        serialized["flow"] = _carrying(flow, context.task_runner, scope)
-        watch(context.task_runner)
+def add_scope(context: EngineContext, serialized: dict[str, Any], scope: Scope) -> None:
+    """Let a scope travel with what is sent of a run's context."""
+    serialized["flow"] = _carrying(serialized["flow"], context.task_runner, scope)
+    watch(context.task_runner)
 
 
 @manager
-def _around_submission(runner: Runner) -> Generator[None]:
+def around_submission(runner: Runner) -> Generator[None]:
+    """What a submission to a watched runner runs in."""
     module = module_for(runner)
     if module is None:
         yield
