@@ -1,4 +1,4 @@
-"""An automation of Prefect's acts on what became of a resource: on a server of its own, which looks at events."""
+"""Events reach Prefect's API, and an automation acts on them: on a server of its own, which looks at events."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
+import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.task_runners import ProcessPoolTaskRunner
 
 from tests import prefect_api
+from tests.observability import programs
 from tests.observability.artifacts import drawn_of
 from tests.processes.running import ROOT, eventually
 
@@ -52,6 +55,31 @@ def test_an_automation_runs_a_deployment_when_a_resource_of_a_terminated_run_doe
             (terminated,) = [run for run in client.read_flow_runs() if run.deployment_id != cleaning]
             assert drawn_of(terminated.id).ended == "was terminated"
     assert "hunter22" not in ended.stderr
+
+
+@pytest.mark.extended  # what a worker process tells is seen in spans and reports by faster tests
+def test_events_of_worker_processes_reach_the_api_before_these_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_INTEGRATIONS_LIFESPAN_EVENTS", "all")
+    pool: Any = ProcessPoolTaskRunner(max_workers=1)
+    with (
+        prefect_api.running(with_services=True, with_automations=True) as address,
+        temporary_settings({PREFECT_API_URL: address}),
+    ):
+        prefect_api.wait(address)
+        programs.reported.with_options(task_runner=pool)()
+        run = programs.runs.pop()
+        (closing,) = eventually(lambda: _failed_elsewhere(address), "the warehouse of the worker process")
+    assert closing["payload"]["error"] == "cannot say goodbye to postgresql://me:***@db/app"
+    assert closing["follows"]
+    related = {each["prefect.resource.role"]: each["prefect.resource.id"] for each in closing["related"]}
+    assert related["flow-run"] == f"prefect.flow-run.{run}"
+    assert "task-run" in related
+
+
+def _failed_elsewhere(address: str) -> list[dict[str, Any]]:
+    wanted = {"filter": {"event": {"name": ["prefect-lifespan.resource.close-failed"]}}}
+    events = httpx.post(f"{address}/events/filter", json=wanted).json()["events"]
+    return [event for event in events if event["payload"]["pid"] != os.getpid()]
 
 
 def _deployment(client: SyncPrefectClient, name: str) -> UUID:
