@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -13,6 +14,7 @@ from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolUpdate
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterParentFlowRunId,
@@ -21,7 +23,7 @@ from prefect.client.schemas.filters import (
     TaskRunFilter,
     TaskRunFilterFlowRunId,
 )
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions, FlowRun
 from prefect.states import Cancelling
 
 from tests.processes.running import Programs, Zygote, eventually, reaches_state
@@ -74,7 +76,7 @@ class Seen:
             children=[f"{each.state_name} {each.parameters} {each.tags}" for each in children],
             log=[_same(line, found) for line in _log(client, run)],
             marks=[re.sub(r" in \d+", "", line) for line in pool.worker.marks() if line.startswith(label)],
-            result=found.state.result(raise_on_failure=False) if label == "everything" else None,
+            result=found.state.result(raise_on_failure=False) if label.startswith("everything") else None,
         )
 
     def lines(self) -> list[str]:
@@ -186,20 +188,21 @@ SCENARIOS = {
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_what_comes_of_a_run_is_the_same(pools: list[WarmPool], name: str) -> None:
     scenario, runs = SCENARIOS[name], list[UUID]()
+    label = f"{name} {secrets.token_hex(2)}"  # where the test runs again it sees nothing of the first time
     for pool in pools:
         for other in scenario.needs:
             pool.deploy(other)
         deployed = {**scenario.deployed}
         if "working_dir" in deployed.get("job_variables", {}):
             deployed["job_variables"] = {**deployed["job_variables"], "working_dir": str(pool.code)}
-        runs.append(pool.run(pool.deploy(scenario.flow, **deployed), name, **scenario.parameters))
+        runs.append(pool.run(pool.deploy(scenario.flow, **deployed), label, **scenario.parameters))
     for pool, run in zip(pools, runs, strict=True):
-        scenario.act(pool, run, name)
+        scenario.act(pool, run, label)
     for pool, run in zip(pools, runs, strict=True):
         reaches_state(pool.client, run, scenario.end)
-        eventually(lambda pool=pool, run=run: _has_ended(pool, run, name, scenario), f"{name} ends", pool.worker.log)
+        eventually(lambda pool=pool, run=run: _has_ended(pool, run, label, scenario), f"{name} ends", pool.worker.log)
 
-    process, warm = (Seen.of(pool, run, name) for pool, run in zip(pools, runs, strict=True))
+    process, warm = (Seen.of(pool, run, label) for pool, run in zip(pools, runs, strict=True))
     if scenario.is_cut_off:
         warm.log = warm.log[: len(process.log)]
     assert warm.lines() == process.lines()
@@ -211,3 +214,54 @@ def _has_ended(pool: WarmPool, run: UUID, label: str, scenario: Scenario) -> boo
     said = {line.name for line in lines if "Finished in state" in line.message}
     hooks = [line for line in pool.worker.marks() if line.startswith(f"{label} hook") and "Running" not in line]
     return (not scenario.finishes or "prefect.flow_runs" in said) and (not scenario.has_hook or bool(hooks))
+
+
+def _limited(pool: WarmPool, where: str) -> dict[str, Any]:
+    """Limit something to one run at a time; what a deployment says for that."""
+    if where == "queue":
+        pool.client.create_work_queue(name="one by one", work_pool_name=pool.name, concurrency_limit=1)
+        return {"work_queue_name": "one by one"}
+    if where == "work pool":
+        pool.client.update_work_pool(pool.name, WorkPoolUpdate(concurrency_limit=1))
+        return {}
+    strategy = ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
+    return {"concurrency_limit": 1, "concurrency_options": strategy}
+
+
+@pytest.mark.extended
+@pytest.mark.parametrize(
+    ("where", "end", "and_then"),
+    [
+        ("work pool", "Completed", ["second begins", "second ends"]),
+        ("queue", "Completed", ["second begins", "second ends"]),
+        ("deployment", "Cancelled", []),
+    ],
+)
+def test_a_concurrency_limit_holds_a_second_run_back(
+    pools: list[WarmPool], where: str, end: str, and_then: list[str]
+) -> None:
+    label = f"{where} {secrets.token_hex(2)}"
+    runs: list[list[UUID]] = []
+    for pool in pools:
+        deployment = pool.deploy("waits", name=f"{pool.name} {where}", **_limited(pool, where))
+        runs.append([pool.run(deployment, f"{label} first")])
+        _begins(pool, f"{label} first")
+        runs[-1].append(pool.run(deployment, f"{label} second"))
+    for pool, (first, second) in zip(pools, runs, strict=True):
+        if not and_then:
+            reaches_state(pool.client, second, end)
+        for each in ("first", "second"):
+            pool.worker.tell(f"{label} {each} goes on")
+        reaches_state(pool.client, first, "Completed")
+        reaches_state(pool.client, second, end)
+        pool.client.update_work_pool(pool.name, WorkPoolUpdate(concurrency_limit=None))
+
+    process, warm = (
+        [[str(state.name) for state in pool.client.read_flow_run_states(run)] for run in of_pool]
+        for pool, of_pool in zip(pools, runs, strict=True)
+    )
+    assert warm == process
+    for pool in pools:
+        marks = [re.sub(r" in \d+", "", line) for line in pool.worker.marks() if line.startswith(label)]
+        seen = [line.removeprefix(f"{label} ") for line in marks if "hook" not in line]
+        assert seen == ["first begins", "first ends", *and_then]
