@@ -1,6 +1,6 @@
 """What it costs to see a run: a flow with 10 resources and 100 tasks, with everything off, with events, with all of it.
 
-`python -m benchmarks.observing [ROUNDS] [LEVEL...]` (12 rounds take two minutes) runs them in one process against an API of
+`python -m benchmarks.observing [ROUNDS] [LEVEL...]` (8 rounds take two minutes) runs them in one process against an API of
 its own, each once a round and in an order that changes, so that what else the machine does hits all of them alike. A figure is
 the lower quartile of its rounds, as what disturbs a run only adds to it; "off again" is off once more, and shows how far two
 equal ones are apart. Each run begins when the API has recorded the one before: it takes seconds for that, in which the first
@@ -172,4 +172,4 @@ def main(rounds: int, wanted: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 12, sys.argv[2:])
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 8, sys.argv[2:])
