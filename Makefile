@@ -102,8 +102,9 @@ dist-test: dist
 test-versions: $(VENV)/.installed-versions
 	$(BIN)/nox $(if $(ROWS),--session $(ROWS))
 
-bench: $(VENV)/.installed-bench
-	@for benchmark in benchmarks/[!_]*.py; do $(BIN)/python -m "benchmarks.$$(basename "$$benchmark" .py)"; done
+# WRITE=figures.txt keeps what is printed.
+bench: $(VENV)/.installed-bench $(VENV)/.installed-test $(VENV)/.installed-runners
+	@$(BIN)/python -m benchmarks $(if $(WRITE),--write "$(WRITE)")
 
 # In two minutes, on an idle machine: instructions where valgrind is there, times, opening and closing, growth.
 bench-quick: $(VENV)/.installed-bench
