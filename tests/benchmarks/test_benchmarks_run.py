@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
-from benchmarks import growth, injected_call, instructions, open_close, workers
+from benchmarks import growth, injected_call, instructions, one_run, open_close, workers
+from benchmarks.__main__ import main as run_benchmarks
 
 pytestmark = pytest.mark.extended
 
@@ -48,6 +50,27 @@ def test_growth_prints_what_lifespans_have_left(capsys: pytest.CaptureFixture[st
 
     (row,) = (line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("lifespans"))
     assert row[1] == "20"
+
+
+def test_all_of_them_are_run_by_one_command_which_keeps_what_they_print(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")  # without valgrind, which takes minutes
+    kept = tmp_path / "figures.txt"
+
+    run_benchmarks(["--only", "instructions", "--write", str(kept)])
+
+    assert kept.read_text().startswith("# instructions\n\nvalgrind is not installed")
+
+
+# Connections to Prefect's API, which it leaves to the garbage collector.
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_one_run_prints_a_row_for_each_comparison(capsys: pytest.CaptureFixture[str]) -> None:
+    one_run.main(["--tasks", "2", "--rounds", "1"])
+
+    printed = capsys.readouterr().out
+    for name in ("2 tasks, submitted", "2 tasks, called", "an empty flow, an empty container"):
+        assert printed.count(f"\n{name} ") == 1
 
 
 @pytest.mark.parametrize(("stock_seconds", "skipped"), [("60", 0), ("0", 2)])
