@@ -31,7 +31,7 @@ class WarmPool:
     @classmethod
     def started(
         cls, client: SyncPrefectClient, programs: Programs, folder: Path, *,
-        kind: str = "lifespan", program: Path = PROGRAM, **defaults: Any,
+        kind: str = "lifespan", program: Path = PROGRAM, environment: dict[str, str] | None = None, **defaults: Any,
     ) -> WarmPool:  # fmt: skip
         """A pool whose variables have these defaults, and its worker."""
         name = folder.name
@@ -47,7 +47,7 @@ class WarmPool:
         shutil.copy(program, code / "warm_program.py")
         worker = programs.start_in(
             folder, "prefect.__main__", "worker", "start", "--pool", name, "--type", kind, "--name", name,
-            PREFECT_WORKER_QUERY_SECONDS="0.5", PYTHONPATH=str(ROOT),
+            PREFECT_WORKER_QUERY_SECONDS="0.5", PYTHONPATH=str(ROOT), **(environment or {}),
         )  # fmt: skip
         return cls(client, name, kind, code, worker)
 
