@@ -116,3 +116,12 @@ def test_masking_a_text_of_a_megabyte_takes_no_time_worth_the_name(part: str) ->
     assert text.startswith("refused with password=***")
     assert "refused with password=***" in traceback
     assert SECRET not in text + traceback
+
+
+def test_what_the_api_could_not_take_is_written_as_an_escape() -> None:
+    """A file's name may hold bytes that are no text; PostgreSQL takes no NUL."""
+    with pytest.raises(OSError, match="no file") as raised:
+        raise OSError("no file caf\udce9\0.csv \N{GRINNING FACE}")
+    assert text_of(raised.value) == "no file caf\\udce9\\x00.csv \N{GRINNING FACE}"
+    assert "\\udce9\\x00" in traceback_of(raised.value)
+    traceback_of(raised.value).encode()

@@ -70,6 +70,7 @@ def text_of(error: BaseException) -> str:
         text = masked(" ".join(_beginning(str(error), _LONGEST_READ).split()), secrets_of(error))
     except Exception:  # a text that cannot be made, whatever the user's class does for it
         return ""
+    text = _sendable(text)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
@@ -83,9 +84,16 @@ def traceback_of(error: BaseException) -> str:
     """An error's traceback with those of its causes and contexts, masked; nothing where it cannot be made."""
     try:
         text = _beginning("".join(format_exception(error)).rstrip(), _LONGEST_TRACEBACK)
-        return masked(text, {secret for each in _chain(error) for secret in secrets_of(each)})
+        return _sendable(masked(text, {secret for each in _chain(error) for secret in secrets_of(each)}))
     except Exception:  # the class of a user's exception is asked for its name, its notes and more
         return ""
+
+
+def _sendable(text: str) -> str:
+    """The text with escapes for what UTF-8 cannot say, as bytes in a file's name, and for NUL, which PostgreSQL refuses:
+    one such character would keep a whole log line, event or report from Prefect's API.
+    """
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
 def _beginning(text: str, longest: int) -> str:

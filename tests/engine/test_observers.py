@@ -13,7 +13,8 @@ import pytest
 from dependency_injector import containers, providers
 
 from prefect_lifespan import Event, UsageError, observe
-from prefect_lifespan.engine import Engine, Options, logging_to, observers
+from prefect_lifespan.engine import Engine, Observers, Options, logging_to, observers
+from prefect_lifespan.engine.events import NOBODY
 from prefect_lifespan.lifetimes import Lifetime, Policy, TaskResource
 from tests.engine.support import Journal, aopen_all, async_engine_of, declare, engine_of, open_all, run
 
@@ -130,6 +131,24 @@ def test_where_nobody_hears_of_it_nothing_is_made_to_be_told(monkeypatch: pytest
     view.close()
     engine.close()
     assert made == ["opened db", "closed db"]
+
+
+def test_an_observer_may_have_attributes_of_any_name() -> None:
+    """Ones of the library's own are asked by `hears`, and told by `used`."""
+
+    class Counting:
+        hears, used = "all", 0
+
+        def __call__(self, event: Event) -> None:
+            self.used += 1
+
+    counting = Counting()
+    heard = Observers([counting])
+    assert not heard.hear_uses
+    assert heard.hear(logging.DEBUG)
+    heard.tell_use(("db",), NOBODY)
+    heard.tell(Event("opened", "App", "db", 0.0))
+    assert (counting.used, heard.observers) == (1, (counting,))
 
 
 async def asynchronous(event: Event) -> None:

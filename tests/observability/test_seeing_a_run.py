@@ -8,23 +8,27 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import pytest
 from dependency_injector import containers, providers
+from markdown_it import MarkdownIt
 from opentelemetry import trace
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prefect import flow, task
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from prefect_lifespan import Provide, TaskResource, inject, lifespan
+from prefect_lifespan import Event, Provide, TaskResource, inject, lifespan
 from prefect_lifespan.command.app import run as command
+from prefect_lifespan.lifetimes import Lifetime
 from prefect_lifespan.observability import configured as settings
-from prefect_lifespan.observability.picture import Picture
+from prefect_lifespan.observability.picture import MOST_ROWS, Picture
 from prefect_lifespan.observability.report import save, saved
 from prefect_lifespan.observability.shown import html, markdown
+from tests.observability.artifacts import drawn_of
 from tests.observability.silent import Between
 
 SECRET = "hunter22-of-the-warehouse"
@@ -148,6 +152,9 @@ def test_a_report_is_an_artifact_of_its_run_and_the_command_writes_it_as_one_fil
     assert command(["report", "00000000-0000-0000-0000-000000000000"]) == 1
     assert "report=True" in capsys.readouterr().err
     assert command(["report", "yesterday"]) == 2
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}):
+        assert command(["report", run]) == 2
+    assert "Cure: start it, or set PREFECT_API_URL" in capsys.readouterr().err
 
 
 def test_an_api_that_does_not_answer_holds_up_a_report_no_longer_than_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,6 +196,61 @@ def test_a_picture_of_nothing_can_be_drawn() -> None:
     picture.drawn.seconds = 0.0
     assert "# Resources of App" in markdown(picture.drawn)
     assert "Resources of App" in html(picture.drawn)
+
+
+def test_an_error_that_utf8_cannot_say_is_in_the_report_of_its_run() -> None:
+    class Files(containers.DeclarativeContainer):
+        inbox = providers.Resource(fails_to_close, os.fsdecode(b"caf\xe9.csv"))
+
+    ids: list[str] = []
+
+    @flow
+    @lifespan(Files, report=True, on_close_error="warn")
+    def reads() -> None:
+        ids.append(str(flow_run.get_id()))
+
+    reads()
+    assert drawn_of(ids[0]).rows[0].errors == ["close-failed: OSError: cannot say goodbye to caf\\udce9.csv"]
+
+
+def events_of(opening: str, path: str, seconds: float) -> list[Event]:
+    return [Event(kind, "App", path, seconds, Lifetime.RUN, opening=opening) for kind in ("opened", "closed")]
+
+
+def test_a_picture_of_many_resources_shows_the_slowest_and_counts_those_that_it_does_not_show() -> None:
+    picture = Picture("App", "the run", "")
+    for number in range(MOST_ROWS + 100):
+        for event in events_of(str(number), f"quick{number}", 0.001):
+            picture(event)
+    for event in events_of("last", "slow", 2.0):
+        picture(event)
+    picture.ended("ended well", None, [])
+    text = markdown(picture.drawn)
+    assert len(picture.drawn.rows) == MOST_ROWS
+    assert f"{MOST_ROWS + 101} openings took 2.300 s, slow longest with 2.000 s, 87 %" in text
+    assert "101 more openings are not shown" in text
+    assert "| slow |" in text
+
+
+def test_a_picture_shows_names_and_errors_as_they_are() -> None:
+    """As Markdown would have it, `__init__` is bold, `![](...)` fetches an image, and a line of backticks ends a block."""
+    name, error = "a|b <script>\n```\nc", "no `x` in __init__() ![i](https://elsewhere/i.png) &lt;"
+    picture = Picture("make.<locals>.App", "the run", "")
+    opened, closed = events_of("one", name, 0.1)
+    for event in (opened, replace(closed, kind="close-failed", error_type="TypeError", error_text=error)):
+        picture(event)
+    picture.ended("ended well", None, [])
+    tokens = MarkdownIt("commonmark").enable("table").parse(markdown(picture.drawn))
+    heading, _, legend, *cells = (token for token in tokens if token.type == "inline")
+    (block,) = (token for token in tokens if token.type == "fence")
+    assert [heading.content, legend.content[:3]] == ["Resources of ` make.<locals>.App `", "`o`"]
+    assert "a|b <script> ``` c  " in block.content
+    row = [(each.type, each.content) for cell in cells[8:] for each in cell.children or ()]
+    assert (row[0], row[-1]) == (
+        ("code_inline", "a|b <script> ``` c"),
+        ("code_inline", f"close-failed: TypeError: {error}"),
+    )
+    assert "<script>" not in html(picture.drawn)
 
 
 def test_settings_that_do_not_hold_warn_and_the_defaults_stand_in(

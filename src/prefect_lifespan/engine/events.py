@@ -192,10 +192,30 @@ def declared_path(path: str) -> str:
     return path
 
 
+class Choosy:
+    """An observer of this library's own that says by `hears` of which levels of the log it wants events."""
+
+    __slots__ = ()
+
+    def hears(self, level: int) -> bool:
+        """Whether it wants to hear what happens at a level."""
+        raise NotImplementedError
+
+
+class HearsUses:
+    """An observer of this library's own that hears of uses too.
+
+    `used` is told the paths of the resources that an injected call needs, and for whom it was called.
+    """
+
+    used: Callable[[tuple[str, ...], Whose], None]
+
+
 class Observers:
     """Who hears events: of one lifespan, or of every lifespan in this process; from whatever thread they come.
 
-    One with a method `used` hears of uses too: the paths of what an injected call needs, and for whom it was called.
+    Only what derives from `Choosy` or `HearsUses` is asked for more than to be called: an observer of a user's may
+    have attributes of any name.
     """
 
     def __init__(self, observers: Iterable[Observer] = ()) -> None:
@@ -204,7 +224,7 @@ class Observers:
 
     def _let_hear(self, observers: tuple[Observer, ...]) -> None:
         self.observers = observers
-        self.hear_uses: bool = any(hasattr(each, "used") for each in observers)
+        self.hear_uses: bool = any(isinstance(each, HearsUses) for each in observers)
 
     def __bool__(self) -> bool:
         return bool(self.observers)
@@ -224,10 +244,9 @@ class Observers:
             self._let_hear(tuple(other for other in self.observers if other != observer))
 
     def hear(self, level: int) -> bool:
-        """Whether an observer hears events of a level: one that does not hear all of them says so by its `hears`."""
-        for observer in self.observers:
-            hears = getattr(observer, "hears", None)
-            if hears is None or hears(level):
+        """Whether an observer hears events of a level."""
+        for observer in self.observers:  # noqa: SIM110 - asked at each opening, and `any` makes a generator
+            if not isinstance(observer, Choosy) or observer.hears(level):
                 return True
         return False
 
@@ -244,9 +263,8 @@ class Observers:
     def tell_use(self, paths: tuple[str, ...], whose: Whose) -> None:
         """Tell who hears of uses that a call for `whose` was given what needs the resources at these paths."""
         for observer in self.observers:
-            used: Callable[[tuple[str, ...], Whose], None] | None = getattr(observer, "used", None)
-            if used is not None:
-                used(paths, whose)
+            if isinstance(observer, HearsUses):
+                observer.used(paths, whose)
 
 
 observers: Observers = Observers()
@@ -311,7 +329,7 @@ whose: _Whose = _Whose()
 
 
 @dataclass(frozen=True, slots=True)
-class _LogLines:
+class _LogLines(Choosy):
     """An observer that writes each event to a logger."""
 
     logger: Logger

@@ -8,17 +8,18 @@ import threading
 import time
 import zlib
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from prefect_lifespan.engine import Event
-from prefect_lifespan.engine.events import Use, Whose
+from prefect_lifespan.engine.events import HearsUses, Use
 from prefect_lifespan.lifetimes import Lifetime
 from prefect_lifespan.observability.uses import Uses
 
-# Openings that a picture shows, each by itself; those of tasks stand together, as a hundred of them say no more.
-MOST_ROWS = 200
+# Openings that a picture shows, each by itself: those that took longest. Those of tasks stand together, as a hundred of
+# them say no more. And openings that are kept until the end, when it is known which took longest.
+MOST_ROWS, _MOST_KEPT = 200, 10_000
 
 _DATA, _LONGEST = "prefect-lifespan-", 500
 
@@ -55,7 +56,8 @@ class Drawn:
     ended: str = "has not ended"
     waiting: tuple[float, float] | None = None  # for tasks, after the body, from when to when
     rows: Sequence[Row] = ()
-    left_out: int = 0
+    left_out: int = 0  # openings that no row shows
+    left_out_seconds: float = 0.0  # that they took
 
     def dumped(self) -> dict[str, str]:
         """The same as an artifact's metadata: of each value, Prefect's API keeps the first 500 characters."""
@@ -76,7 +78,7 @@ class Drawn:
         return cls(**values)
 
 
-class Picture:
+class Picture(HearsUses):
     """An observer that keeps what a picture of one lifespan is drawn from."""
 
     def __init__(self, container: str, run: str, flow_run: str) -> None:
@@ -84,7 +86,7 @@ class Picture:
         self._rows: dict[object, Row] = {}
         self._lock = threading.Lock()
         self._uses = Uses()
-        self.used: Callable[[tuple[str, ...], Whose], None] = self._uses.note
+        self.used = self._uses.note
 
     def __call__(self, event: Event) -> None:
         with self._lock:
@@ -103,12 +105,24 @@ class Picture:
                 drawn.waiting = (waiting[0] - drawn.started, waiting[1] - drawn.started)
             for use in [*self._uses.counted(), *elsewhere]:
                 self._used(use)
-            drawn.rows = sorted(self._rows.values(), key=lambda row: row.began)
+            self._choose()
+
+    def _choose(self) -> None:
+        """Which rows are shown: the slowest opening first of all, as it is what people look for, then what failed."""
+        drawn, rows = self.drawn, list(self._rows.values())
+        slowest = max(rows, key=lambda row: row.opening_seconds, default=None)
+        rows.sort(
+            key=lambda row: (row is slowest, bool(row.errors), max(row.opening_seconds, row.closing_seconds)),
+            reverse=True,
+        )
+        drawn.left_out += sum(row.openings for row in rows[MOST_ROWS:])
+        drawn.left_out_seconds += sum(row.opening_seconds for row in rows[MOST_ROWS:])
+        drawn.rows = sorted(rows[:MOST_ROWS], key=lambda row: row.began)
 
     def _used(self, use: Use) -> None:
         row = next((row for row in self._rows.values() if (row.path, row.pid) == (use.path, use.pid)), None)
         if row is None:
-            if len(self._rows) >= MOST_ROWS:
+            if len(self._rows) >= _MOST_KEPT:
                 return
             row = self._rows[use.path, use.pid] = Row(use.path, use.pid, "", opened=0.0)
         row.tasks[use.task] = row.tasks.get(use.task, 0) + use.runs
@@ -118,8 +132,10 @@ class Picture:
         key = (event.path, event.pid) if of_tasks else event.opening
         row = self._rows.get(key)
         if row is None:
-            if len(self._rows) >= MOST_ROWS:
-                self.drawn.left_out += event.kind == "opened"
+            if len(self._rows) >= _MOST_KEPT:
+                if event.kind == "opened":
+                    self.drawn.left_out += 1
+                    self.drawn.left_out_seconds += event.seconds
                 return None
             lifetime = "" if event.lifetime is None else event.lifetime.name.lower()
             began = event.at - event.seconds - self.drawn.started

@@ -15,6 +15,7 @@ from prefect.events import Event as PrefectEvent
 from prefect.events import emit_event
 
 from prefect_lifespan.engine import Event
+from prefect_lifespan.engine.events import Choosy
 from prefect_lifespan.observability.configured import configured
 
 # `prefect.*` is Prefect's own.
@@ -27,7 +28,7 @@ _NAMES = {
 _REMEMBERED = 1000  # events of openings whose closing says that it follows them
 
 
-class Emitted:
+class Emitted(Choosy):
     """An observer that sends what happened in flow runs to Prefect, as far as the settings want it."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ import threading
 from dataclasses import dataclass
 
 from prefect_lifespan.engine import Engine, Event, Observers, whose
-from prefect_lifespan.engine.events import THE_PROCESS
+from prefect_lifespan.engine.events import THE_PROCESS, Choosy
 from prefect_lifespan.forks import children
 from prefect_lifespan.graph.anchors import owner_of
 from prefect_lifespan.graph.reader import qualified_name
@@ -32,7 +32,7 @@ class Hearing:
         return cls(whose.here().flow_run, frozenset(map(qualified_name, owners)), engine.options.observers)
 
 
-class ProcessEvents:
+class ProcessEvents(Choosy):
     """An observer of the process, which passes on what is told of it."""
 
     def __init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from html import escape
 
@@ -29,17 +30,20 @@ _HEADS = (
 )
 _WAITING = "(the tasks)"
 
+# What Markdown would read as more than characters: escapes, code, emphasis, links and images, tags, entities.
+_MARKDOWN = re.compile(r"[\\`*~<]|(?<!\w)_|_(?!\w)|\](?=[(\[])|&#?\w+;")
+
 Part = tuple[str, float, float]  # what, from when, until when
 
 
 def markdown(drawn: Drawn) -> str:
     """A timeline in characters, and a table."""
-    lines = list(_lines(drawn))
+    lines = [(" ".join(name.split()), parts) for name, parts in _lines(drawn)]  # a line each, or the block would end
     width = max([len(name) for name, _ in lines], default=0)
     scale = f"{'0 s'.ljust(_WIDTH - 10)}{f'{drawn.seconds:.3f} s'.rjust(10)}"
     legend = ", ".join(f"`{_SIGNS[kind]}` {said}" for kind, said in _LEGEND.items())
     bars = [f"{name:{width}}  {_bar(parts, drawn.seconds)}" for name, parts in lines]
-    text = [f"# Resources of {_cell(drawn.container)}", "", _cell(_summary(drawn)), ""]
+    text = [f"# Resources of {_as_it_is(drawn.container)}", "", _as_it_is(_summary(drawn)), ""]
     text += ["```text", f"{'':{width}}  {scale}", *bars, "```", "", legend, ""]
     text += ["| " + " | ".join(_HEADS) + " |", "|---|---|---|---|---:|---:|---:|---|"]
     text += ["| " + " | ".join(_cell(cell) for cell in _cells(row, drawn)) + " |" for row in drawn.rows]
@@ -86,8 +90,8 @@ table {{ border-collapse: collapse; margin: 1em 0 }} th, td {{ padding: 3px 8px;
 
 
 def _summary(drawn: Drawn) -> str:
-    opened = sum(row.openings for row in drawn.rows)
-    seconds = sum(row.opening_seconds for row in drawn.rows)
+    opened = drawn.left_out + sum(row.openings for row in drawn.rows)
+    seconds = drawn.left_out_seconds + sum(row.opening_seconds for row in drawn.rows)
     slowest = max(drawn.rows, key=lambda row: row.opening_seconds, default=None)
     which = ""
     if slowest is not None and seconds:
@@ -182,4 +186,14 @@ def _segments(parts: list[Part], end: float) -> str:
 
 def _cell(text: str) -> str:
     """Text that a cell of a table of Markdown shows as it is."""
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+    return _as_it_is(text).replace("|", "\\|")
+
+
+def _as_it_is(text: str) -> str:
+    """Text that Markdown shows as it is: as code where it holds what Markdown would read, such as `__init__` in an error."""
+    text = " ".join(text.split())
+    if not _MARKDOWN.search(text):
+        return text
+    # Code ends at as many backticks as it begins with; a space on either side is not shown.
+    ticks = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    return f"{ticks} {text} {ticks}"

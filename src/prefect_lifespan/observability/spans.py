@@ -12,12 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from prefect_lifespan.engine import Event
+from prefect_lifespan.engine.events import Choosy
 from prefect_lifespan.masking import text_of, traceback_of
 
 _VERBS = {"opened": "open", "open-failed": "open", "open-retried": "open", "closed": "close", "close-failed": "close"}
 
 
-class Traced:
+class Traced(Choosy):
     """An observer that makes a span of each opening and closing, of failed ones and of each attempt too."""
 
     def hears(self, level: int) -> bool:  # noqa: ARG002 - as every observer has it

@@ -9,6 +9,7 @@ from collections import deque
 from dataclasses import replace
 
 from prefect_lifespan.engine import CloseReport, Engine, Event, Observers
+from prefect_lifespan.engine.events import HearsUses
 from prefect_lifespan.observability.process_events import Hearing, process_events
 from prefect_lifespan.observability.uses import Uses
 
@@ -26,7 +27,7 @@ class _Kept:
         self.events.append(replace(event, error_traceback=""))  # each may be long, and the log has it
 
 
-class _KeptWithUses(_Kept):
+class _KeptWithUses(_Kept, HearsUses):
     """The same for a report, which shows who has used what as well."""
 
     def __init__(self) -> None:
