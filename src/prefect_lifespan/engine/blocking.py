@@ -71,6 +71,7 @@ class _Opener:
         self._in_callers_context = in_callers_context
         self._in_threads = in_threads
         self._ended: Ended = queue.SimpleQueue()
+        # What is waited for: an attempt of this call's with its place, or without one an opening that somebody else is at.
         self._at: dict[Future[Any], tuple[Slot, InThread | None]] = {}
         self._places: dict[Slot, InThread] = {}
 
@@ -263,7 +264,7 @@ class _Closer(Closer):
     def __init__(self, closing: close.Closing[Slot], report: CloseReport) -> None:
         super().__init__(closing, report)
         self._ended: Ended = queue.SimpleQueue()
-        self._at: dict[Future[Any], tuple[Slot, bool]] = {}
+        self._at: dict[Future[Any], tuple[Slot, bool]] = {}  # whether it is an exit; else a late opening
 
     def run(self) -> None:
         while (command := self._closing.next(perf_counter())) is not None:

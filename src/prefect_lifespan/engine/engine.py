@@ -171,7 +171,7 @@ class Engine:
         self.dependents.add(child, lasts=lasts)
         return child
 
-    # Markers
+    # The container instance, and what markers name in it
 
     @property
     def instance(self) -> containers.DynamicContainer:

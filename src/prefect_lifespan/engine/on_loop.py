@@ -87,6 +87,7 @@ class _Opener:
         self._in_callers_context = in_callers_context
         self._opening = opening
         self._queue = _Queue()
+        # What is waited for: an attempt of this call's with its place, or without one an opening that somebody else is at.
         self._at: dict[asyncio.Future[Any], tuple[Slot, InTask | InThread | None]] = {}
         self._places: dict[Slot, InTask | InThread] = {}
         self._interruption: BaseException | None = None  # that nobody else will hear of

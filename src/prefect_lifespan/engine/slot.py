@@ -178,7 +178,7 @@ class Slot(Standing):
         self.place: Place | None = None
         self.opened_on: asyncio.AbstractEventLoop | None = None  # where the driver of an opening under way runs
         self.found_asynchronous = False  # what its initialiser returned was to be entered on an event loop
-        self._attempt = 1
+        self._attempt = 1  # which attempt at opening it events tell of
 
     def __repr__(self) -> str:
         return f"<Slot {self.path} {self.state.name}>"
@@ -221,7 +221,7 @@ class Slot(Standing):
         return not self.schedule.ended and self.provider.argument_failure is not error
 
     def new_waiter(self) -> Future[None]:
-        """A future, which is a kilobyte."""
+        """What callers wait with: a future, which is a kilobyte, so it is made when the first one waits."""
         return Future()
 
     def wake(self, waiter: Future[None], error: Exception | None) -> None:
