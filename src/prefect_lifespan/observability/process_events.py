@@ -5,7 +5,6 @@ So a run's totals and report have it, and a lifespan's observers hear of it.
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 
 from prefect_lifespan.engine import Engine, Event, Observers, whose
@@ -40,22 +39,21 @@ class ProcessEvents(Choosy):
 
     def begin_anew(self) -> None:
         """In this process, and in a forked child, whose lifespans are its parent's."""
-        self._hearings: tuple[Hearing, ...] = ()
-        self._lock = threading.Lock()
+        # Each change is one step in C: a lock would stay taken where a signal interrupts its holder.
+        self._hearings: dict[Hearing, None] = {}
 
     def add(self, engine: Engine) -> Hearing | None:
         """Let a lifespan's observers hear of it, until that is removed; None where it shares nothing of the process."""
         hearing = Hearing.of(engine)
         if not hearing.containers:
             return None
-        with self._lock:
-            self._hearings = (*self._hearings, hearing)
+        self._hearings[hearing] = None
         return hearing
 
     def remove(self, hearing: Hearing | None) -> None:
         """No more."""
-        with self._lock:
-            self._hearings = tuple(each for each in self._hearings if each is not hearing)
+        if hearing is not None:
+            self._hearings.pop(hearing, None)
 
     def hears(self, level: int) -> bool:  # noqa: ARG002 - as every observer has it
         """Whether somebody would hear."""
@@ -64,7 +62,7 @@ class ProcessEvents(Choosy):
     def __call__(self, event: Event) -> None:
         if event.lifespan != THE_PROCESS:
             return
-        for hearing in self._hearings:
+        for hearing in tuple(self._hearings):
             if hearing.flow_run == event.whose.flow_run and event.container in hearing.containers:
                 hearing.told.tell(event)
 
