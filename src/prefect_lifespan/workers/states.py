@@ -1,4 +1,4 @@
-"""The states of another process's lifespan in this one, and what may follow what; docs/design.md draws them.
+"""The states of another process's lifespan in this one, and what may follow what; docs/inside.md draws them.
 
 `Life` is how far it has got here, `Notice` whether anybody will say when it ends. They are two because neither follows
 from the other: a lifespan that this process has not asked about may be told its end (Dask's scheduler tells all
