@@ -24,8 +24,9 @@ from prefect_lifespan.waiters import waiting_for_this_task
 NOBODY = object()  # in the place of a thread's asyncio task that there is not
 # The asyncio task that runs on an event loop. In Python 3.11 `current_task` is no function of C's, and takes a quarter of an
 # injected call; what it looks in is looked in here (tests/contract/test_asyncio_waiters.py).
+task_on: Callable[[AbstractEventLoop], object]
 if sys.version_info >= (3, 12):
-    task_on: Callable[[AbstractEventLoop], object] = current_task
+    task_on = current_task
 else:
     task_on = cast("Any", asyncio.tasks)._current_tasks.get  # noqa: SLF001
 

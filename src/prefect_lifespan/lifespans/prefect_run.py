@@ -100,7 +100,7 @@ class LogSending:
         self.now: Callable[[], None] = _flush_handlers
 
 
-log_sending = LogSending()
+log_sending: LogSending = LogSending()
 
 
 def send_log() -> None:

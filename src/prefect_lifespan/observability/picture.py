@@ -8,12 +8,12 @@ import threading
 import time
 import zlib
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from prefect_lifespan.engine import Event
-from prefect_lifespan.engine.events import HearsUses, Use
+from prefect_lifespan.engine.events import HearsUses, Use, Whose
 from prefect_lifespan.lifetimes import Lifetime
 from prefect_lifespan.observability.uses import Uses
 
@@ -86,7 +86,7 @@ class Picture(HearsUses):
         self._rows: dict[object, Row] = {}
         self._lock = threading.Lock()
         self._uses = Uses()
-        self.used = self._uses.note
+        self.used: Callable[[tuple[str, ...], Whose], None] = self._uses.note
 
     def __call__(self, event: Event) -> None:
         with self._lock:

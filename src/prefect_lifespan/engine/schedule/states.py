@@ -8,12 +8,14 @@ PENDING ── claimed ──→ OPENING ── opened ──→ OPEN ── clo
 from __future__ import annotations
 
 from enum import Enum, auto
+from typing import TYPE_CHECKING
 
 
 class State(Enum):
     """Where a resource stands."""
 
-    __hash__ = object.__hash__  # a member is one object; `Enum`'s own is a call for each look into a table
+    if not TYPE_CHECKING:  # what it says of types is what `Enum`'s own says
+        __hash__ = object.__hash__  # a member is one object; `Enum`'s own is a call for each look into a table
 
     PENDING = auto()  # nobody has asked for it, or nobody has been able to open it
     OPENING = auto()  # one caller has the claim to open it, everybody else waits for that
@@ -25,7 +27,8 @@ class State(Enum):
 class Change(Enum):
     """What may happen to a resource."""
 
-    __hash__ = object.__hash__
+    if not TYPE_CHECKING:
+        __hash__ = object.__hash__
 
     CLAIMED = "claimed"
     OPENED = "opened"
