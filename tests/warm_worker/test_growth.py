@@ -16,7 +16,7 @@ from prefect_lifespan.warm_worker.messages import Begins, Ended
 from prefect_lifespan.warm_worker.states import State
 from prefect_lifespan.warm_worker.warm_process import WarmProcess
 
-RUNS, UNTIL_IT_HAS_ALL = 6, 3
+RUNS, UNTIL_IT_HAS_ALL = 7, 3
 
 
 @pytest.mark.anyio
@@ -41,8 +41,11 @@ async def test_a_warm_process_holds_the_same_after_each_run(prefect_server: str,
         await process.gone()
         process.clean()
 
-    held = [json.loads(line) for line in (tmp_path / "held").read_text().splitlines()]
-    assert held[UNTIL_IT_HAS_ALL:] == [held[UNTIL_IT_HAS_ALL]] * (RUNS - UNTIL_IT_HAS_ALL)
+    held = [json.loads(line) for line in (tmp_path / "held").read_text().splitlines()][UNTIL_IT_HAS_ALL:]
+    # A thread of a pool may come when two things happen at once for the first time: one each run would be a leak.
+    threads = [each.pop("threads") for each in held]
+    assert threads[-1] - threads[0] < len(threads) - 1
+    assert held == [held[0]] * len(held)
 
 
 async def deployed(client: PrefectClient, name: str) -> UUID:
