@@ -232,6 +232,14 @@ def test_a_picture_of_many_resources_shows_the_slowest_and_counts_those_that_it_
     assert "| slow |" in text
 
 
+def test_a_picture_of_one_resource_speaks_of_one_opening() -> None:
+    picture = Picture("App", "the run", "")
+    for event in events_of("only", "db", 0.5):
+        picture(event)
+    picture.ended("ended well", None, [])
+    assert ": 1 opening took 0.500 s, db longest" in markdown(picture.drawn)
+
+
 def test_a_picture_shows_names_and_errors_as_they_are() -> None:
     """As Markdown would have it, `__init__` is bold, `![](...)` fetches an image, and a line of backticks ends a block."""
     name, error = "a|b <script>\n```\nc", "no `x` in __init__() ![i](https://elsewhere/i.png) &lt;"

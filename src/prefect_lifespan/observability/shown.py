@@ -97,9 +97,10 @@ def _summary(drawn: Drawn) -> str:
     if slowest is not None and seconds:
         share = round(100 * slowest.opening_seconds / seconds)
         which = f", {slowest.path} longest with {slowest.opening_seconds:.3f} s, {share} %"
+    openings = "1 opening" if opened == 1 else f"{opened} openings"
     waited = 0.0 if drawn.waiting is None else drawn.waiting[1] - drawn.waiting[0]
     return (
-        f"{drawn.run or 'The run'} {drawn.ended} after {drawn.seconds:.3f} s: {opened} openings took {seconds:.3f} s"
+        f"{drawn.run or 'The run'} {drawn.ended} after {drawn.seconds:.3f} s: {openings} took {seconds:.3f} s"
         f"{which}; {waited:.3f} s went by in waiting for tasks."
     )
 

@@ -124,7 +124,7 @@ class Listener:
 
 
 def joined(address: Address, key: bytes, words: object) -> tuple[Connection, Any]:
-    """The connection to a reception that has admitted this process after its first words, and the answer to them.
+    """The connection to a listener that has admitted this process after its first words, and the answer to them.
 
     Raises:
         OSError: nobody is there any more who knows the key.
