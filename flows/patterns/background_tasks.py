@@ -15,7 +15,8 @@ from prefect_lifespan import Provide, inject, lifespan
 
 
 def open_archive(path: str) -> Iterator[sqlite3.Connection]:
-    archive = sqlite3.connect(path, check_same_thread=False)
+    # Tasks write from several threads. By default sqlite3 begins a transaction itself, which two threads at once both try.
+    archive = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
     try:
         archive.execute("CREATE TABLE pages (number INTEGER, digest TEXT)")
         yield archive
