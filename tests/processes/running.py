@@ -122,6 +122,10 @@ class Program:
             )
             assert line in self.marks(), f"it ended without {line!r}:\n{self._tell()}"
 
+    def prints(self, text: str) -> None:
+        """Wait until it has printed this."""
+        eventually(lambda: text in self.log(), f"the program prints {text!r}", self._tell)
+
     def tell(self, order: str) -> None:
         """Give the program an order that it waits for."""
         with (self.folder / "orders").open("a") as orders:

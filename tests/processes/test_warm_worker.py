@@ -86,7 +86,7 @@ def test_a_process_keeps_its_resources_from_run_to_run_and_each_run_has_its_own(
     assert "second prints" in log
     assert "App.db" in log
     assert "Finished in state Completed()" in log
-    assert "second prints" in pool.worker.log()
+    pool.worker.prints("second prints")
 
 
 @pytest.mark.extended
@@ -152,7 +152,7 @@ def test_a_run_that_times_out_takes_its_process_with_it(pool: WarmPool) -> None:
 
     process, _ = body_of(pool, "late")
     pool.worker.reaches("close late db CancelledError", "late hook TimedOut", f"close model in {process} none")
-    assert f"Warm process {process} closes: its run timed out" in pool.worker.log()
+    pool.worker.prints(f"Warm process {process} closes: its run timed out")
 
 
 def test_a_process_opens_what_it_keeps_before_its_first_run_mends_it_and_ends_by_its_limits(pool: WarmPool) -> None:
@@ -188,8 +188,8 @@ def test_a_process_opens_what_it_keeps_before_its_first_run_mends_it_and_ends_by
         "close feed none",
         f"close model in {two} none",
     ]
-    assert f"Warm process {one} closes: it has had 3 runs" in pool.worker.log()
-    assert f"Warm process {two} closes: it stood idle" in pool.worker.log()
+    pool.worker.prints(f"Warm process {one} closes: it has had 3 runs")
+    pool.worker.prints(f"Warm process {two} closes: it stood idle")
 
 
 def test_a_command_of_its_own_is_run_in_a_process_of_its_own_in_the_working_directory(
@@ -217,7 +217,7 @@ def test_a_process_that_has_grown_closes_and_a_working_directory_is_where_the_co
     assert seen == f"model open, db open, unset, {tmp_path.name}"
     assert (tmp_path / "warm_program.py").exists()
     pool.worker.reaches(f"close model in {process} none")
-    assert f"Warm process {process} closes: it holds " in pool.worker.log()
+    pool.worker.prints(f"Warm process {process} closes: it holds ")
 
 
 def test_a_worker_that_is_told_to_stop_lets_runs_end_and_closes_everything(
@@ -227,7 +227,7 @@ def test_a_worker_that_is_told_to_stop_lets_runs_end_and_closes_everything(
     run = pool.run(pool.deploy("waits"), "last")
     pool.begins("last")
     pool.worker.send(SIGTERM)
-    eventually(lambda: "Waiting up to 60 s for 1 flow run" in pool.worker.log(), "the worker stops", pool.worker.log)
+    pool.worker.prints("Waiting up to 60 s for 1 flow run")
     late = pool.run(pool.deploy("counts"), "late")
     pool.worker.tell("last go on")
     pool.worker.ends()
