@@ -79,3 +79,11 @@ def test_what_runs_show_and_what_travels_is_loaded_when_something_opens_and_when
     late, number = output(program)
     assert late == "[]"
     assert int(number) < 120  # 143 with what is loaded late; each takes a third of a millisecond
+
+
+def test_where_nobody_hears_of_what_goes_well_no_event_is_made_of_it() -> None:
+    program = (
+        "import logging, prefect.main, prefect_lifespan.lifespans; from prefect_lifespan.engine import observers;"
+        "print([observers.hear(level) for level in (logging.DEBUG, logging.INFO, logging.ERROR)])"
+    )
+    assert output(program) == ["[False, False, True]"]

@@ -37,9 +37,8 @@ class ProcessEngines:
     """
 
     _entries: dict[Hashable, _Entry] = field(default_factory=dict[Hashable, Any])
-    _unused: dict[ProcessEngine, object] = field(
-        default_factory=dict[Any, object]
-    )  # no longer in use: who is to close them
+    # No longer in use, and who is to close them.
+    _unused: dict[ProcessEngine, object] = field(default_factory=dict[Any, object])
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _at_exit: bool = False  # whether the end of the process closes them
     _ended: bool = False

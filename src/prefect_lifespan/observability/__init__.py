@@ -6,6 +6,7 @@ All of it is made from `Event`s; none of it may fail a run. It is loaded when so
 import functools
 
 from prefect_lifespan.engine import Event, Observers, observers
+from prefect_lifespan.engine.events import Choosy
 from prefect_lifespan.forks import children
 
 __all__ = ["install"]
@@ -23,7 +24,7 @@ def _own() -> Observers:
     return own
 
 
-class _Seeing:
+class _Seeing(Choosy):
     """An observer that stands for those of this package, so that they are loaded late."""
 
     def hears(self, level: int) -> bool:
