@@ -512,8 +512,10 @@ def test_what_a_lifespan_overrides_opens_for_an_awaited_call_too() -> None:
         a, fake = journal.async_resource("a"), journal.async_resource("fake")
         declared = declare(a=a, repo=providers.Factory(list), db=providers.Dependency(), b=journal.resource("b"))
         overrides = {id(declared.repo): providers.Factory(dict, a=a), id(declared.db): fake, id(declared.b): fake}
-        c: Any = async_engine_of(declared, overrides=overrides).instance
+        engine = async_engine_of(declared, overrides=overrides)
+        c: Any = engine.instance
         assert [await c.b.async_(), await c.b.init()] == ["fake", "fake"]
+        await engine.aclose()
         engine = async_engine_of(declared, overrides=overrides)
         c = engine.instance
         journal.clear()

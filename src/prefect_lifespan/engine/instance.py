@@ -263,7 +263,18 @@ def override_all(instances: Instances, overrides: Mapping[int, AnyProvider]) -> 
         if isinstance(overriding, OptionValues):
             overridden.override(providers.Object(overriding.put_into(overridden())))
         else:
-            overridden.override(instances[id(overriding)])
+            _override(overridden, instances[id(overriding)])
+
+
+def _override(overridden: Any, overriding: Any) -> None:
+    """Let a provider stand in for one of an instance, without keeping that.
+
+    dependency-injector has each note what it stands in for, and copies that along with it: one that outlives lifespans
+    would hold the providers of all of them. A configuration has to know whom to tell of its changes.
+    """
+    overridden.override(overriding)
+    if not isinstance(overriding, (providers.Configuration, providers.ConfigurationOption)):
+        overriding.unregister_overrides(overridden)
 
 
 def withhold_singletons(graph: Graph, own: Instances, slots: Mapping[int, Slot]) -> None:
@@ -315,4 +326,4 @@ def _declare_like(stand_in: Any, source: Any, memo: dict[int, Any]) -> None:
     if is_kind(stand_in, Teller):
         stand_in.set_attributes(**providers.deepcopy(source.attributes, memo))
     for overriding in source.overridden:
-        stand_in.override(providers.deepcopy(overriding, memo))
+        _override(stand_in, providers.deepcopy(overriding, memo))
