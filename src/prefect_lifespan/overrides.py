@@ -16,7 +16,7 @@ from prefect_lifespan.engine.configuration import OptionValues
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph import Graph, graph_of
 from prefect_lifespan.graph.anchors import key_of_path
-from prefect_lifespan.graph.edges import SUB_CONTAINERS, AnyProvider, is_kind, named, root_of
+from prefect_lifespan.graph.edges import SUB_CONTAINERS, AnyProvider, is_kind, named, overriding_of, root_of
 from prefect_lifespan.graph.reader import ContainerClass
 
 Overrides = Mapping[str, object] | ContainerClass
@@ -221,18 +221,32 @@ def _from_container(
 
     What another one has inherited is no override.
     """
-    names = [name for name, _ in named(declared)]
-    if names and not any(prefix + name in graph.by_path for name in names):
+    paths = {name: list(_paths_of(graph, prefix, name)) for name, _ in named(declared)}
+    if paths and not any(paths.values()):
         what = getattr(given, "__qualname__", type(given).__qualname__)
         raise UsageError(
             f"{what} shares no name with {graph.container}{f'.{prefix[:-1]}' if prefix else ''}, so it overrides "
-            f"nothing of it; it declares {', '.join(sorted(names))}"
+            f"nothing of it; it declares {', '.join(sorted(paths))}"
         )
     for name, provider in named(declared):
-        path = prefix + name
-        mine = None if path not in graph.by_path else graph.nodes[graph.by_path[path]].provider
-        if mine is not None and mine is not provider:
-            yield from _overriding(graph, path, provider)
+        for path in paths[name]:
+            if graph.nodes[graph.by_path[path]].provider is not provider:
+                yield from _overriding(graph, path, provider)
+
+
+def _paths_of(graph: Graph, prefix: str, name: str) -> Iterator[str]:
+    """The path of what goes by a name in a container; where it has no such one, those in what it is handed on to.
+
+    A container of dependencies knows only those that it was asked for, so one that just passes it on does not.
+    """
+    if prefix + name in graph.by_path:
+        yield prefix + name
+        return
+    given = graph.by_path.get(prefix[:-1])
+    for path, key in graph.by_path.items():
+        each = graph.nodes[key].provider
+        if is_kind(each, providers.DependenciesContainer) and given is not None and id(overriding_of(each)) == given:
+            yield from _paths_of(graph, f"{path}.", name)
 
 
 def did_you_mean(name: str, graph: Graph) -> str:
