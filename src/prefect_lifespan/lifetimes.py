@@ -34,11 +34,11 @@ class Lifetime(IntEnum):
 
     @property
     def told(self) -> str:
-        """The lifetime as a message tells it."""
+        """How many there are, as a message tells it."""
         return {
-            Lifetime.TASK: "TaskResource, one per task run",
-            Lifetime.RUN: "Resource, one per flow run",
-            Lifetime.PROCESS: "ProcessResource, one per process",
+            Lifetime.TASK: "one per task run",
+            Lifetime.RUN: "one per flow run",
+            Lifetime.PROCESS: "one per process",
         }[self]
 
 
@@ -72,8 +72,11 @@ class ProcessResource(providers.Resource[T]):
 
 
 def lifetime_of(provider: object) -> Lifetime | None:
-    """The lifetime that a provider declares, None where it is no resource."""
-    if isinstance(provider, TaskResource):
+    """The lifetime that a provider declares, None where it is no resource.
+
+    dependency-injector's `ContextLocalResource` keeps what runs side by side apart, which shared by a run's tasks it would not.
+    """
+    if isinstance(provider, (TaskResource, providers.ContextLocalResource)):
         return Lifetime.TASK
     if isinstance(provider, ProcessResource):
         return Lifetime.PROCESS

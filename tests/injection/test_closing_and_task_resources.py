@@ -5,13 +5,24 @@ import gc
 import threading
 import weakref
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from itertools import count
 from typing import Any
 
 import pytest
 from dependency_injector import containers, providers
 
-from prefect_lifespan import Closing, Provide, Provider, TaskResource, current_container, inject, lifespan
+from prefect_lifespan import (
+    Closing,
+    LifespanError,
+    Provide,
+    Provider,
+    TaskResource,
+    current_container,
+    inject,
+    lifespan,
+)
 from prefect_lifespan.engine import Engine
 
 RECORD: list[str] = []
@@ -184,6 +195,35 @@ def test_a_task_resource_rolls_back_where_the_call_failed():
         with pytest.raises(ValueError, match="no"):
             unit_of_work(fail=True)
         assert RECORD == ["open engine 1", "open session 2", "roll back session 2: ValueError"]
+
+
+class Local(containers.DeclarativeContainer):
+    session = providers.ContextLocalResource(numbered, "session")
+    ledger = providers.Factory("ledger on {}".format, session)
+
+
+def test_what_dependency_injector_has_one_of_for_each_context_is_each_calls_own_as_a_task_resource_is():
+    """One for all that run in it would be shared by threads and tasks that it is declared to keep apart."""
+    together = threading.Barrier(2)
+
+    @inject
+    def helper(session: str = Provide[Local.session]) -> str:
+        return session
+
+    @inject
+    def work(session: str = Provide[Local.session], ledger: str = Provide[Local.ledger]) -> bool:
+        together.wait(timeout=10)
+        return helper() == session and ledger == f"ledger on {session}"
+
+    with lifespan(Local) as container:
+        threads = [copy_context().run for _ in range(2)]
+        with ThreadPoolExecutor(2) as pool:
+            assert [done.result(10) for done in [pool.submit(run, work) for run in threads]] == [True, True]
+        assert sorted(RECORD) == ["commit session 1", "commit session 2", "open session 1", "open session 2"]
+        with pytest.raises(
+            LifespanError, match=r"Local.session is a ContextLocalResource: it lives as long as a task run"
+        ):
+            container.session()
 
 
 def test_a_task_resource_outside_any_lifespan_lives_as_long_as_the_call():

@@ -120,6 +120,28 @@ def test_a_sub_container_is_not_overridden_by_a_plain_provider_of_the_same_name(
         override(App, Flat)
 
 
+@pytest.mark.parametrize("declares", [{}, {"server": providers.Dependency()}])
+def test_a_container_of_dependencies_hands_on_what_it_is_overridden_with_also_what_it_does_not_name(declares: Any):
+    """It knows only what it was asked for, which one that just passes it on to its parts was not."""
+
+    class Sender(containers.DeclarativeContainer):
+        mail: Any = providers.DependenciesContainer()
+        send = providers.Factory("sent over {}".format, mail.smtp)
+
+    class Part(containers.DeclarativeContainer):
+        mail = providers.DependenciesContainer(**declares)
+        sender = providers.Container(Sender, mail=mail)
+
+    class Whole(containers.DeclarativeContainer):
+        mail = providers.DependenciesContainer()
+        part = providers.Container(Part, mail=mail)
+
+    given: Any = Whole
+    with lifespan(given, overrides={"mail": Mail}) as container:
+        assert container.part().sender().send() == "sent over real server"
+    assert RECORD == ["open real server", "close real server"]
+
+
 def test_a_lifespan_of_a_derived_container_serves_markers_and_overrides_of_the_base():
     with lifespan(TestApp):
         # What a derived class inherits refers to what the base declares: so dependency-injector has it.
@@ -172,6 +194,25 @@ def test_a_container_used_inside_another_is_overridden_through_that_one():
         assert used()[3] == "fake"
         with pytest.raises(UsageError, match=r"Provide\[App\.gateways\.container\.mail\.container\.smtp\]"):
             smtp()
+
+
+def test_what_stands_in_belongs_to_its_own_container_as_before_and_keeps_nothing_of_the_lifespan():
+    """dependency-injector has each provider note for whom it stands in, and copies these along with it."""
+
+    class Letter(containers.DeclarativeContainer):
+        sender = providers.Object("declared")
+        text = providers.Factory("from {}".format, sender)
+        mail = providers.Resource(numbered, "declared mail")
+
+    Letter.text.override(Mail.server)
+    try:
+        with lifespan(Letter, overrides={"sender": Mail.server, "mail": Mail.smtp}) as container:
+            assert (container.sender(), container.mail()) == ("real server", "real server")
+            with lifespan(Mail) as own:
+                assert own.smtp() == "real server"
+        assert list(Mail.server.overrides) == [Letter.text], "what is declared so"
+    finally:
+        Letter.text.reset_override()
 
 
 # dependency-injector's own ways: on the class, so for everybody until they are undone

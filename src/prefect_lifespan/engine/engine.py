@@ -289,7 +289,7 @@ class Engine:
         for slot in slots:
             if slot.node.lifetime is Lifetime.TASK and not self.serves_tasks:
                 raise LifespanError(
-                    f"{slot.path} is a TaskResource: it lives as long as a task run or an injected call, and the "
+                    f"{slot.path} is a {type(slot.node.provider).__name__}: it lives as long as a task run or an injected call, and the "
                     "container of a whole run cannot hand it out; take it as a parameter under prefect_lifespan's @inject"
                 )
 

@@ -97,7 +97,7 @@ def refused_options(graph: Graph, keys: Iterable[int], instances: Mapping[int, A
 def describe(graph: Graph, key: int) -> str:
     """A provider as a drawn path shows it: its name and what it is."""
     node = graph.nodes[key]
-    kind = node.lifetime.told if node.lifetime is not None else type(node.provider).__name__
+    kind = type(node.provider).__name__ + (f", {node.lifetime.told}" if node.lifetime is not None else "")
     if _is_of_a_loop(node):
         kind = "asynchronous ProcessResource, one per flow run"
     return f"{graph.container}.{node.path}  ({kind})"

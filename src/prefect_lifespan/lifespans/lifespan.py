@@ -268,8 +268,8 @@ def _check(item: AnyProvider | str, container: ContainerClass) -> None:
         raise UsageError(f"eager holds a {given} that is no provider of {graph.container}; {_cure(item, container)}")
     if node.lifetime is Lifetime.TASK:
         raise UsageError(
-            f"eager names {graph.container}.{node.path}, a TaskResource: it opens in each task that uses it, not with the "
-            "lifespan; leave it out"
+            f"eager names {graph.container}.{node.path}, a {type(node.provider).__name__}: it opens in each task that uses "
+            "it, not with the lifespan; leave it out"
         )
 
 
