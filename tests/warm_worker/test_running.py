@@ -3,26 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 
-import pytest
-
-from prefect_lifespan.warm_worker.running import as_it_was, run_on_loop
-
-
-def test_environment_and_signal_handlers_are_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KEPT", "before")
-    numbers = [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1]
-    handlers = [signal.getsignal(number) for number in numbers]
-    with as_it_was({"OF_THE_RUN": "here"}):
-        assert os.environ["OF_THE_RUN"] == "here"
-        os.environ |= {"KEPT": "changed", "ADDED": "by the flow"}
-        for number in numbers:
-            signal.signal(number, signal.SIG_IGN)
-
-    assert (os.environ["KEPT"], os.environ.get("ADDED"), os.environ.get("OF_THE_RUN")) == ("before", None, None)
-    assert [signal.getsignal(number) for number in numbers] == handlers
+from prefect_lifespan.warm_worker.running import run_on_loop
 
 
 def test_tasks_that_a_run_leaves_on_the_loop_end_with_it_and_what_is_kept_open_goes_on() -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-import os
 import signal
-from collections.abc import Coroutine, Generator, Mapping
+from collections.abc import Coroutine, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -26,6 +25,7 @@ from prefect_lifespan.warm_worker.engine_parts import (
     run_metrics,
     stop_control_listener,
 )
+from prefect_lifespan.warm_worker.restoring import loop_as_it_was
 
 _logger = get_logger("engine")
 
@@ -40,28 +40,6 @@ class Outcome:
 
     exit_code: int
     unfit: str | None = None
-
-
-@contextmanager
-def as_it_was(environment: Mapping[str, str]) -> Generator[None]:
-    """Environment variables of a run for the body; then the environment and signal handlers are as they were."""
-    before, handlers = dict(os.environ), _handlers()
-    os.environ.update(environment)
-    try:
-        yield
-    finally:
-        for name in os.environ.keys() - before.keys():
-            del os.environ[name]
-        os.environ.update(before)
-        for number, handler in _handlers().items():
-            if handler != handlers[number]:
-                signal.signal(number, handlers[number])
-
-
-def _handlers() -> dict[signal.Signals, Any]:
-    """Of all signals; those that were not set in Python cannot be set anew there."""
-    found = {number: signal.getsignal(number) for number in signal.Signals}
-    return {number: handler for number, handler in found.items() if handler is not None}
 
 
 @contextmanager
@@ -137,7 +115,7 @@ def run_on_loop(
     work: Coroutine[Any, Any, Any], runner: asyncio.Runner, context: contextvars.Context | None = None
 ) -> None:
     """Run it on the process's loop, which goes on after it: what the run has begun there and left ends with it."""
-    with _tasks_of_a_run(runner.get_loop()) as tasks:
+    with loop_as_it_was(runner.get_loop()), _tasks_of_a_run(runner.get_loop()) as tasks:
         try:
             runner.run(_first_of(tasks, work), context=context)
         finally:  # a signal may have taken the loop away, from the run itself as well

@@ -13,7 +13,7 @@ import socket
 import sys
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from uuid import UUID
@@ -32,11 +32,11 @@ from prefect_lifespan.warm_worker.keeping import Kept
 from prefect_lifespan.warm_worker.manifests import has_hooks, write_manifest
 from prefect_lifespan.warm_worker.memory import memory_bytes
 from prefect_lifespan.warm_worker.messages import MANIFEST, Begins, Close, Ended, Run, Stale
+from prefect_lifespan.warm_worker.restoring import as_it_was
 from prefect_lifespan.warm_worker.run_log import RunLog
 from prefect_lifespan.warm_worker.running import (
     Outcome,
     Terminated,
-    as_it_was,
     control_channel,
     outcome_of,
     run_in_engine,
@@ -108,8 +108,8 @@ class Serving:
             finally:
                 self._under_way = None
             self._log.flush()
-            for stream in (sys.stdout, sys.stderr):
-                stream.flush()  # in a file or a pipe, what a run prints would wait for the process's end
+            if not _shows_what_was_printed():
+                outcome = replace(outcome, unfit=outcome.unfit or "its run has closed the standard output")
         if outcome.unfit is None:
             self._code.ended(flow_run_id)
             forget_ended_threads()
@@ -173,6 +173,16 @@ class Serving:
     def _remove_folder(self) -> None:
         """Nobody else does, until the next worker starts."""
         shutil.rmtree(self._options.folder, ignore_errors=True)
+
+
+def _shows_what_was_printed() -> bool:
+    """In a file or a pipe that would wait for the process's end. Whether more can be printed."""
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _sleep(seconds: float) -> None:

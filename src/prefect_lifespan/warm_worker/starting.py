@@ -90,7 +90,12 @@ class WarmStarter:
             await self._pool.release(process, self._job.limits, ended)
         if ended is None or process.is_terminated:
             await process.gone()
-        run.returncode = process.exit_code if ended is None else ended.exit_code
+        if ended is not None:
+            run.returncode = ended.exit_code
+        elif process.is_terminated:
+            run.returncode = process.exit_code
+        else:  # it has gone in the run, which has not ended well then, whatever it says: `os._exit(0)`
+            run.returncode = process.exit_code or 1
 
     async def _begun(self, flow_run_id: UUID, run: RunProcess) -> Begins | Ended | None:
         """Have it begun: a process whose code is stale closes, and another one is asked for."""
