@@ -25,8 +25,9 @@ def test_a_run_whose_worker_is_killed_fails_as_without_us_and_closes_everywhere_
     assert plain.end_of_flow() == run.end_of_flow()
     assert plain.program.exit_code == run.program.exit_code
     assert run.end_of_flow().startswith("raised")
-    outcomes = run.outcomes
-    assert set(outcomes) == set(run.pids("open db")) - {lost}
+    others = set(run.pids("open db")) - {lost}
+    outcomes = run.close(others)  # a busy worker may take longer than its driver waits for it
+    assert set(outcomes) == others
     assert run.program.pid in outcomes
     assert "none" not in outcomes.values()
 
