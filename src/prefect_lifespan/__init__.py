@@ -11,6 +11,7 @@ import typing as _typing
 from importlib import import_module as _import_module
 
 from prefect_lifespan.importing import when_imported as _when_imported
+from prefect_lifespan.late_names import late_names as _late_names
 
 if _typing.TYPE_CHECKING:
     from prefect_lifespan.current import current_container
@@ -68,30 +69,25 @@ __all__ = [
     "wire",
 ]
 
-_MODULES = {
-    "describing": ["describe"],
-    "engine.events": ["Event", "observe"],
-    "errors": [name for name in __all__ if name.endswith("Error")],
-    "graph": ["check"],
-    "injection": ["Closing", "Provide", "Provider", "inject", "injected", "provided"],
-    "lifespans": ["lifespan"],
-    "lifetimes": ["ProcessResource", "TaskResource", "resource"],
-    "overriding": ["override"],
-    "probing": ["aprobe", "probe"],
-    "current": ["current_container"],
-    "scoped": ["carried"],
-    "task_serving": ["serve_tasks"],
-    "wiring": ["wire"],
-}
-_MODULE_OF = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}
-
 if not _typing.TYPE_CHECKING:  # type checkers would take every name to be one of this module
-
-    def __getattr__(name: str) -> object:
-        if name not in _MODULE_OF:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(_import_module(_MODULE_OF[name]), name)
-        return value
+    __getattr__ = _late_names(
+        __name__,
+        {
+            "describing": ["describe"],
+            "engine.events": ["Event", "observe"],
+            "errors": [name for name in __all__ if name.endswith("Error")],
+            "graph": ["check"],
+            "injection": ["Closing", "Provide", "Provider", "inject", "injected", "provided"],
+            "lifespans": ["lifespan"],
+            "lifetimes": ["ProcessResource", "TaskResource", "resource"],
+            "overriding": ["override"],
+            "probing": ["aprobe", "probe"],
+            "current": ["current_container"],
+            "scoped": ["carried"],
+            "task_serving": ["serve_tasks"],
+            "wiring": ["wire"],
+        },
+    )
 
 
 def __dir__() -> list[str]:

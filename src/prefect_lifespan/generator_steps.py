@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from prefect_lifespan.managers import GeneratorManager
 from prefect_lifespan.signal_safe import awaited_within, within
@@ -17,8 +16,7 @@ Steps = AsyncGenerator[Any, Any]
 async def _nothing(_: BaseException | None) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class AsyncSteps:
+class AsyncSteps(NamedTuple):
     """An asynchronous generator whose steps `begin` gives: `aclose` is due whatever comes of that.
 
     Python has no `yield from` for them, so whoever yields them is the one to close.

@@ -1,4 +1,4 @@
-"""What is done when a module of another library has been imported, without importing it for that."""
+"""What is done when a module has been imported, without importing it for that."""
 
 from __future__ import annotations
 

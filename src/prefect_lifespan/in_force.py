@@ -6,15 +6,18 @@ import copy
 import threading
 import uuid
 from collections.abc import Callable, Hashable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from prefect_lifespan.engine import CloseReport, Engine, library_logger
+from prefect_lifespan.engine import library_logger
 from prefect_lifespan.engine.events import Logger
-from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.in_flight import Calls
 from prefect_lifespan.overrides import EnteredOverride, stacked
 from prefect_lifespan.signal_safe import under
+
+if TYPE_CHECKING:
+    from prefect_lifespan.engine import CloseReport, Engine
+    from prefect_lifespan.engine.initialiser import Outcome
 
 
 class Reached(Protocol):

@@ -12,10 +12,8 @@ import weakref
 from asyncio import AbstractEventLoop
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Mapping
 from contextvars import ContextVar, Token
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from prefect_lifespan.call_scope import CallScope
-from prefect_lifespan.engine import Engine
 from prefect_lifespan.generator_steps import astepping, stepping
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.in_flight import NOBODY, Flight, RunningCall, task_on
@@ -26,10 +24,15 @@ from prefect_lifespan.process_wide import process_wide
 from prefect_lifespan.run_context import run_context
 from prefect_lifespan.signal_safe import under
 
+if TYPE_CHECKING:
+    from prefect_lifespan.call_scope import CallScope
+    from prefect_lifespan.engine import Engine
+
 R = TypeVar("R")
 # The values of a function's injected parameters, or what gives them: None, where they are not at hand for the caller.
 Gives = Callable[[], tuple[Any, ...] | None]
 Kept = tuple[Any, ...] | Gives
+
 
 MOST_PREPARED = 1024  # functions that a scope keeps something for, where nothing tells that they have gone
 

@@ -9,7 +9,8 @@ import pytest
 from dependency_injector import containers, providers
 
 from prefect_lifespan import ProcessResource, Provide, inject, lifespan
-from prefect_lifespan.engine import process_engines, process_loop
+from prefect_lifespan.engine import process_engines
+from prefect_lifespan.engine.process_loop import process_loop
 
 events: list[str] = []
 

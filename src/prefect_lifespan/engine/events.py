@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, TypedDict
+from typing import Literal, NamedTuple, TypeAlias, TypedDict
 
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.forks import children
@@ -158,8 +158,7 @@ def said_of(error: BaseException | None, outcome: BaseException | None = None) -
     return said
 
 
-@dataclass(frozen=True, slots=True)
-class Happening:
+class Happening(NamedTuple):
     """An event with what lives in it, for those in this library who look at that and do not send it anywhere."""
 
     event: Event
@@ -168,8 +167,7 @@ class Happening:
     outcome: BaseException | None
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(NamedTuple):
     """How many runs of a task have used a resource in a process; without a task, the flow itself has."""
 
     path: str

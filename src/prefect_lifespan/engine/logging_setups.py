@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from prefect_lifespan.graph.logging_setup import sets_up_logging
@@ -12,11 +11,11 @@ from prefect_lifespan.graph.logging_setup import sets_up_logging
 def _nothing(resource: str, function: str) -> None: ...
 
 
-@dataclass
 class LoggingSetups:
     """`before` is given the resource and the function of `logging.config`, in the thread that is about to call it."""
 
-    before: Callable[[str, str], None] = _nothing
+    def __init__(self) -> None:
+        self.before: Callable[[str, str], None] = _nothing
 
     def begins(self, resource: str, initialiser: Any, args: Sequence[object], kwargs: Mapping[str, object]) -> None:
         """An initialiser is about to be called."""

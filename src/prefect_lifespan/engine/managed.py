@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from dependency_injector import providers
 
@@ -79,6 +79,14 @@ class ManagedResource(providers.Resource[Any]):
         raise UsageError(
             f"{self.slot.path} cannot be copied: it belongs to a lifespan, and nobody would close what a copy opens. Copy the "
             "container class and open a lifespan of that one"
+        )
+
+    def __reduce__(self) -> NoReturn:
+        slot = getattr(self, "slot", None)
+        name = "a resource of a lifespan" if slot is None else f"{slot.path} of the lifespan of {slot.schedule.name}"
+        raise UsageError(
+            f"{name} is live and cannot be pickled for another process; do not hand the container or its providers to a "
+            "task, inject what it needs by marker instead: `db: Db = Provide[Container.db]`"
         )
 
     @property

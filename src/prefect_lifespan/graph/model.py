@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from dependency_injector import providers
 
@@ -15,8 +15,7 @@ from prefect_lifespan.lifetimes import Lifetime
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Edge:
+class Edge(NamedTuple):
     """`label` says how the target is reached: an argument's name, a branch, "override"."""
 
     target: int

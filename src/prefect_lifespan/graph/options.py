@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from inspect import Parameter
-from typing import Any, Literal, TypeAlias, Union, get_args, get_origin
+from typing import Any, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin
 
 from dependency_injector import errors, providers
 
@@ -18,8 +17,7 @@ from prefect_lifespan.graph.model import Edge, Graph, Node
 Answer: TypeAlias = Literal["refused", "none", "given", "unknown"]
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
+class Missing(NamedTuple):
     """An option without a value: its path, its node, and whether asking for it is refused, as it is `required`."""
 
     path: str

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from dependency_injector import containers, providers
 
@@ -117,22 +116,21 @@ def _needs_as_declared(provider: AnyProvider) -> Iterator[Need]:
     return needs_of(provider) if given is None else iter([(given, "override", False)])
 
 
-@dataclass(slots=True)
-class _Visit:
+class _Visit(NamedTuple):
     provider: AnyProvider
     edges: list[Edge]
     pending: list[tuple[AnyProvider, str]]
 
 
-@dataclass
 class _Reader:
-    container: ContainerClass
-    overrides: Mapping[int, AnyProvider]
-    paths: dict[int, str] = field(default_factory=dict[int, str])
-    nodes: dict[int, Node] = field(default_factory=dict[int, Node])
-    entered: set[int] = field(default_factory=set[int])
-    declared: frozenset[int] = frozenset()
-    foreign: set[int] = field(default_factory=set[int])
+    def __init__(self, container: ContainerClass, overrides: Mapping[int, AnyProvider]) -> None:
+        self.container = container
+        self.overrides = overrides
+        self.paths: dict[int, str] = {}
+        self.nodes: dict[int, Node] = {}
+        self.entered: set[int] = set()
+        self.declared: frozenset[int] = frozenset()
+        self.foreign: set[int] = set()
 
     def read(self) -> Graph:
         declared = list(declared_in(self.container.providers))

@@ -19,7 +19,7 @@ from prefect_lifespan.graph.anchors import redeclared
 from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.injection.given import Given, InACallScope, Loop, at_hand, kept, loop_of, of_call_scope, on_loop
-from prefect_lifespan.injection.markers import Marker, check_string_ids, is_marker
+from prefect_lifespan.injection.markers import Marker, check_string_ids, is_marker, of_an_inner_container
 from prefect_lifespan.injection.runs_without import runs_without
 from prefect_lifespan.process_wide import process_wide
 from prefect_lifespan.run_context import run_context
@@ -54,18 +54,6 @@ class Planned(Protocol):
     def where(self) -> str:
         """The function, as messages name it."""
         ...
-
-
-def of_an_inner_container(marker: Marker, container: ContainerClass, scope: Scope) -> tuple[str, str] | None:
-    """What is wrong with a marker on a container that the one in force holds a copy of, and the cure.
-
-    Its user means what is open there.
-
-    Nothing where the inner container is overridden by its own name: then that is what is meant.
-    """
-    if marker.owner is None or any(issubclass(marker.owner, override.container) for override in scope.overrides):
-        return None
-    return marker.names_inside(container)
 
 
 def _told(report: CloseReport) -> BaseException | None:

@@ -21,6 +21,7 @@ from prefect_lifespan.visible import nonlocals_of
 
 if TYPE_CHECKING:
     from prefect_lifespan.graph import Graph
+    from prefect_lifespan.scope import Scope
 
 Function: TypeAlias = Callable[..., Any]
 
@@ -52,6 +53,18 @@ class Marker:
             f"{self.owner.__qualname__} of its own, which that does not mean"
         )
         return problem, f"write Provide[{as_written(container, path)}]"
+
+
+def of_an_inner_container(marker: Marker, container: ContainerClass, scope: Scope) -> tuple[str, str] | None:
+    """What is wrong with a marker on a container that the one in force holds a copy of, and the cure.
+
+    Its user means what is open there.
+
+    Nothing where the inner container is overridden by its own name: then that is what is meant.
+    """
+    if marker.owner is None or any(issubclass(marker.owner, override.container) for override in scope.overrides):
+        return None
+    return marker.names_inside(container)
 
 
 def is_marker(value: object) -> bool:

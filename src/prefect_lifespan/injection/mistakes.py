@@ -9,8 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 from weakref import WeakKeyDictionary
 
 from dependency_injector import providers, wiring
@@ -25,8 +24,7 @@ from prefect_lifespan.injection.typed import Injected
 Kind = Literal["task", "flow", "hook", "function"]
 
 
-@dataclass(frozen=True, slots=True)
-class Unprovided:
+class Unprovided(NamedTuple):
     """One such parameter: its default value (`Parameter.empty` where the marker is in the annotation), as it is told."""
 
     name: str

@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import uuid
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.functions import Function
@@ -20,12 +20,13 @@ from prefect_lifespan.generator_steps import AsyncSteps, Steps
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.in_flight import RunningCall
 from prefect_lifespan.injection.binding import Binding
-from prefect_lifespan.injection.call import Call
-from prefect_lifespan.injection.given import at_hand
 from prefect_lifespan.injection.markers import Marker
 from prefect_lifespan.run_context import run_context
 from prefect_lifespan.scope import Scope, current_scope
 from prefect_lifespan.signal_safe import aclosed_after, closed_after, steps_closed_after
+
+if TYPE_CHECKING:
+    from prefect_lifespan.injection.call import Call
 
 R = TypeVar("R")
 
@@ -120,13 +121,19 @@ class Plan:
     def _at_hand(self, scope: Scope, kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
         if not self.markers.keys().isdisjoint(kwargs):
             return None
-        values = at_hand(scope.ground.prepared.get(self.key))
+        kept = scope.ground.prepared.get(self.key)
+        values = cast("Callable[[], Any]", kept)() if callable(kept) else kept
         if values is None:
             return None
         loops = values[len(self.markers) :]  # one, of a coroutine function: who is at home has not asked for it
         if loops and loops[0] is not None and running_loop() is not loops[0]:
             return None
         return dict(zip(self.markers, values, strict=False))
+
+    def _deciding(self, kwargs: dict[str, Any], loop: asyncio.AbstractEventLoop | None) -> Call:
+        from prefect_lifespan.injection.call import Call  # noqa: PLC0415 - with the engine, which decorating does without
+
+        return Call(self, kwargs, loop)
 
     def _check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         # Python has bound what a written function passes on: as many as there are, and those by keyword only, fit.
@@ -138,7 +145,7 @@ class Plan:
         stand_in = run_context.stand_in()
         if stand_in is not None:
             return self._called(args, kwargs, dict.fromkeys(self.markers, stand_in))
-        call = Call(self, kwargs, loop=None)
+        call = self._deciding(kwargs, None)
 
         def called() -> Any:
             values = call.opened()
@@ -152,7 +159,7 @@ class Plan:
         stand_in = run_context.stand_in()
         if stand_in is not None:
             return await self._called(args, kwargs, dict.fromkeys(self.markers, stand_in))
-        call = Call(self, kwargs, loop=asyncio.get_running_loop())
+        call = self._deciding(kwargs, asyncio.get_running_loop())
 
         async def called() -> Any:
             values = await call.aopened()
@@ -167,7 +174,7 @@ class Plan:
         if stand_in is not None:
             drawn = self._called(args, kwargs, dict.fromkeys(self.markers, stand_in))
             return (yield from current_scope().stepping(drawn))
-        call = Call(self, kwargs, loop=None)
+        call = self._deciding(kwargs, None)
 
         def steps() -> Generator[Any, Any, Any]:
             values = call.opened()
@@ -186,7 +193,7 @@ class Plan:
                 return current_scope().astepping(self._called(args, kwargs, values))
 
             return AsyncSteps(drawn)
-        call = Call(self, kwargs, loop=asyncio.get_running_loop())
+        call = self._deciding(kwargs, asyncio.get_running_loop())
 
         async def begin() -> Steps:
             values = await call.aopened()

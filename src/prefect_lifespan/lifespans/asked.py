@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
 
@@ -20,8 +19,7 @@ _NONE = inspect.Signature()
 Overrides = Mapping[str, object] | Callable[..., Mapping[str, object]] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """What a lifespan was asked for."""
 
     container: ContainerClass
@@ -37,13 +35,8 @@ class Settings:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A flow's function is pickled with every task that goes to another process, where nobody may ever call it."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
         # Observers stay where they can be heard.
-        return _arrived, ({**values, "overrides": _portable(self.overrides), "observers": ()},)
-
-
-def _arrived(values: dict[str, Any]) -> Settings:
-    return Settings(**values)
+        return Settings, tuple(self._replace(overrides=_portable(self.overrides), observers=()))
 
 
 def _portable(overrides: Overrides) -> Overrides:
@@ -57,8 +50,7 @@ def _portable(overrides: Overrides) -> Overrides:
     return overrides
 
 
-@dataclass(frozen=True, slots=True)
-class LeftBehind:
+class LeftBehind(NamedTuple):
     """Overrides that did not arrive in this process."""
 
     paths: list[str]

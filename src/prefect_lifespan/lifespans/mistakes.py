@@ -12,8 +12,7 @@ from prefect.tasks import Task
 from prefect_lifespan.graph import Finding, Graph, Node, graph_of
 from prefect_lifespan.graph.anchors import anchor_of, key_of_path
 from prefect_lifespan.graph.reader import ContainerClass
-from prefect_lifespan.injection.call import of_an_inner_container
-from prefect_lifespan.injection.markers import Marker, unknown_names
+from prefect_lifespan.injection.markers import Marker, of_an_inner_container, unknown_names
 from prefect_lifespan.injection.mistakes import Kind, mistake, place_of, unprovided, wired_by_position, wrapped_by
 from prefect_lifespan.injection.plan import plan_of
 from prefect_lifespan.lifespans.given_in_code import given_in

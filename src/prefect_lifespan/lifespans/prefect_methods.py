@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any, cast
 
 from prefect.context import EngineContext, FlowRunContext
@@ -77,11 +76,11 @@ def watch(runner: TaskRunner[Any], submitted: PendingFutures | None = None) -> N
     runner.submit = submit_and_tell
 
 
-@dataclass
 class Submissions:
     """What is done around each submission to a watched runner; whoever takes scopes to other processes sets it."""
 
-    around: Callable[[TaskRunner[Any]], AbstractContextManager[object]] = nullcontext
+    def __init__(self) -> None:
+        self.around: Callable[[TaskRunner[Any]], AbstractContextManager[object]] = nullcontext
 
 
 submissions: Submissions = Submissions()

@@ -15,14 +15,14 @@ import copy
 import copyreg
 import functools
 from collections.abc import Iterable, Iterator
-from typing import Any, NoReturn, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 from dependency_injector import providers
 
-from prefect_lifespan.engine.managed import ManagedResource
-from prefect_lifespan.errors import LifespanError, UsageError
+from prefect_lifespan.errors import LifespanError
 from prefect_lifespan.graph.edges import AnyProvider, is_kind, root_of
 from prefect_lifespan.graph.reader import ContainerClass, qualified_name
+from prefect_lifespan.importing import when_imported
 from prefect_lifespan.provider_pickling import classes_by_value, provider_state
 from prefect_lifespan.provider_pickling.by_name import is_importable
 from prefect_lifespan.provider_pickling.provider_paths import path_of, provider_at
@@ -44,8 +44,7 @@ def register() -> None:
     for provider_class in _classes(providers.Provider):
         if provider_class not in copyreg.dispatch_table and not _says_itself(provider_class):
             copyreg.pickle(provider_class, _reducer_for(provider_class))
-            if not issubclass(provider_class, ManagedResource):
-                _copiers[provider_class] = _copied
+            _copiers[provider_class] = _copied
 
 
 def _classes(base: type) -> Iterator[type]:
@@ -61,18 +60,7 @@ def _says_itself(provider_class: type) -> bool:
 
 
 def _reducer_for(provider_class: type) -> Any:
-    if issubclass(provider_class, ManagedResource):
-        return _refuse
     return _reduce_option if issubclass(provider_class, providers.ConfigurationOption) else _reduce
-
-
-def _refuse(resource: ManagedResource) -> NoReturn:
-    slot = getattr(resource, "slot", None)
-    name = "a resource of a lifespan" if slot is None else f"{slot.path} of the lifespan of {slot.schedule.name}"
-    raise UsageError(
-        f"{name} is live and cannot be pickled for another process; do not hand the container or its providers to a "
-        "task, inject what it needs by marker instead: `db: Db = Provide[Container.db]`"
-    )
 
 
 def _reduce(provider: Any) -> Reduced:
@@ -148,3 +136,5 @@ def _copied(provider: Any) -> Any:
 
 
 register()
+# Which has classes of its own.
+when_imported("prefect_lifespan.engine.engine", lambda _: register())

@@ -9,8 +9,9 @@ from typing import Any
 from prefect.logging import get_logger
 from prefect.utilities.importtools import import_object
 
-from prefect_lifespan.engine import Engine, Options, process_engines, process_loop
+from prefect_lifespan.engine import Engine, Options, process_engines
 from prefect_lifespan.engine.face import ProcessEngine
+from prefect_lifespan.engine.process_loop import process_loop
 from prefect_lifespan.graph import graph_of
 from prefect_lifespan.graph.findings import require_container
 from prefect_lifespan.lifetimes import Lifetime, Policy
