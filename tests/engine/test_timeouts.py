@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import suppress
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from dependency_injector import providers
 
-from prefect_lifespan.engine import Event
+from prefect_lifespan.engine import Event, on_loop
 from prefect_lifespan.engine.schedule import limits
 from prefect_lifespan.errors import ResourceTimeoutError
 from prefect_lifespan.lifetimes import resource
@@ -41,6 +42,32 @@ def test_an_async_opening_past_its_limit_is_cancelled_and_named() -> None:
         (await engine.aclose()).settle()
 
     run(main)
+
+
+def test_what_opened_within_its_limit_stays_open_however_long_that_takes_to_be_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    journal, kinds, passed = Journal(), list[str](), 0.0
+    monkeypatch.setattr(on_loop, "perf_counter", lambda: time.perf_counter() + passed)
+
+    def slow(event: Event) -> None:
+        """Holds up the event loop, as a log handler may that writes to a disk."""
+        nonlocal passed
+        kinds.append(event.kind)
+        if event.kind == "opened":
+            passed += 3600.0
+
+    async def main() -> None:
+        app = declare(a=journal.async_resource("a"), b=journal.async_resource("b"))
+        engine = async_engine_of(app, open_timeout_seconds=60)
+        engine.options.observers.add(slow)
+        await aopen_all(engine)
+        await asyncio.sleep(0)  # their tasks have a turn
+        assert (engine.instance.a(), engine.instance.b()) == ("a", "b")
+        (await engine.aclose()).settle()
+
+    run(main)
+    assert kinds == ["opened", "opened", "closed", "closed"]
 
 
 def test_an_initialisers_own_timeout_error_is_not_taken_for_the_limit() -> None:

@@ -148,6 +148,36 @@ def test_a_signal_while_an_opening_is_reported_goes_on(
     assert signal.getsignal(signal.SIGTERM) is handler
 
 
+@pytest.mark.parametrize("opened", ["a", "b", "c"])
+def test_what_a_signal_ends_in_the_moment_of_its_opening_has_not_failed(
+    library_log: logging.Logger, caplog: pytest.LogCaptureFixture, opened: str
+) -> None:
+    closed: list[str] = []
+
+    async def at_once(name: str) -> AsyncGenerator[str]:
+        """So that all have opened before whoever opens them is told of the first."""
+        try:
+            yield name
+        finally:
+            closed.append(name)
+
+    class App(containers.DeclarativeContainer):
+        a = providers.Resource(at_once, "a")
+        b = providers.Resource(at_once, "b")
+        c = providers.Resource(at_once, "c")
+
+    async def main() -> None:
+        async with lifespan(App):
+            closed.append("body")
+
+    library_log.addHandler(Reporting(f"Opened App.{opened}"))
+    with pytest.raises(Terminated):
+        asyncio.run(main())
+    assert f"App.{opened} " in caplog.text
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert closed == ["c", "b", "a"]
+
+
 @pytest.mark.parametrize("closed", ["a", "b", "c", "d"])
 def test_a_signal_while_a_closing_is_reported_skips_nothing_and_goes_on(
     library_log: logging.Logger, closed: str

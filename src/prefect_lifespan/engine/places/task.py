@@ -72,11 +72,12 @@ class InTask:
         """Let entering come to its end; False where that is waited for, as it always is.
 
         An initialiser that comes to its end all the same has opened its resource, which closes in its turn. What is
-        exited at once already is left to that, unless it has been asked for twice.
+        exited at once already is left to that, unless it has been asked for twice. What is open already, and only has
+        not been told of yet, stays so.
         """
         if self._exits_at_once:
             self._exits_at_once = False
-        elif self.task is not None:
+        elif self.task is not None and not self.over.done():
             self._cancellations += 1
             self.task.cancel()
         return False
