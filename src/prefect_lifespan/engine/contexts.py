@@ -21,14 +21,11 @@ class PassingVariables:
     """The variables whose values end with whoever has set them; a layer that knows some adds them."""
 
     def __init__(self) -> None:
-        self._variables: frozenset[ContextVar[Any]] = frozenset()
+        self.variables: frozenset[ContextVar[Any]] = frozenset()
 
     def add(self, variables: Iterable[ContextVar[Any]]) -> None:
         """Let a closer have the values that these have where it closes."""
-        self._variables |= frozenset(variables)
-
-    def __contains__(self, variable: ContextVar[Any]) -> bool:
-        return variable in self._variables
+        self.variables |= frozenset(variables)
 
 
 passing: PassingVariables = PassingVariables()
@@ -60,12 +57,13 @@ class ResourceContext:
             if token.var.get(_MISSING) is value:
                 token.var.reset(token)
         for variable, value in here.items():
-            if variable in passing and variable.get(_MISSING) is _MISSING:
+            if variable in passing.variables and variable.get(_MISSING) is _MISSING:
                 self._lent.append((variable.set(value), value))
 
     def _fill(self, here: Context) -> None:
+        variables = passing.variables
         for variable, value in here.items():
             token = variable.set(value)
-            if variable in passing:
+            if variable in variables:
                 self._lent.append((token, value))
         begin_what_closing_ends()

@@ -12,14 +12,10 @@ def record(report: CloseReport, slot: Slot, started: float, error: BaseException
     """A resource has closed, with an error or without."""
     outcome, failure = report.told, report.note(slot, error)
     slot.closed()  # after its error is kept: until then an interruption lets it be closed again
-    _tell(slot, started, failure, outcome)
+    slot.event("closed" if failure is None else "close-failed", perf_counter() - started, failure, outcome)
 
 
 def take(report: CloseReport, slot: Slot, started: float, error: BaseException | None) -> None:
     """What came of closing a resource, whatever has become of its slot since."""
     outcome, failure = report.told, report.note(slot, error)
-    _tell(slot, started, failure, outcome)
-
-
-def _tell(slot: Slot, started: float, failure: BaseException | None, outcome: BaseException | None) -> None:
     slot.event("closed" if failure is None else "close-failed", perf_counter() - started, failure, outcome)

@@ -156,11 +156,10 @@ def enter_blocking(entered: Entered, call: Call, resource: str, *, on_loop: bool
     Raises:
         NeedsEventLoop: what it returned is to be entered asynchronously.
     """
-    made = call()
-    if inspect.isgenerator(made):  # as most of them
-        entered.enter(GeneratorManager(made, resource))
+    made = manager_of(call(), resource)
+    if type(made) is GeneratorManager:  # as most are: nothing is to be asked
+        entered.enter(cast("Any", made))
         return
-    made = manager_of(made, resource)
     if _is_to_be_awaited(made):
         raise NeedsEventLoop(made)
     if is_async_manager(made) and not (is_blocking_manager(made) and (not on_loop or _is_rather_blocking(made))):
@@ -170,10 +169,10 @@ def enter_blocking(entered: Entered, call: Call, resource: str, *, on_loop: bool
 
 async def enter_async(entered: Entered, made: object, resource: str) -> None:
     """Enter what an initialiser returned, on the running event loop and in the running task."""
-    if inspect.isasyncgen(made):  # as most of them
-        await entered.aenter(AsyncGeneratorManager(made, resource))
-        return
     made = manager_of(made, resource)
+    if type(made) is AsyncGeneratorManager:  # as most are
+        await entered.aenter(cast("Any", made))
+        return
     if _is_to_be_awaited(made):
         made = manager_of(await cast("Any", made), resource)
     blocking = is_blocking_manager(made)

@@ -89,17 +89,17 @@ class Closing(Generic[S]):
         needs: Callable[[S], Iterable[S]],
         *,
         late: Iterable[S] = (),
-        side_by_side: Callable[[S], bool] = lambda _: False,
+        side_by_side: Callable[[S], bool] | None = None,
     ) -> None:
         self._needs = needs
-        self._side_by_side = side_by_side
         left = (resource for resource in reversed(list(opened)) if resource.state is not State.CLOSED)
         self._order = deque(dict.fromkeys(left))  # last opened first
+        self._side_by_side: set[S] = set() if side_by_side is None else set(filter(side_by_side, self._order))
         self._users = dict.fromkeys(self._order, 0)
         self._late: dict[S, float | None] = dict.fromkeys(late)
         self._late_users: dict[S, int] = {}
         # Where everything closes in its turn, nobody has to be counted.
-        self._counts = bool(self._late) or any(map(side_by_side, self._order))
+        self._counts = bool(self._late or self._side_by_side)
         for user in (*self._users, *self._late) if self._counts else ():
             for needed in needs(user):
                 if needed in self._users:
@@ -107,7 +107,9 @@ class Closing(Generic[S]):
                     if user in self._late:
                         self._late_users[needed] = self._late_users.get(needed, 0) + 1
         self._due: deque[Command[S]] = deque(AwaitLate(resource) for resource in self._late)
-        self._free = deque(r for r, users in self._users.items() if not users and side_by_side(r))
+        self._free = deque(
+            r for r in self._side_by_side and self._order if not self._users[r] and r in self._side_by_side
+        )
         self._exits: dict[S, _Exit | None] = {}
         self._tries: dict[S, int] = {}
         self._closed: set[S] = set()
@@ -150,7 +152,8 @@ class Closing(Generic[S]):
         self._exits.pop(resource, None)
         if resource not in self._closed:
             self._closed.add(resource)
-            self._release(resource)
+            if self._counts:
+                self._release(resource)
 
     def interrupted(self, resource: S) -> None:
         """A signal came before its exit was called: that is tried again."""
@@ -178,17 +181,18 @@ class Closing(Generic[S]):
 
     def _is_next(self, resource: S) -> bool:
         """Whether one whose turn it is may close: all that was opened later has closed, and nothing late needs it."""
-        return not self._side_by_side(resource) and resource not in self._exits and not self._late_users.get(resource)
+        started = resource in self._side_by_side or resource in self._exits
+        return not started and not self._late_users.get(resource)
 
     def _close(self, resource: S) -> Command[S]:
         self._exits[resource] = None
         return Close(resource)
 
     def _release(self, user: S) -> None:
-        for needed in self._needs(user) if self._counts else ():
+        for needed in self._needs(user):
             if needed in self._users:
                 self._users[needed] -= 1
-                if not self._users[needed] and self._side_by_side(needed) and needed not in self._closed:
+                if not self._users[needed] and needed in self._side_by_side and needed not in self._closed:
                     self._free.append(needed)
 
     def _look(self, now: float) -> None:

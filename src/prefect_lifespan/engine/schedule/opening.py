@@ -75,15 +75,15 @@ class Opening(Generic[S]):
         needs: Callable[[S], Iterable[S]] | None = None,
         *,
         at_most: int = 1,
-        side_by_side: Callable[[S], bool] = lambda _: False,
+        side_by_side: Callable[[S], bool] | None = None,
         thread: int | None = None,
     ) -> None:
         self.failure: BaseException | None = None
         self._in_order = needs is None
         self._at_most = at_most
-        self._side_by_side = side_by_side
         self._thread = thread
         self._all = [resource for resource in resources if resource.state is not State.OPEN]
+        self._side_by_side: set[S] = set() if side_by_side is None else set(filter(side_by_side, self._all))
         self._number = {resource: number for number, resource in enumerate(self._all)}
         self._needed = dict.fromkeys(self._all, 0)  # how many of those that it needs are not open yet
         self._users: dict[S, list[S]] = {}
@@ -220,7 +220,7 @@ class Opening(Generic[S]):
         claim = resource.ask(self, now, thread=self._thread)
         if claim is not None:
             self._mine[resource] = claim
-            if not self._side_by_side(resource):
+            if resource not in self._side_by_side:
                 self._limited.add(resource)
             self._due.append(Open(resource, claim))
         elif resource.state is State.OPEN:
@@ -230,7 +230,7 @@ class Opening(Generic[S]):
             self._due.append(Await(resource))
 
     def _is_ready(self, resource: S) -> None:
-        ready = self._ready_side_by_side if self._side_by_side(resource) else self._ready
+        ready = self._ready_side_by_side if resource in self._side_by_side else self._ready
         heapq.heappush(ready, self._number[resource])
 
     def _is_open(self, resource: S) -> None:
