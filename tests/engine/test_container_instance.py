@@ -599,3 +599,19 @@ def test_a_provider_of_the_instance_is_the_one_that_it_stands_for_in_all_else() 
             await c.repo()
 
     run(main)
+
+
+def test_another_initialiser_given_to_a_resource_of_the_instance_opens_and_closes_in_its_place() -> None:
+    journal = Journal()
+
+    def another(number: int) -> Any:
+        journal.append(f"+{number}")
+        yield number
+        journal.append(f"-{number}")
+
+    engine = engine_of(declare(a=journal.resource("a")))
+    instance: Any = engine.instance
+    instance.a.set_provides(another).add_args(7)
+    assert (instance.a(), instance.a.args) == (7, (7,))
+    engine.close().settle()
+    assert journal == ["+7", "-7"]

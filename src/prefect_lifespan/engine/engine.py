@@ -91,7 +91,7 @@ class Engine:
         inherited = parent is not None and parent.schedule.loop is loop
         self.schedule.owner = parent.schedule.owner if parent is not None and inherited else current_task_on(loop)
         self._closing: tuple[object, CloseReport] | None = None  # under way, by whom
-        self._calls = ContainerCalls(self)
+        self.calls: ContainerCalls = ContainerCalls(self)
         self._tasks: set[asyncio.Task[None]] = set()
         self._resolver = Resolver(self)
         self.settings: SettingsFirst = SettingsFirst(self)
@@ -180,15 +180,15 @@ class Engine:
 
     def _made_instance(self) -> containers.DynamicContainer:
         if self._instance is None:
-            instance = instantiate(self.container_class, dict(self.instances), of_parts_in_use=True)
+            instance = instantiate(self.container_class, dict(self.instances))
             self._offer_safe_calls(instance)
             self._instance = instance
         return self._instance
 
     def _offer_safe_calls(self, instance: containers.DynamicContainer) -> None:
         # On the instance they shadow dependency-injector's own, which lose resources, order and outcome.
-        instance.init_resources = self._calls.init_resources
-        instance.shutdown_resources = self._calls.shutdown_resources
+        instance.init_resources = self.calls.init_resources
+        instance.shutdown_resources = self.calls.shutdown_resources
         offer_awaited_calls(instance, self)
 
     def resolve(self, provider: AnyProvider | str, modifier: Modifier | None = None) -> AnyProvider | None:
@@ -205,7 +205,7 @@ class Engine:
     def eager(self, keys: Iterable[int] | None = None) -> list[Slot]:
         """What an eager opening opens: all resources of the run that are in use; or what `keys` need, the process's too."""
         if keys is None:
-            return list(self.needed(node.key for node in self.graph.eager if node.lifetime is Lifetime.RUN))
+            return list(map(self.slots.__getitem__, self.graph.once(_opened_eagerly)))
         return list(self.needed(node.key for node in self.graph.needed(keys) if node.lifetime is not Lifetime.TASK))
 
     def needed(self, keys: Iterable[int]) -> tuple[Slot, ...]:
@@ -299,7 +299,7 @@ class Engine:
 
     def needs(self, slot: Slot) -> list[Slot]:
         """The resources that a slot needs directly."""
-        return [self.slots[key] for key in self.graph.direct.get(slot.node.key, ())]
+        return list(map(self.slots.__getitem__, self.graph.direct.get(slot.node.key, ())))
 
     # Closing
 
@@ -377,11 +377,8 @@ class Engine:
             engine.withhold_singletons()
 
     def _manage(self, node: Node) -> ManagedResource:
-        managed = ManagedResource()
-        managed.engine = self
+        managed = ManagedResource(self)
         managed.slot = self.slots[node.key] = Slot(node, self.schedule, managed)
-        managed.demand, calls = self.demand, self._calls
-        managed.initialise, managed.awaited, managed.retire = calls.initialise, calls.awaited, calls.retire
         return managed
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -390,3 +387,8 @@ class Engine:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _opened_eagerly(graph: Graph) -> tuple[int, ...]:
+    run = [node.key for node in graph.eager if node.lifetime is Lifetime.RUN]
+    return tuple(node.key for node in graph.needed(run))

@@ -19,10 +19,10 @@ from prefect_lifespan.engine.made_once import MadeOnce
 from prefect_lifespan.engine.managed import ManagedResource
 from prefect_lifespan.engine.schedule.states import State
 from prefect_lifespan.engine.slot import Slot
-from prefect_lifespan.engine.tellers import Teller, TellingSingleton, teller_like
+from prefect_lifespan.engine.tellers import TellingSingleton, teller_like
 from prefect_lifespan.errors import InvalidContainerError
 from prefect_lifespan.graph import Graph, Node, refusals
-from prefect_lifespan.graph.edges import AnyProvider, is_kind, makes_settings, plain_arguments
+from prefect_lifespan.graph.edges import SUB_CONTAINERS, AnyProvider, is_kind, makes_settings, plain_arguments
 from prefect_lifespan.graph.reader import ContainerClass, named
 
 Instances = dict[int, AnyProvider]
@@ -47,6 +47,8 @@ def made_of_class(
         declared = cast("Any", container).auto_load_config
         load_copies(graph, instances, {}, overrides, declared=declared)
         instance = instantiate(container, memo)
+        if graph.once(_has_sub_containers):  # it asks every provider for what that relates to
+            cast("Any", instance).apply_container_providers_overridings()
     except (errors.Error, TypeError) as error:
         # A lock or a client among the arguments; dependency-injector names some of these places, and not others.
         problems = refusals(graph)
@@ -89,7 +91,7 @@ def own_keys(graph: Graph) -> set[int]:
 
 def copy_providers(
     graph: Graph,
-    sources: Mapping[int, AnyProvider],
+    sources: Mapping[int, Any],
     affected: Iterable[int],
     manage: Manage,
     shared: Mapping[int, AnyProvider] | None = None,
@@ -108,7 +110,7 @@ def copy_providers(
             _note_for_others(key, instances, others, memo)
     for key in filter(wanted.__contains__, graph.nodes):  # dependencies first, so that no copy recurses deeply
         source = sources[key]
-        for each in cast("Any", source).overridden:
+        for each in source.overridden:
             # What overrode it before another one did is no part of the graph any more: it stays what it is.
             memo.setdefault(id(each), each)
         if key in stand_ins:
@@ -226,13 +228,10 @@ _AT_ONCE: Any = (
 )
 
 
-def instantiate(
-    container: ContainerClass, memo: dict[int, Any], *, of_parts_in_use: bool = False
-) -> containers.DynamicContainer:
+def instantiate(container: ContainerClass, memo: dict[int, Any]) -> containers.DynamicContainer:
     """An instance of a container class made of the copies in `memo`, whose configurations have been loaded.
 
-    The steps of dependency-injector, less wiring.
-    `of_parts_in_use`: the copies belong to another instance as well, which has set them up.
+    The steps of dependency-injector, less wiring; whoever has made the copies sets up the sub-containers among them.
     """
     declared: Any = container
     instance: Any = declared.instance_type()
@@ -244,11 +243,25 @@ def instantiate(
     instance.__self__ = own
     for name in own.alt_names:
         instance.set_provider(name, own)
-    for name, provider in providers.deepcopy(dict(named(container.providers)), memo).items():
-        instance.set_provider(name, provider)
-    if not of_parts_in_use:
-        instance.apply_container_providers_overridings()
+    attributes: dict[str, Any] = instance.__dict__
+    contained: dict[str, Any] = instance.providers
+    for name, declared_provider in named(container.providers):
+        provider = memo.get(id(declared_provider))
+        if provider is None:
+            provider = providers.deepcopy(declared_provider, memo)
+        if isinstance(provider, _TOLD_WHOSE):
+            instance.set_provider(name, provider)
+        else:  # what `set_provider` comes to, which takes many times as long
+            contained[name] = attributes[name] = provider
     return instance
+
+
+# What dependency-injector tells which container it is in.
+_TOLD_WHOSE: Any = (providers.Dependency, *SUB_CONTAINERS)
+
+
+def _has_sub_containers(graph: Graph) -> bool:
+    return any(isinstance(node.provider, providers.Container) for node in graph.nodes.values())
 
 
 def override_all(instances: Instances, overrides: Mapping[int, AnyProvider]) -> None:
@@ -320,10 +333,16 @@ def _choice(selector: Callable[[], object]) -> str:
 def _declare_like(stand_in: Any, source: Any, memo: dict[int, Any]) -> None:
     """Give what stands in for a provider all that this is declared with."""
     made_by = source.provides
-    stand_in.set_provides(providers.deepcopy(made_by, memo) if providers.is_provider(made_by) else made_by)
-    stand_in.set_args(*providers.deepcopy_args(source, source.args, memo))
-    stand_in.set_kwargs(**cast("dict[str, Any]", providers.deepcopy_kwargs(source, source.kwargs, memo)))
-    if is_kind(stand_in, Teller):
+    if providers.is_provider(made_by):
+        made_by = providers.deepcopy(made_by, memo)
+    args = providers.deepcopy_args(source, source.args, memo)
+    kwargs: Any = providers.deepcopy_kwargs(source, source.kwargs, memo)
+    if is_kind(stand_in, ManagedResource):
+        stand_in.declare_like(made_by, args, kwargs)
+    else:
+        stand_in.set_provides(made_by)
+        stand_in.set_args(*args)
+        stand_in.set_kwargs(**kwargs)
         stand_in.set_attributes(**providers.deepcopy(source.attributes, memo))
     for overriding in source.overridden:
         _override(stand_in, providers.deepcopy(overriding, memo))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn, Self
 
 from dependency_injector import providers
 
@@ -11,9 +11,7 @@ from prefect_lifespan.engine.slot import Slot
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.signal_safe import under
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
+_ANY_PROVIDER: Any = providers.Provider
 _OPEN = State.OPEN  # looked up on every call otherwise, which takes longer than the call
 
 
@@ -24,18 +22,34 @@ class ManagedResource(providers.Resource[Any]):
     spot where that can be done; a closed one says so.
     """
 
-    slot: Slot
-    engine: Any  # the Engine that it is of
-    demand: Callable[[Slot], None]
-    initialise: Callable[[Slot], Any]
-    awaited: Callable[[Slot], Any]
-    retire: Callable[[Slot], Any]
+    slot: Slot  # set by whoever makes one
     argument_failure: BaseException | None = None  # of the last attempt, where it did not get as far as the initialiser
+    initialiser: Any = None  # as dependency-injector calls it, to which a generator function is its wrapper
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, engine: Any) -> None:
+        # Not `Resource`'s own, which looks at length at an initialiser that is not there yet: `declare_like` sets all else.
+        _ANY_PROVIDER.__init__(self)
         # Left undecided, an awaitable value would switch it on, and later values arrive wrapped in futures.
         self.disable_async_mode()
+        self.engine: Any = engine  # the Engine that it is of
+
+    def declare_like(self, initialiser: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Be declared as a resource of a class is, whose generator function dependency-injector has found and wrapped."""
+        self.initialiser = initialiser
+        self.set_args(*args)
+        self.set_kwargs(**kwargs)
+
+    @property
+    def provides(self) -> Any:
+        """What opens it."""
+        return self.initialiser
+
+    def set_provides(self, provides: Any) -> Self:
+        """Let another initialiser open it."""
+        super().set_provides(provides)
+        resource: Any = super()
+        self.initialiser = resource.provides
+        return self
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Its value; the way of `_provide`, which this saves a detour where the value is at hand."""
@@ -56,7 +70,7 @@ class ManagedResource(providers.Resource[Any]):
             value = slot.value
             if slot.state is _OPEN:  # looked at after the value was taken: it is not one that was closed meanwhile
                 return value
-            self.demand(slot)
+            self.engine.demand(slot)
 
     def override(self, provider: Any) -> Any:
         """Let another provider stand in, for this container instance."""
@@ -96,12 +110,12 @@ class ManagedResource(providers.Resource[Any]):
 
     def init(self) -> Any:
         """Open it, where it is not open yet; its value, to be awaited where that takes an event loop."""
-        return self.initialise(self.slot)
+        return self.engine.calls.initialise(self.slot)
 
     def async_(self, *args: Any, **kwargs: Any) -> Any:
         """Its value, to be awaited where an event loop runs; it opens there, where it is not open yet."""
-        return self(*args, **kwargs) if args or kwargs else self.awaited(self.slot)
+        return self(*args, **kwargs) if args or kwargs else self.engine.calls.awaited(self.slot)
 
     def shutdown(self) -> Any:
         """Close it, and before it whatever is open and needs it. It does not open again."""
-        return self.retire(self.slot)
+        return self.engine.calls.retire(self.slot)

@@ -13,6 +13,7 @@ from prefect_lifespan.graph.edges import (
     Need,
     children_of,
     initialiser_is_async,
+    is_kind,
     named,
     needs_of,
     overriding_of,
@@ -90,14 +91,18 @@ def _stamp(container: ContainerClass) -> tuple[int, ...]:
 
     Overriding providers are among the related ones.
     """
-    # Looked at for each lifespan: this takes no call of ours for a provider.
+    # Looked at for each lifespan.
     identities: list[int] = []
-    containers = [container.providers]
+    containers: list[Mapping[Any, Any]] = [container.providers]
     for declared in containers:
         for provider in list(declared.values()):
-            if not isinstance(provider, providers.Self):
+            if is_kind(provider, providers.BaseResource):
+                # What it relates to and more, in a tenth of the time that it takes to say that itself.
+                given = (*provider.args, *provider.kwargs.values(), *provider.overridden)
+                identities += map(id, (provider, provider.provides, *given))
+            elif not isinstance(provider, providers.Self):
                 identities.append(id(provider))
-                identities.extend(map(id, cast("Any", provider).related))
+                identities += map(id, provider.related)
             if isinstance(provider, SUB_CONTAINERS):
                 containers.append(cast("Any", provider).providers)
     return tuple(identities)
