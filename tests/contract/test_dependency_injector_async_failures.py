@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from dependency_injector import containers, providers
 
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 60
 
 
 def run(main: Callable[[], Any]) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from dependency_injector import containers, providers, wiring
 
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 60
 
 
 class OwnContainer(containers.DynamicContainer):

@@ -12,7 +12,7 @@ from typing import Any, Self
 import pytest
 from dependency_injector import containers, providers, wiring
 
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 60
 
 
 def logged(log: list[str], name: str, fails_on_close: bool = False) -> Callable[..., Iterator[str]]:

@@ -14,7 +14,7 @@ from dependency_injector import containers, providers
 from prefect_lifespan.engine import Engine, Event, Observers, Options
 from prefect_lifespan.lifetimes import Policy
 
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 60  # bounds what never comes; on a loaded machine a turn may take seconds
 
 
 class Journal(list[str]):

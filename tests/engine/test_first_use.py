@@ -10,6 +10,7 @@ from dependency_injector import providers
 
 from prefect_lifespan.errors import AsyncResourceError, LifespanError, UsageError
 from tests.engine.support import (
+    PATIENCE_SECONDS,
     Journal,
     aopen_all,
     apoll,
@@ -306,14 +307,14 @@ def test_calling_a_resource_with_arguments_is_an_error_that_says_what_to_do() ->
         container.a("other")
 
 
-@pytest.mark.timeout(30, method="thread")
+@pytest.mark.timeout(120, method="thread")
 def test_as_many_initialisers_as_there_are_threads_may_each_ask_for_another_resource() -> None:
     """Each held its turn while it waited for one that needed a turn: nobody ever opened anything."""
     both_at_it = threading.Barrier(2)
     journal = Journal()
 
     def asking(other: str) -> Generator[str]:
-        both_at_it.wait(5)
+        both_at_it.wait(PATIENCE_SECONDS)
         yield getattr(container, other)()
 
     engine = engine_of(

@@ -1,7 +1,6 @@
 """A closer that hangs costs its own limit: what has a thread of its own closes all the same, in its turn."""
 
 import threading
-import time
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
@@ -10,7 +9,16 @@ from dependency_injector import providers
 
 from prefect_lifespan.engine import CloseReport
 from prefect_lifespan.errors import ResourceTimeoutError
-from tests.engine.support import aopen_all, async_engine_of, declare, engine_of, in_threads, open_all, run
+from tests.engine.support import (
+    PATIENCE_SECONDS,
+    aopen_all,
+    async_engine_of,
+    declare,
+    engine_of,
+    in_threads,
+    open_all,
+    run,
+)
 
 LIMIT = 0.2
 
@@ -77,14 +85,12 @@ def test_what_has_a_thread_of_its_own_closes_behind_one_that_hangs(
     for number in range(6):
         needs = [declared[f"r{number - 1}"]] if chained and number else []
         declared[f"r{number}"] = providers.Resource(initialiser, f"r{number}", *needs)
-    started = time.monotonic()
     report = way(declare(**declared))
     assert [type(error) for error in report.raising] == [ResourceTimeoutError]
     assert "App.r5 did not close" in str(report.raising[0])
     assert sorted(closed) == ["r0", "r1", "r2", "r3", "r4"]
     if chained:
         assert closed == ["r4", "r3", "r2", "r1", "r0"]
-    assert time.monotonic() - started < 6 * LIMIT + 2  # one limit, and what a busy machine adds
 
 
 def test_what_shares_the_thread_of_one_that_hangs_is_an_error_without_a_wait(
@@ -112,7 +118,7 @@ def test_what_shares_the_thread_of_one_that_hangs_is_an_error_without_a_wait(
         f"App.a did not close within {LIMIT:g} s. Still at it: App.b",
     ]
     released.set()
-    assert closed.wait(10)
+    assert closed.wait(PATIENCE_SECONDS)
 
 
 def test_a_thousand_open_resources_share_a_bounded_number_of_threads() -> None:

@@ -12,7 +12,7 @@ from prefect_lifespan.engine.schedule import limits
 from prefect_lifespan.errors import ResourceTimeoutError
 from tests.engine.support import Journal, aopen_all, apoll, async_engine_of, declare, run, turns
 
-pytestmark = pytest.mark.timeout(30, method="thread")
+pytestmark = pytest.mark.timeout(120, method="thread")
 
 SHORT = 0.02
 

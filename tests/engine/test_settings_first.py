@@ -183,7 +183,7 @@ def test_many_threads_that_are_the_first_to_ask_for_the_settings_themselves_shar
     with lifespan(App, eager=False) as container:
 
         def ask() -> Any:
-            beginning.wait(20)
+            beginning.wait(60)
             return container.derived()["url"], container.settings()
 
         found = in_threads(8, ask)

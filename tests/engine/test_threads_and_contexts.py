@@ -10,7 +10,17 @@ from typing import Any
 import pytest
 from dependency_injector import providers
 
-from tests.engine.support import Journal, aopen_all, async_engine_of, declare, engine_of, in_threads, open_all, run
+from tests.engine.support import (
+    PATIENCE_SECONDS,
+    Journal,
+    aopen_all,
+    async_engine_of,
+    declare,
+    engine_of,
+    in_threads,
+    open_all,
+    run,
+)
 
 level: ContextVar[str] = ContextVar("level", default="unset")
 
@@ -91,7 +101,7 @@ def test_up_to_max_workers_open_side_by_side_and_no_more(on_loop: bool) -> None:
         with lock:
             at_once[0] += 1
             most[0] = max(most[0], at_once[0])
-        barrier.wait(5)
+        barrier.wait(PATIENCE_SECONDS)
         with lock:
             at_once[0] -= 1
 

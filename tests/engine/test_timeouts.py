@@ -15,6 +15,7 @@ from prefect_lifespan.engine.schedule import limits
 from prefect_lifespan.errors import ResourceTimeoutError
 from prefect_lifespan.lifetimes import resource
 from tests.engine.support import (
+    PATIENCE_SECONDS,
     Journal,
     aopen_all,
     async_engine_of,
@@ -121,10 +122,11 @@ def test_a_neighbour_in_a_lane_that_hung_still_closes() -> None:
     go = threading.Event()
     a = journal.resource("a")
 
+    @resource(open_timeout_seconds=SHORT)
     def hangs() -> None:
         go.wait()
 
-    engine = engine_of(declare(a=a, b=providers.Resource(hangs)), open_timeout_seconds=SHORT)
+    engine = engine_of(declare(a=a, b=providers.Resource(hangs)))
     container: Any = engine.instance
     assert in_threads(1, container.a) == ["a"]
     assert isinstance(in_threads(1, container.b)[0], ResourceTimeoutError)
@@ -144,7 +146,7 @@ def test_a_timeout_is_tried_again_where_the_policy_says_so() -> None:
             return "opened"
 
         engine = async_engine_of(
-            declare(a=providers.Resource(slow_at_first)), open_timeout_seconds=SHORT, retries=1, retry_delay_seconds=0
+            declare(a=providers.Resource(slow_at_first)), open_timeout_seconds=0.5, retries=1, retry_delay_seconds=0
         )
         assert (await aopen_all(engine)).a() == "opened"
 
@@ -155,6 +157,7 @@ def test_an_async_closer_past_its_limit_is_cancelled_and_the_next_still_closes()
     async def main() -> None:
         journal = Journal()
 
+        @resource(close_timeout_seconds=SHORT)
         async def never(*_: object) -> AsyncGenerator[None]:
             yield
             try:
@@ -163,7 +166,7 @@ def test_an_async_closer_past_its_limit_is_cancelled_and_the_next_still_closes()
                 journal.append("cancelled")
 
         a = journal.async_resource("a")
-        engine = async_engine_of(declare(a=a, b=providers.Resource(never, a)), close_timeout_seconds=SHORT)
+        engine = async_engine_of(declare(a=a, b=providers.Resource(never, a)))
         await aopen_all(engine)
         with pytest.raises(ResourceTimeoutError, match=r"App\.b did not close within 0\.02 s"):
             (await engine.aclose()).settle()
@@ -179,6 +182,7 @@ def test_a_closer_that_ignores_its_cancellation_is_left_behind_after_its_grace(m
         journal = Journal()
         may_end = asyncio.Event()
 
+        @resource(close_timeout_seconds=SHORT)
         async def stubborn(*_: object) -> AsyncGenerator[None]:
             yield
             while not may_end.is_set():
@@ -188,7 +192,7 @@ def test_a_closer_that_ignores_its_cancellation_is_left_behind_after_its_grace(m
                     journal.append("ignored")
 
         a = journal.async_resource("a")
-        engine = async_engine_of(declare(a=a, b=providers.Resource(stubborn, a)), close_timeout_seconds=SHORT)
+        engine = async_engine_of(declare(a=a, b=providers.Resource(stubborn, a)))
         await aopen_all(engine)
         report = await engine.aclose()
         may_end.set()
@@ -212,28 +216,29 @@ def test_a_closer_that_hangs_in_a_lane_is_left_behind_and_the_rest_closes(on_loo
     barrier = threading.Barrier(2)
 
     def beside() -> Generator[None]:
-        barrier.wait(5)
+        barrier.wait(PATIENCE_SECONDS)
         yield
 
+    @resource(close_timeout_seconds=SHORT)
     def hangs_beside() -> Generator[None]:
-        barrier.wait(5)
+        barrier.wait(PATIENCE_SECONDS)
         yield from hangs()
 
     container = declare(a=a, b=providers.Resource(hangs_beside), c=providers.Resource(beside))
-    options: Any = {"max_workers": 2, "close_timeout_seconds": SHORT}
 
     async def main() -> Any:
-        engine = async_engine_of(container, **options)
+        engine = async_engine_of(container, max_workers=2)
         await aopen_all(engine)
         return await engine.aclose()
 
     if on_loop:
         report = run(main)
     else:
-        engine = engine_of(container, **options)
+        engine = engine_of(container, max_workers=2)
         open_all(engine)
         report = engine.close()
-    assert str(report.raising[0]).startswith("App.b did not close within")
+    (late,) = report.raising
+    assert str(late).startswith("App.b did not close within")
     go.set()
     poll(lambda: "late" in journal and "-a" in journal, "what was left behind ends, and its neighbour too")
 

@@ -110,7 +110,7 @@ def test_it_is_handed_over_to_functions_and_to_what_is_made_of_it(eager: bool) -
     use, ause = inject(everything), inject(aeverything)
 
     async def main() -> None:
-        async with lifespan(App, eager=eager), asyncio.timeout(5):
+        async with lifespan(App, eager=eager), asyncio.timeout(60):
             for _ in range(2):  # decided, and prepared
                 await ause()
                 if eager:

@@ -30,7 +30,7 @@ from prefect_lifespan import ProcessResource, Provide, TaskResource, carried, in
 from prefect_lifespan.scope import current_scope
 
 ROOT = os.path.dirname(prefect_lifespan.__file__)  # noqa: PTH120 - compared with the file names of code objects
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 
 opened: list[str] = []
 closed: list[str] = []

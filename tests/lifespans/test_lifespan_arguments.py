@@ -159,11 +159,11 @@ def test_opening_that_takes_too_long_fails_the_run(witness: Witness) -> None:
         slow_one = providers.Resource(slow)
 
     @flow
-    @lifespan(App, open_timeout_seconds=0.1)
+    @lifespan(App, open_timeout_seconds=0.5)
     async def run() -> None:
         witness.tell("body")
 
-    with pytest.raises(ResourceTimeoutError, match=r"App\.slow_one did not open within 0\.1 s"):
+    with pytest.raises(ResourceTimeoutError, match=r"App\.slow_one did not open within 0\.5 s"):
         asyncio.run(run())
     assert "body" not in witness.record
     assert witness.count("open db") == witness.count("close db")
@@ -179,7 +179,7 @@ def test_closing_that_takes_too_long_fails_the_run_and_holds_nobody_up(witness: 
         slow_one = providers.Resource(slow)
 
     @flow
-    @lifespan(App, close_timeout_seconds=0.1)
+    @lifespan(App, close_timeout_seconds=0.5)
     async def run() -> None: ...
 
     started = time.monotonic()

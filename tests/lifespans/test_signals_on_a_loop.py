@@ -16,7 +16,7 @@ from dependency_injector import containers, providers
 
 from prefect_lifespan import Provide, inject, lifespan
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 60
 
 
 class Terminated(BaseException):

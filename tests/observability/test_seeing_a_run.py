@@ -187,7 +187,7 @@ def test_a_run_whose_api_is_silent_at_its_end_ends_as_it_did_after_the_time_that
             return "done"
 
         assert run() == "done"
-    assert 0.2 <= took[0] < 5  # where nothing bounds it, Prefect's client goes on for a minute
+    assert 0.2 <= took[0] < 30  # where nothing bounds it, Prefect's client goes on for a minute
     assert "TimeoutError: the report was not saved within 0.2 s" in caplog.text
 
 

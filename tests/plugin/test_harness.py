@@ -41,7 +41,7 @@ def has_ended(address: Path) -> str:
     """The host and port where an API was, after making sure that none is there any more."""
     api = urlsplit(address.read_text())
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection((str(api.hostname), api.port or 0), timeout=5)
+        socket.create_connection((str(api.hostname), api.port or 0), timeout=60)
     return api.netloc
 
 

@@ -16,7 +16,7 @@ from dependency_injector import containers, providers
 from prefect_lifespan import ProcessResource, lifespan
 from prefect_lifespan.engine.places.here import Here
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 
 
 class Terminated(BaseException):

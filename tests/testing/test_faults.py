@@ -245,7 +245,7 @@ def test_the_nth_time_is_the_nth_of_all_threads():
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(10)
+            thread.join(60)
     assert len(failed) == 1
 
 

@@ -56,7 +56,7 @@ def test_an_asynchronous_function_gets_asynchronous_resources(wired: None) -> No
 
 
 def test_two_lifespans_that_overlap_in_two_threads_each_serve_their_own_callers(wired: None) -> None:
-    both_open = threading.Barrier(2, timeout=10)
+    both_open = threading.Barrier(2, timeout=60)
     answers: dict[str, str] = {}
 
     def run(url: str) -> None:

@@ -23,7 +23,7 @@ from prefect_lifespan.workers.channel import LOOPBACK, Channel, ChannelLink, Cha
 from prefect_lifespan.workers.messages import Closed, End, loaded
 from prefect_lifespan.workers.remote_workers import HasEnded, cloudpickled
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 60
 OPENING = "an opening"
 
 
