@@ -8,17 +8,20 @@ from typing import Any
 
 import pytest
 
-PROGRAM = Path(__file__).with_name("every_line.py")
-MODES = ["with", "decorated", "call", "joined", "first_use", "in_flight", "lanes", "failing", "generator", "carried"]
+ROOT = Path(__file__).parents[2]
+MODES = [
+    "with", "decorated", "call", "joined", "first_use", "in_flight", "lanes", "failing", "generator", "carried", "reported",
+]  # fmt: skip
 ON_A_LOOP = [
     "async_with", "async_decorated", "async_first_use", "async_in_flight", "async_lanes", "async_failing", "async_generator",
+    "async_reported",
 ]  # fmt: skip
 
 
 def found(modes: list[str], step: int, how: str = "raise") -> list[Any]:
     """What came of each mode."""
-    arguments = [sys.executable, str(PROGRAM), ",".join(modes), str(step), "0", how]
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=3600, check=False)  # noqa: S603
+    command = [sys.executable, "-m", "tests.lifespans.every_line", ",".join(modes), str(step), "0", how]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=3600, check=False)  # noqa: S603
     assert done.returncode == 0, done.stderr
     results = [json.loads(line) for line in done.stdout.splitlines()]
     assert [result["mode"] for result in results] == modes
