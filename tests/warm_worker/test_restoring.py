@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from prefect_lifespan.warm_worker.restoring import as_it_was
+from prefect_lifespan.warm_worker.restoring import as_it_was, loop_as_it_was
 from prefect_lifespan.warm_worker.running import run_on_loop
 
 
@@ -84,9 +84,10 @@ def test_what_a_run_sets_on_the_processs_loop_is_as_it_was() -> None:
 
     with asyncio.Runner() as runner:
         loop = runner.get_loop()
-        run_on_loop(sets(), runner)
+        with loop_as_it_was(loop):
+            run_on_loop(sets(), runner)
 
         assert not loop.remove_signal_handler(signal.SIGUSR1)
         assert loop.get_exception_handler() is None
         assert not loop.get_debug()
-        run_on_loop(asyncio.to_thread(time.monotonic), runner)
+        assert run_on_loop(asyncio.to_thread(time.monotonic), runner)

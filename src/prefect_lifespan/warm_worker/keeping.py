@@ -17,10 +17,12 @@ from prefect_lifespan.graph.findings import require_container
 from prefect_lifespan.lifetimes import Lifetime, Policy
 from prefect_lifespan.masking import told
 from prefect_lifespan.probing import check_health, check_health_on_loop
+from prefect_lifespan.warm_worker.running import run_on_loop
 
 WHERE = "the warm process"
-# What a lifespan has where nothing is said; and how long a check may take: what does not answer is unwell.
-_DEFAULTS = Policy(close_timeout_seconds=30.0, retries=0, retry_delay_seconds=1.0)
+# Where nothing is said. One that hangs, as it opens or as it closes, leaves the others time in the worker's grace.
+_DEFAULTS = Policy(close_timeout_seconds=20.0, retries=0, retry_delay_seconds=1.0)
+# How long a check may take: what does not answer is unwell.
 _CHECK_SECONDS = 10.0
 
 _logger = get_logger("flow_runs.lifespan")
@@ -50,23 +52,25 @@ class Kept:
             self._checked = now
             if (is_first or self._close_what_is_unwell()) and self._container is not None:
                 container: Any = require_container(import_object(self._container))
-                self._runner.run(_open(container))
+                run_on_loop(_open(container), self._runner)
 
     def close(self) -> None:
         """At the end of the process."""
-        self._runner.run(process_loop.close())
-        process_engines.close_all()
+        try:
+            run_on_loop(process_loop.close(), self._runner)
+        finally:
+            process_engines.close_all()
 
     def _close_what_is_unwell(self) -> bool:
         """Close the engines that have an unwell resource; whoever asks next opens anew. Whether there were any.
 
         What lives on the loop may need any other one, so all of that closes first.
         """
-        illness = self._runner.run(_illness_on_loop())
+        illness = run_on_loop(_illness_on_loop(), self._runner)
         unwell = {engine: error for engine in process_engines.in_use() if (error := _illness_of(engine)) is not None}
         if illness is None and not unwell:
             return False
-        self._runner.run(process_loop.close(illness))
+        run_on_loop(process_loop.close(illness), self._runner)
         for engine, error in unwell.items():
             process_engines.drop(engine)
             report = engine.close(error)

@@ -9,7 +9,7 @@ import signal
 from collections.abc import Coroutine, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from prefect import Flow
 from prefect.client.schemas.objects import FlowRun
@@ -28,6 +28,9 @@ from prefect_lifespan.warm_worker.engine_parts import (
 from prefect_lifespan.warm_worker.restoring import loop_as_it_was
 
 _logger = get_logger("engine")
+# More than tasks wait for one another when a signal arrives.
+_ATTEMPTS = 20
+T = TypeVar("T")
 
 
 class Terminated(SystemExit):
@@ -68,10 +71,10 @@ def run_in_engine(
 
     try:
         result = context.run(engine)
-        if inspect.isasyncgen(result):
-            run_on_loop(_exhausted(result), runner, context)
-        elif inspect.iscoroutine(result):
-            run_on_loop(result, runner, context)
+        work = _exhausted(result) if inspect.isasyncgen(result) else result
+        if inspect.iscoroutine(work):
+            with loop_as_it_was(runner.get_loop()):
+                run_on_loop(work, runner, context)
     except BaseException as error:
         return error
     return None
@@ -111,22 +114,35 @@ async def _exhausted(values: Any) -> None:
         pass
 
 
-def run_on_loop(
-    work: Coroutine[Any, Any, Any], runner: asyncio.Runner, context: contextvars.Context | None = None
-) -> None:
-    """Run it on the process's loop, which goes on after it: what the run has begun there and left ends with it."""
-    with loop_as_it_was(runner.get_loop()), _tasks_of_a_run(runner.get_loop()) as tasks:
+def run_on_loop(work: Coroutine[Any, Any, T], runner: asyncio.Runner, context: contextvars.Context | None = None) -> T:
+    """Run it on the process's loop, which goes on after it: what it has begun there and left ends with it."""
+    with _tasks_of_a_run(runner.get_loop()) as tasks:
         try:
-            runner.run(_first_of(tasks, work), context=context)
+            return runner.run(_first_of(tasks, work), context=context)
         finally:  # a signal may have taken the loop away, from the run itself as well
-            runner.run(_cancelled(tasks))
+            _end(tasks, runner)
 
 
-async def _first_of(tasks: set[asyncio.Task[Any]], work: Coroutine[Any, Any, Any]) -> None:
+async def _first_of(tasks: set[asyncio.Task[Any]], work: Coroutine[Any, Any, T]) -> T:
     task = asyncio.current_task()
     assert task is not None, "a coroutine runs in one"
     tasks.add(task)
-    await work
+    return await work
+
+
+def _end(tasks: set[asyncio.Task[Any]], runner: asyncio.Runner) -> None:
+    """End them all. `SystemExit` takes the loop away once more for each task that waits for the one it was raised in."""
+    interruption: BaseException | None = None
+    for _ in range(_ATTEMPTS):
+        try:
+            runner.run(_cancelled(tasks))
+            break
+        except RuntimeError:
+            continue  # it has found the loop stopped: for a task that had ended when the loop was left
+        except BaseException as error:
+            interruption = error
+    if interruption is not None:
+        raise interruption
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -40,6 +40,7 @@ from prefect_lifespan.warm_worker.running import (
     control_channel,
     outcome_of,
     run_in_engine,
+    run_on_loop,
     tell,
 )
 
@@ -75,16 +76,14 @@ class Serving:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._terminated)
         self._log.begin()
-        try:
+        with ExitStack() as closing:  # from the last to the first, whatever becomes of another one
+            closing.callback(self._remove_folder_when_alone)
+            closing.callback(self._log.flush)
+            closing.callback(self._runner.close)
+            closing.callback(self._clients.close)
+            closing.callback(self._kept.close)
             while isinstance(message := self._runner.run(self._inbox.get()), Run):
                 self._inbox.send(self._answered(message))
-        finally:
-            self._kept.close()
-            self._clients.close()
-            self._runner.close()
-            self._log.flush()
-            if self._is_alone:
-                self._remove_folder()
         return 0
 
     def _answered(self, message: Run) -> Ended | Stale:
@@ -119,7 +118,7 @@ class Serving:
         context = self._clients.context()
         flow_run = context.run(load_flow_run, flow_run_id)
         try:
-            workspace = self._runner.run(self._code.pull(flow_run))
+            workspace = run_on_loop(self._code.pull(flow_run), self._runner)
             flow = self._code.load(workspace)
         except StaleCode:
             raise
@@ -169,6 +168,10 @@ class Serving:
                     )
         self._remove_folder()
         os.killpg(os.getpgid(0), signal.SIGKILL)
+
+    def _remove_folder_when_alone(self) -> None:
+        if self._is_alone:
+            self._remove_folder()
 
     def _remove_folder(self) -> None:
         """Nobody else does, until the next worker starts."""

@@ -114,11 +114,18 @@ class LifespanWorker(ProcessWorker):
         if self._under_way:
             self._logger.info("Waiting up to %g s for %d flow run(s) to end", seconds, self._under_way)
             with anyio.move_on_after(seconds):
-                await self._all_ended.wait()
+                await self._until_all_have_ended()
         with anyio.move_on_after(GRACE_SECONDS) as grace:
             await self._pool.close(signal.SIGTERM)
-            if self._under_way:
-                await self._all_ended.wait()
+            await self._until_all_have_ended()
         if grace.cancelled_caught:
             self._logger.warning("Processes that have not ended within %g s are killed", GRACE_SECONDS)
             await self._pool.close(signal.SIGKILL)
+            with anyio.move_on_after(
+                GRACE_SECONDS
+            ):  # Prefect's executor says that their runs have crashed, and has hooks run
+                await self._until_all_have_ended()
+
+    async def _until_all_have_ended(self) -> None:
+        if self._under_way:
+            await self._all_ended.wait()
