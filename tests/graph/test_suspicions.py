@@ -56,6 +56,24 @@ class Pool:
     def of(cls, url: str) -> "Pool":
         return cls(url)
 
+    @contextmanager
+    def session(self, database: str = "") -> Iterator[str]:
+        yield database
+
+    @contextmanager
+    def unguarded(self) -> Iterator[str]:
+        yield "open"
+        print("committed")
+
+    @classmethod
+    @asynccontextmanager
+    async def transaction(cls, database: str) -> AsyncIterator[str]:
+        yield database
+
+    @functools.lru_cache  # noqa: B019 - as users have them
+    def cached(self, database: str) -> str:
+        return database
+
 
 class Address(NamedTuple):
     host: str
@@ -130,6 +148,12 @@ db = providers.Resource(open_db, "url")
         ),
         (providers.Factory(partial(Pool("x"), databse="x")), "Pool got an unexpected keyword argument 'databse'"),
         (providers.Resource(Pool.of, ulr="x"), "Pool.of missing a required argument: 'url'"),
+        (
+            providers.Resource(Pool("x").session, databse="x"),
+            "Pool.session got an unexpected keyword argument 'databse'; did you mean 'database'?",
+        ),
+        (providers.Resource(Pool("x").session, "x", "y"), "Pool.session too many positional arguments"),
+        (providers.Resource(Pool.transaction), "Pool.transaction missing a required argument: 'database'"),
         (providers.Resource(Address, "x"), "Address missing a required argument: 'port'"),
         (providers.Factory(Point, "x", "y", "z"), "Point too many positional arguments"),
         (providers.Singleton(Bare, 1), "Bare too many positional arguments"),
@@ -163,6 +187,9 @@ def test_arguments_that_do_not_fit_are_told_with_the_signature_and_refused(provi
         providers.Resource(partial(Settings)),
         providers.Singleton(partial(Model, other=1)),
         providers.Resource(Pool("x").connect, database="x"),
+        providers.Resource(Pool.transaction, "x"),
+        providers.Resource(Pool("x").cached, "x"),
+        providers.Factory(partial(Pool("x").session, "x")),
         providers.Resource(Pool("x")),
         providers.Resource(Bare),
         providers.Factory(Error, 1, 2),
@@ -277,7 +304,7 @@ def nothing_to_clean() -> Iterator[str]:
 @pytest.mark.parametrize(
     "initialiser",
     [without_guard, contextmanager(without_guard), functools.partial(without_guard), without_guard_async,
-     asynccontextmanager(without_guard_async)],
+     asynccontextmanager(without_guard_async), Pool("x").unguarded],
 )  # fmt: skip
 def test_cleanup_that_a_failing_body_skips_is_a_warning_that_refuses_nothing(initialiser: Any):
     (finding,) = found(db=providers.Resource(initialiser))

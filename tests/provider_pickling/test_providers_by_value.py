@@ -7,6 +7,7 @@ import copyreg
 import pickle
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import cloudpickle
@@ -192,6 +193,25 @@ def test_an_asynchronous_resource_arrives_as_one() -> None:
 
     assert travelled(provider).provides.__wrapped__ is open_api
     assert loads(pickle.dumps(provider)).provides.__wrapped__ is open_api
+
+
+class Database:
+    """As many declare one: its session is a method that is a context manager."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    @contextmanager
+    def session(self, name: str) -> Iterator[str]:
+        yield f"{name} at {self.url}"
+
+
+def test_a_method_that_is_a_context_manager_arrives_with_its_object() -> None:
+    provider = providers.Resource(Database("db").session, "session")
+
+    for arrived in (travelled(provider), loads(pickle.dumps(provider)), copy.copy(provider)):
+        assert arrived() == "session at db"
+        arrived.shutdown()
 
 
 def test_overridings_arrive_in_their_order() -> None:

@@ -7,6 +7,7 @@ import difflib
 import functools
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
+from types import MethodType
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
@@ -50,9 +51,14 @@ def _with_those_of_partials(provider: Any) -> tuple[Any, tuple[Any, ...], dict[s
             args, kwargs = (*called.args, *args), {**called.keywords, **kwargs}
             called = called.func
         elif _passes_on(called):  # dependency-injector makes a context manager of a generator, a partial of one too
-            called = called.__wrapped__
+            called = _wrapped_in(called)
         else:
             return called, args, kwargs
+
+
+def _wrapped_in(called: Any) -> Any:
+    """What the standard library has wrapped; of a bound method that of its function, bound to the same object."""
+    return MethodType(called.__wrapped__, called.__self__) if inspect.ismethod(called) else called.__wrapped__
 
 
 def providers_in_collections(graph: Graph) -> Iterator[tuple[Node, str, str]]:

@@ -92,7 +92,7 @@ def innermost(initialiser: Any) -> Any:
     while True:
         if isinstance(initialiser, functools.partial):
             initialiser = cast("functools.partial[object]", initialiser).func
-        elif inspect.isfunction(initialiser) and hasattr(initialiser, "__wrapped__"):
+        elif (inspect.isfunction(initialiser) or inspect.ismethod(initialiser)) and hasattr(initialiser, "__wrapped__"):
             initialiser = cast("Any", initialiser).__wrapped__
         else:
             return initialiser

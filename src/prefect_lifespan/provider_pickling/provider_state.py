@@ -111,7 +111,8 @@ def _as_given(initialiser: Any) -> Any:
 
     The wrapper goes by the function's name but is not what its module has under it, so pickle would refuse it.
     """
-    if getattr(initialiser, "__code__", None) not in _WRAPPERS or is_found_by_name(initialiser):
+    is_wrapper = getattr(initialiser, "__code__", None) in _WRAPPERS and not inspect.ismethod(initialiser)
+    if not is_wrapper or is_found_by_name(initialiser):
         return initialiser
     inner: Any = initialiser.__wrapped__
     wrapped: dict[str, Any] = {**vars(inner), "__wrapped__": inner}
