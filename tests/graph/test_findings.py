@@ -226,6 +226,17 @@ def test_a_container_instance_is_refused_with_what_to_give() -> None:
         check(container())
 
 
+def test_a_container_that_was_put_together_by_hand_or_from_a_schema_is_refused_with_the_class_to_make_of_it() -> None:
+    made: Any = containers.DynamicContainer()
+    made.from_schema({"container": {"point": {"provider": "Factory", "provides": "builtins.dict", "kwargs": {"x": 1}}}})
+
+    with pytest.raises(TypeError, match=r"got DynamicContainer; .* a class with what it declares: type\('App', "):
+        check(made)
+
+    instance: Any = engine_of(declare(**made.providers)).instance
+    assert instance.point() == {"x": 1}
+
+
 def test_findings_survive_pickling() -> None:
     findings = check(declare(url=providers.Dependency()))
     error = pickle.loads(pickle.dumps(InvalidContainerError("App", findings)))  # noqa: S301 - our own bytes

@@ -58,7 +58,8 @@ def _with_those_of_partials(provider: Any) -> tuple[Any, tuple[Any, ...], dict[s
 
 def _wrapped_in(called: Any) -> Any:
     """What the standard library has wrapped; of a bound method that of its function, bound to the same object."""
-    return MethodType(called.__wrapped__, called.__self__) if inspect.ismethod(called) else called.__wrapped__
+    wrapped = called.__wrapped__
+    return MethodType(wrapped, called.__self__) if is_kind(called, MethodType) else wrapped
 
 
 def providers_in_collections(graph: Graph) -> Iterator[tuple[Node, str, str]]:

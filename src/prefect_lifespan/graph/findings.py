@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
-from dependency_injector import providers
+from dependency_injector import containers, providers
 
 from prefect_lifespan.finding import Code, Finding
 from prefect_lifespan.graph.arguments import providers_in_collections, unbindable
@@ -57,9 +57,17 @@ def require_container(container: object) -> ContainerClass:
     if isinstance(container, type) and getattr(container, "__IS_CONTAINER__", False) is True:
         return cast("ContainerClass", container)
     given = container.__qualname__ if isinstance(container, type) else type(container).__qualname__
+    if isinstance(container, type):
+        cure = ""
+    elif isinstance(container, containers.DynamicContainer) and not is_kind(container.declarative_parent, type):
+        cure = (
+            "; each lifespan makes an instance of its own, so give a class with what it declares: "
+            "type('App', (containers.DeclarativeContainer,), dict(container.providers))"
+        )
+    else:
+        cure = "; give the class, each lifespan makes its own instance"
     raise TypeError(
-        f"expected a container class (a subclass of dependency_injector.containers.DeclarativeContainer), got {given}"
-        + ("" if isinstance(container, type) else "; give the class, each lifespan makes its own instance")
+        f"expected a container class (a subclass of dependency_injector.containers.DeclarativeContainer), got {given}{cure}"
     )
 
 

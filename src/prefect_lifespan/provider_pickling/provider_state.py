@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from types import MethodType
 from typing import Any, NamedTuple
 
 from dependency_injector import providers
@@ -111,8 +112,8 @@ def _as_given(initialiser: Any) -> Any:
 
     The wrapper goes by the function's name but is not what its module has under it, so pickle would refuse it.
     """
-    is_wrapper = getattr(initialiser, "__code__", None) in _WRAPPERS and not inspect.ismethod(initialiser)
-    if not is_wrapper or is_found_by_name(initialiser):
+    wrapper = None if is_kind(initialiser, MethodType) else getattr(initialiser, "__code__", None)
+    if wrapper not in _WRAPPERS or is_found_by_name(initialiser):
         return initialiser
     inner: Any = initialiser.__wrapped__
     wrapped: dict[str, Any] = {**vars(inner), "__wrapped__": inner}
