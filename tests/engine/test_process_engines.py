@@ -3,6 +3,8 @@
 import gc
 from typing import Any
 
+from dependency_injector import providers
+
 from prefect_lifespan.engine import process_engines
 from prefect_lifespan.lifetimes import ProcessResource
 from tests.engine.support import Journal, declare, engine_of
@@ -45,3 +47,28 @@ def test_an_engine_that_nobody_holds_any_more_keeps_nothing_open() -> None:
     process_engines.forget(ended)
     ended.close().settle()
     assert journal == ["+a", "-a"]
+
+
+def test_what_is_declared_when_the_process_has_others_open_opens_beside_them() -> None:
+    """As in a notebook, where one is added to the class of a lifespan before; it was a KeyError without a word."""
+    journal = Journal()
+    container = declare(a=ProcessResource(journal.blocking("a")))
+    first: Any = engine_of(container)
+    assert first.instance.a() == "a"
+    container.b = ProcessResource(journal.blocking("b"))
+    container.c = providers.Resource(journal.blocking("c"), container.b)
+    second: Any = engine_of(container)
+    assert (second.instance.c(), second.instance.b(), second.instance.a()) == ("c", "b", "a")
+    third: Any = engine_of(container)
+    assert third.instance.b() == "b"
+    container.a = ProcessResource(journal.blocking("another a"))
+    fourth: Any = engine_of(container)
+    assert (fourth.instance.a(), fourth.instance.b()) == ("another a", "b")
+    for engine in (first, second, third, fourth):
+        engine.close().settle()
+    assert journal == ["+a", "+b", "+c", "+another a", "-c"]
+    for engine in reversed(process_engines.in_use()):
+        if any(slot.path.startswith("App.") for slot in engine.open_slots()):
+            process_engines.drop(engine)
+            engine.close().settle()
+    assert journal[-3:] == ["-another a", "-b", "-a"]

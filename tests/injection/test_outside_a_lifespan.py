@@ -10,7 +10,16 @@ from typing import Any
 import pytest
 from dependency_injector import containers, providers
 
-from prefect_lifespan import LifespanClosedError, LifespanError, Provide, Provider, inject, lifespan, override
+from prefect_lifespan import (
+    LifespanClosedError,
+    LifespanError,
+    Provide,
+    Provider,
+    UsageError,
+    inject,
+    lifespan,
+    override,
+)
 
 RECORD: list[str] = []
 
@@ -286,3 +295,26 @@ def test_containers_of_two_calls_of_a_function_are_no_more_than_two_containers()
 
     with lifespan(first):
         assert tell_second() == "value"
+
+
+def test_a_provider_that_was_replaced_since_the_decoration_is_told_as_that() -> None:
+    """It was an assertion of the library's, or a KeyError, and named neither the parameter nor the container."""
+
+    class Declared(containers.DeclarativeContainer):
+        db = providers.Resource(resource, "db")
+
+    class Derived(Declared):
+        pass
+
+    @inject
+    def query(db: str = Provide[Declared.db]) -> str:
+        return db
+
+    Declared.db = providers.Resource(resource, "another db")
+    told = r"query: db names a provider that .*Declared had when"
+    with pytest.raises(UsageError, match=told):
+        query()
+    with lifespan(Declared), pytest.raises(UsageError, match=told):
+        query()
+    with lifespan(Derived):
+        assert query() == "db", "what it had inherited before"

@@ -6,7 +6,7 @@ Those are made here too, by how the engine that asks is made: one for each conta
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Protocol
@@ -57,14 +57,21 @@ def shared_slots(engine: Face, make: Make, *, asynchronous: bool) -> dict[int, S
     shared: dict[int, Slot] = {}
     for node in lasting:
         if node.key not in reached and (on_its_loop or not node.is_async):
-            shared[node.key] = _engine_for(engine, node, make).slots[node.key]
+            shared[node.key] = _slot_for(engine, node, make)
     return shared
 
 
-def _engine_for(engine: Face, node: Node, make: Make) -> ProcessEngine:
+def _slot_for(engine: Face, node: Node, make: Make) -> Slot:
     owner = owner_of(node.provider) or engine.container_class
     # What is overridden on the class in the meantime has an engine of its own, and so does what no longer is.
     key = (owner, graph_of(owner).stand_ins_for_the_process)
+    slots = _engine_for(engine, node, make, owner, key).slots
+    if node.key not in slots:  # it was declared when that had been made; what is open there is not opened again
+        slots = _engine_for(engine, node, make, owner, (*key, node.key)).slots
+    return slots[node.key]
+
+
+def _engine_for(engine: Face, node: Node, make: Make, owner: ContainerClass, key: Hashable) -> ProcessEngine:
     if node.is_async:
         return process_loop.get(key, partial(_made_for_loop, owner, engine.options, make))
     engine.process_keys.add(key)

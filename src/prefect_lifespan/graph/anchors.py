@@ -57,8 +57,8 @@ def redeclared(
     anchor = anchor_of(provider)
     if anchor is cast("Any", owner).__self__:
         return cast("Any", container).__self__
-    graph = graph_of(container)
-    key = graph.by_path.get(graph_of(owner).nodes[id(anchor)].path)
+    graph, declared = graph_of(container), graph_of(owner).nodes.get(id(anchor))
+    key = None if declared is None else graph.by_path.get(declared.path)  # not where it was replaced since
     return None if key is None else providers.deepcopy(provider, {id(anchor): graph.nodes[key].provider})
 
 

@@ -329,9 +329,17 @@ class Call:
         self._refuse_an_inner_container(marker)
         self._refuse_a_namesake(container, marker)
         call_scope = self._call_scope()
-        if not call_scope.has(container, self.scope):
+        is_new = not call_scope.has(container, self.scope)
+        engine = call_scope.standing_alone(container, self.scope, self._plan.where, self._loop)
+        if engine.resolve(marker.provider, marker.modifier) is None:
+            raise UsageError(
+                f"{self._plan.where}: {marker.name} names a provider that {container.__qualname__} had when the function "
+                "was decorated, and has no longer: it was replaced by another one. Define the function after that, or "
+                "leave the provider and change what it is declared with, or override it"
+            )
+        if is_new:
             self._tell_of_opening_for_the_call(container)
-        return call_scope.standing_alone(container, self.scope, self._plan.where, self._loop), marker.provider
+        return engine, marker.provider
 
     def _tell_of_opening_for_the_call(self, container: ContainerClass) -> None:
         name, where = container.__qualname__, self._plan.where
