@@ -232,3 +232,47 @@ def test_a_call_that_begins_after_a_reset_is_never_given_what_was_made_before() 
                 assert not thread.is_alive()
     finally:
         sys.setswitchinterval(before)
+
+
+def test_a_singleton_that_is_reset_while_a_factory_of_it_is_prepared_is_made_once_for_all_threads() -> None:
+    made: list[Settings] = []
+    being_made, made_beside = threading.Event(), threading.Event()
+
+    class Made(Settings):
+        def __init__(self) -> None:
+            made.append(self)
+            if len(made) == 2:  # by the thread that prepares the factory
+                being_made.set()
+                made_beside.wait(0.3)
+            elif len(made) == 3:
+                made_beside.set()
+
+    class Reset(Ledger):
+        def __init__(self, settings: Settings) -> None:
+            super().__init__(settings)
+            if len(made) == 1:
+                current_container(Own).settings.reset()
+
+    class Own(containers.DeclarativeContainer):
+        settings = providers.Singleton(Made)
+        ledger = providers.Factory(Reset, settings)
+
+    @inject
+    def use(ledger: Ledger = Provide[Own.ledger]) -> Ledger:
+        return ledger
+
+    @inject
+    def ask(settings: Settings = Provide[Own.settings]) -> Settings:
+        return settings
+
+    with lifespan(Own):
+        threads = [threading.Thread(target=contextvars.copy_context().run, args=(call,)) for call in (use, ask)]
+        threads[0].start()
+        assert being_made.wait(10)
+        threads[1].start()
+        for thread in threads:
+            thread.join(10)
+            assert not thread.is_alive()
+
+        assert use().args == (ask(),)
+    assert len(made) == 2

@@ -77,7 +77,7 @@ def _kept_value(given: Given, keeper: Keeper) -> object:
 def _asked(given: Given, value: object, keeper: Keeper) -> Callable[[], object]:
     if value is not NOTHING:
         return lambda: value
-    return making_at_hand(given.provider, keeper) or given.value
+    return under(given.engine.making, making_at_hand, given.provider, keeper) or given.value
 
 
 def _asking(asked: Sequence[Callable[[], object]], beside: tuple[object, ...]) -> Gives:
