@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from prefect_lifespan.engine import Engine, Observer, Options, logging_to
 from prefect_lifespan.engine.loops import running_loop
+from prefect_lifespan.engine.part import standing_alone, with_more
 from prefect_lifespan.graph import Node
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.lifetimes import Lifetime, Policy
@@ -39,9 +40,13 @@ def log_of_this_run() -> Observer:
 
 
 class _Engines(dict[object, Engine]):
-    """Those of one call scope, for whoever works in it."""
+    """Those of one call scope, for whoever works in it; of a container that no lifespan is open for, the one with most in it."""
 
     ended = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alone: dict[object, Engine] = {}
 
 
 class CallScope:
@@ -86,18 +91,26 @@ class CallScope:
         return under(self._lock, made)
 
     def standing_alone(
-        self, container: ContainerClass, scope: Overriding, where: str, loop: asyncio.AbstractEventLoop | None
+        self,
+        container: ContainerClass,
+        asked: frozenset[int],
+        scope: Overriding,
+        where: str,
+        loop: asyncio.AbstractEventLoop | None,
     ) -> Engine:
-        """An engine for a container that no lifespan is open for."""
+        """An engine for a container that no lifespan is open for, with what is asked for; all those of a container share."""
         key = (container, scope.overrides)
 
         def made() -> Engine:
-            engine = self._engines.get(key)
-            if engine is None:
+            known = self._engines.alone.get(key)
+            if known is None:
                 overrides = scope.overrides_for(container)
                 options = Options(DEFAULT_POLICY, log=log_of_this_run())
-                engine = Engine.of(container, name=where, options=options, overrides=overrides, loop=loop)
-                self._engines[key] = engine
+                engine = standing_alone(container, asked, name=where, options=options, overrides=overrides, loop=loop)
+            else:
+                engine = with_more(known, asked, name=where)
+            if engine is not known:
+                self._engines[known, key] = self._engines.alone[key] = engine
                 self._admit(engine)
             return engine
 
@@ -110,7 +123,7 @@ class CallScope:
 
     def has(self, container: ContainerClass, scope: Overriding) -> bool:
         """Whether a container has an engine of its own here already."""
-        return (container, scope.overrides) in self._engines
+        return (container, scope.overrides) in self._engines.alone
 
     def view_of(self, base: Engine, where: str) -> Engine:
         """An engine in force with this call scope's task resources in it; that engine itself, where it declares none."""

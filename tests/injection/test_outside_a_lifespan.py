@@ -11,10 +11,13 @@ import pytest
 from dependency_injector import containers, providers
 
 from prefect_lifespan import (
+    InvalidContainerError,
     LifespanClosedError,
     LifespanError,
+    ProcessResource,
     Provide,
     Provider,
+    TaskResource,
     UsageError,
     inject,
     lifespan,
@@ -318,3 +321,105 @@ def test_a_provider_that_was_replaced_since_the_decoration_is_told_as_that() -> 
         query()
     with lifespan(Derived):
         assert query() == "db", "what it had inherited before"
+
+
+class Part:
+    copied = 0
+
+    def __deepcopy__(self, memo: object) -> "Part":
+        Part.copied += 1
+        return self
+
+
+class Many(containers.DeclarativeContainer):
+    config = providers.Configuration(default={"name": "configured", "other": 1})
+    one = providers.Singleton(object)
+    db = providers.Resource(resource, config.name)
+    pair = providers.Factory(list, providers.List(one, db))
+    session = TaskResource(session_of, db)
+    model = ProcessResource(lambda: object())
+    unrelated = providers.Factory(dict, part=Part(), engine=providers.Resource(resource, "unrelated"))
+
+
+def test_a_call_copies_nothing_that_it_does_not_ask_for():
+    @inject
+    def use(db: str = Provide[Many.db]) -> str:
+        return db
+
+    use()
+    before = Part.copied
+    for _ in range(3):
+        assert use() == "configured"
+    assert Part.copied == before
+
+
+def test_what_a_helper_asks_for_beside_that_is_made_of_the_same():
+    whole: list[Any] = []
+
+    @inject
+    def name(name: str = Provide[Many.config.name]) -> str:
+        return name
+
+    @inject
+    def everything(container: Any = Provide[Many]) -> Any:
+        return container
+
+    @inject
+    def helper(pair: list[Any] = Provide[Many.pair], session: str = Provide[Many.session]) -> list[Any]:
+        assert session == "session of configured"
+        return pair
+
+    @inject
+    def outer(one: object = Provide[Many.one], model: object = Provide[Many.model]) -> None:
+        assert helper() == [one, "configured"]
+        assert name() == "configured"
+        container = everything()
+        whole.append(container)
+        assert (container.one(), container.db(), container.model()) == (one, "configured", model)
+        assert helper() == [one, "configured"]
+        whole.append(model)
+
+    outer()
+    outer()
+
+    assert whole[0] is not whole[2]
+    assert whole[1] is whole[3]  # the process's
+    of_a_call = ["open configured", "open session of configured", "close session of configured", "close configured"]
+    assert of_a_call * 2 == RECORD
+
+
+def test_two_calls_have_singletons_of_their_own():
+    @inject
+    def use(one: object = Provide[Many.one]) -> object:
+        return one
+
+    assert use() is not use()
+
+
+def test_what_stands_in_for_a_provider_is_what_a_call_is_given_also_where_that_needs_others():
+    @inject
+    def use(pair: list[Any] = Provide[Many.pair]) -> list[Any]:
+        return pair
+
+    @inject
+    def outer(db: str = Provide[Many.db]) -> list[Any]:
+        return [db, *use()[1:]]
+
+    with override(Many, db=providers.Factory("{}!".format, Many.config.name)):
+        assert outer() == ["configured!", "configured!"]
+    with Many.one.override("another"):
+        assert use() == ["another", "configured"]
+
+
+def test_a_container_that_cannot_be_opened_is_refused_also_where_the_call_needs_another_part_of_it():
+    class Broken(containers.DeclarativeContainer):
+        db = providers.Resource(resource, "db")
+        locked = providers.Factory(dict, lock=threading.Lock())
+
+    @inject
+    def use(db: str = Provide[Broken.db]) -> str:
+        return db
+
+    with pytest.raises(InvalidContainerError, match="lock"):
+        use()
+    assert RECORD == []

@@ -27,6 +27,7 @@ from prefect_lifespan.engine.instance import (
     instantiate,
     made_of_class,
     made_of_parent,
+    made_of_part,
     with_choices,
     withhold_singletons,
 )
@@ -73,6 +74,7 @@ class Engine:
         self.options = options
         self.overrides = overrides
         self.parent = parent
+        self.whole: Graph | None = None  # what its graph is a part of, where it has no container instance
         self.slots: dict[int, Slot] = {} if parent is None else dict(parent.slots)
         self.instances: Instances = {}
         self._instance: containers.DynamicContainer | None = None
@@ -141,6 +143,15 @@ class Engine:
         self.instances, self._instance = made
         self.graph = with_choices(self.graph, self.instances)
         self._offer_safe_calls(self._instance)
+
+    def become_a_part(self, whole: Graph | None) -> None:
+        """Have the part of a container that its graph is; what it stands on has some of that already."""
+        self.whole = whole
+        self.slots |= shared_slots(self, Engine.of, asynchronous=True)
+        shared = {} if self.parent is None else self.parent.instances
+        shared = {**shared, **{key: slot.provider for key, slot in self.slots.items()}}
+        self.instances = made_of_part(self.container_class, self.graph, self.overrides, self._manage, shared)
+        self.graph = with_choices(self.graph, self.instances)
 
     def derive(
         self,

@@ -26,6 +26,11 @@ class Face(Protocol):
         ...
 
     @property
+    def whole(self) -> Graph | None:
+        """What its graph is a part of, where it has no container instance."""
+        ...
+
+    @property
     def schedule(self) -> SharedSchedule:
         """What its slots share."""
         ...

@@ -59,6 +59,21 @@ def made_of_class(
     return instances, instance
 
 
+def made_of_part(
+    container: ContainerClass,
+    part: Graph,
+    overrides: Mapping[int, AnyProvider],
+    manage: Manage,
+    shared: Mapping[int, AnyProvider],
+) -> Instances:
+    """The same for a part of what a container class declares, which has no instance."""
+    sources = {key: node.provider for key, node in part.nodes.items()}
+    instances, _ = copy_providers(part, sources, part.once(own_keys), manage, shared)
+    load_copies(part, instances, shared, overrides, declared=cast("Any", container).auto_load_config)
+    override_all(instances, {key: each for key, each in overrides.items() if key not in shared})
+    return instances
+
+
 def made_of_parent(
     graph: Graph,
     parent: Mapping[int, AnyProvider],

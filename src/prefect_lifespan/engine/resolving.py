@@ -26,7 +26,11 @@ class Resolver:
     def resolve(self, provider: AnyProvider | str, modifier: Modifier | None) -> AnyProvider | None:
         """The engine's provider for what a marker names; None where the container has no such one."""
         parent = self._engine.parent
-        return self._declared(provider, modifier) if parent is None else self._inherited(parent, provider, modifier)
+        if self._engine.whole is not None:
+            return None if isinstance(provider, str) else self._engine.instances.get(id(provider))
+        if parent is None or parent.whole is not None:
+            return self._declared(provider, modifier)
+        return self._inherited(parent, provider, modifier)
 
     def _declared(self, provider: AnyProvider | str, modifier: Modifier | None) -> AnyProvider | None:
         instance, instances = self._engine.instance, self._engine.instances

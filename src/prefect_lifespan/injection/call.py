@@ -13,6 +13,7 @@ from prefect_lifespan.call_scope import CallScope, log_of_this_run
 from prefect_lifespan.engine import CloseReport, Engine, Slot
 from prefect_lifespan.engine.events import declared_path, whose
 from prefect_lifespan.engine.loops import running_loop
+from prefect_lifespan.engine.part import asked_by
 from prefect_lifespan.engine.persistence import apersist, persist
 from prefect_lifespan.errors import AsyncResourceError, UsageError
 from prefect_lifespan.graph.anchors import redeclared
@@ -330,7 +331,8 @@ class Call:
         self._refuse_a_namesake(container, marker)
         call_scope = self._call_scope()
         is_new = not call_scope.has(container, self.scope)
-        engine = call_scope.standing_alone(container, self.scope, self._plan.where, self._loop)
+        asked = asked_by(marker.provider)
+        engine = call_scope.standing_alone(container, asked, self.scope, self._plan.where, self._loop)
         if engine.resolve(marker.provider, marker.modifier) is None:
             raise UsageError(
                 f"{self._plan.where}: {marker.name} names a provider that {container.__qualname__} had when the function "
