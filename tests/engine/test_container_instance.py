@@ -1,7 +1,7 @@
 """The container instance that a lifespan hands out: its own `init_resources` and the rest are the safe ones."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
 
@@ -615,3 +615,49 @@ def test_another_initialiser_given_to_a_resource_of_the_instance_opens_and_close
     assert (instance.a(), instance.a.args) == (7, (7,))
     engine.close().settle()
     assert journal == ["+7", "-7"]
+
+
+class Service:
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        self.made_with = args, kwargs
+
+
+class Fake(Service):
+    pass
+
+
+CHANGES: dict[str, Callable[[Any], Any]] = {
+    "nothing": lambda service: service,
+    "set_provides": lambda service: service.set_provides(Fake),
+    "set_args": lambda service: service.set_args(1),
+    "add_args": lambda service: service.add_args(2),
+    "clear_args": lambda service: service.clear_args(),
+    "set_kwargs": lambda service: service.set_kwargs(b=3),
+    "add_kwargs": lambda service: service.add_kwargs(c=4),
+    "clear_kwargs": lambda service: service.clear_kwargs(),
+    "add_attributes": lambda service: service.add_attributes(made_with=5),
+    "set_attributes": lambda service: service.set_attributes(made_with=6),
+    "clear_attributes": lambda service: service.clear_attributes(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("kind", [providers.Singleton, providers.ThreadSafeSingleton])
+def test_a_singleton_made_of_resources_is_declared_anew_as_any_other(kind: Any, change: str) -> None:
+    """What it was given stayed: by `clear_kwargs`, and beside new arguments; another class got none of it."""
+    a = providers.Resource(Journal().blocking("a"))
+    declared = declare(a=a, service=kind(Service, a, b=a))
+    stock = declared()
+    stock.init_resources()
+    engine = engine_of(declared)
+    found: list[object] = []
+    for container in (stock, open_all(engine)):
+        service = container.service
+        service()
+        assert CHANGES[change](service) is service
+        service.reset()
+        made: Any = service()
+        told = service.provides, service.cls, len(service.args), list(service.kwargs), service.attributes
+        found.append((type(made), made.made_with, told))
+    engine.close().settle()
+    assert found[0] == found[1]

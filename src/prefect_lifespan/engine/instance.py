@@ -14,6 +14,7 @@ from typing import Any, NoReturn, cast
 
 from dependency_injector import containers, errors, providers
 
+from prefect_lifespan.engine.awaiting_nothing import AwaitsNothing
 from prefect_lifespan.engine.configuration import OptionValues, is_loaded, load_copies
 from prefect_lifespan.engine.made_once import MadeOnce
 from prefect_lifespan.engine.managed import ManagedResource
@@ -218,9 +219,12 @@ def _made_of_resources_at_once(graph: Graph) -> Sequence[int]:
 
 def _never_wait(provider: Any, *, overridden: bool) -> None:
     provider.disable_async_mode()
-    if isinstance(provider, providers.BaseSingleton) and not overridden:
-        # A singleton makes its object by a factory of its own, which cannot be told; so it is given one that has been.
-        singleton = cast("Any", provider)
+    if not isinstance(provider, providers.BaseSingleton) or overridden:
+        return
+    singleton = cast("Any", provider)
+    if isinstance(provider, AwaitsNothing) and not providers.is_provider(singleton.provides):
+        provider.await_nothing()
+    else:  # as `AwaitsNothing`; those that no stand-in is known for show it
         if not providers.is_provider(singleton.provides):
             factory: Any = providers.Factory(singleton.provides, *singleton.args, **singleton.kwargs)
             factory.set_attributes(**singleton.attributes)

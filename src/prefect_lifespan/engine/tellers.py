@@ -13,6 +13,7 @@ from typing import Any
 
 from dependency_injector import providers
 
+from prefect_lifespan.engine.awaiting_nothing import AwaitsNothing
 from prefect_lifespan.engine.keepers import Keeper, Keepers
 from prefect_lifespan.forks import children
 from prefect_lifespan.signal_safe import under
@@ -85,11 +86,13 @@ CHANGES_OF_FACTORIES = (
 )
 
 
-class TellingSingleton(Teller, providers.Singleton[Any], changes=CHANGES_OF_SINGLETONS):
+class TellingSingleton(Teller, AwaitsNothing, providers.Singleton[Any], changes=CHANGES_OF_SINGLETONS):
     """Stands in for a singleton."""
 
 
-class TellingThreadSafeSingleton(Teller, providers.ThreadSafeSingleton[Any], changes=CHANGES_OF_SINGLETONS):
+class TellingThreadSafeSingleton(
+    Teller, AwaitsNothing, providers.ThreadSafeSingleton[Any], changes=CHANGES_OF_SINGLETONS
+):
     """Stands in for one that threads make once."""
 
 
