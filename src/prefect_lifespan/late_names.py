@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from importlib import import_module
+
+from prefect_lifespan.loading import loaded
 
 
 def late_names(package: str, modules: Mapping[str, Iterable[str]]) -> Callable[[str], object]:
@@ -14,7 +15,7 @@ def late_names(package: str, modules: Mapping[str, Iterable[str]]) -> Callable[[
     def load(name: str) -> object:
         if name not in module_of:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(import_module(module_of[name]), name)
+        value = getattr(loaded(module_of[name]), name)
         setattr(sys.modules[package], name, value)
         return value
 

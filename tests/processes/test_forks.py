@@ -219,6 +219,49 @@ def test_no_lock_that_a_thread_of_the_parent_holds_hangs_a_child() -> None:
         assert in_child(child) in ("{'own', 'made'}", "{'made', 'own'}")
 
 
+FORKS_WHILE_A_THREAD_LOADS = """
+import os, signal, sys, threading
+from importlib.abc import MetaPathFinder
+from dependency_injector import containers, providers
+from prefect_lifespan import Provide, inject
+
+class App(containers.DeclarativeContainer):
+    db = providers.Object("db")
+
+@inject
+def query(db=Provide[App.db]):
+    return db
+
+class Slow(MetaPathFinder):
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def find_spec(self, name, path, target=None):
+        if name == "prefect_lifespan.engine.engine":
+            self.begun.set()
+            self.goes_on.wait()
+
+sys.meta_path.insert(0, Slow())
+first = threading.Thread(target=query)
+first.start()
+Slow.begun.wait()
+os.register_at_fork(before=Slow.goes_on.set)  # the latest registered is the first called
+child = os.fork()
+if child == 0:
+    signal.alarm(10)
+    os._exit(0 if query() == "db" else 1)
+first.join()
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_fork_waits_for_what_a_thread_loads_for_its_first_call() -> None:
+    """The child's first call waited for a module that nobody would load any more, without end."""
+    done = subprocess.run(  # noqa: S603 - the test's own program
+        [sys.executable, "-c", FORKS_WHILE_A_THREAD_LOADS], check=False, capture_output=True, timeout=PATIENCE_SECONDS
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_settings_that_a_thread_of_the_parent_is_making_are_made_anew_in_a_child() -> None:
     parent, waits = os.getpid(), list[tuple[threading.Event, threading.Event]]()
 

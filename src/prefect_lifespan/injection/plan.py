@@ -21,6 +21,7 @@ from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.in_flight import RunningCall
 from prefect_lifespan.injection.binding import Binding
 from prefect_lifespan.injection.markers import Marker
+from prefect_lifespan.loading import loaded
 from prefect_lifespan.run_context import run_context
 from prefect_lifespan.scope import Scope, current_scope
 from prefect_lifespan.signal_safe import aclosed_after, closed_after, steps_closed_after
@@ -131,9 +132,8 @@ class Plan:
         return dict(zip(self.markers, values, strict=False))
 
     def _deciding(self, kwargs: dict[str, Any], loop: asyncio.AbstractEventLoop | None) -> Call:
-        from prefect_lifespan.injection.call import Call  # noqa: PLC0415 - with the engine, which decorating does without
-
-        return Call(self, kwargs, loop)
+        # With the engine, which decorating does without.
+        return loaded("prefect_lifespan.injection.call").Call(self, kwargs, loop)
 
     def _check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         # Python has bound what a written function passes on: as many as there are, and those by keyword only, fit.

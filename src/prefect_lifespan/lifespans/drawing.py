@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from prefect_lifespan.lifespans.asked import Settings
 from prefect_lifespan.lifespans.prefect_run import is_being_drawn
+from prefect_lifespan.loading import loaded
 from prefect_lifespan.run_context import run_context
 from prefect_lifespan.scope import Scope, current_scope, enter, leave
 from prefect_lifespan.signal_safe import awaited_within, within
@@ -113,9 +114,8 @@ def session_of(
     """A session of what a lifespan was asked for; one that opens nothing where a flow is drawn."""
     if is_being_drawn():
         return DrawnSession()
-    from prefect_lifespan.lifespans.session import Session  # noqa: PLC0415 - with all that only a run needs, and shows
-
-    return Session(settings, parameters, name=name, loop=loop)
+    # With all that only a run needs, and shows.
+    return loaded("prefect_lifespan.lifespans.session").Session(settings, parameters, name=name, loop=loop)
 
 
 run_context.stand_in = lambda: StandIn() if is_being_drawn() else None
