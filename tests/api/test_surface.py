@@ -1,6 +1,7 @@
 """The public surface: what is exported is documented, what is public is exported, and no module is seen by accident."""
 
 import inspect
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +24,22 @@ def test_a_name_that_does_not_exist_is_an_attribute_error():
         getattr(prefect_lifespan, "lifespann")  # noqa: B009
     with pytest.raises(ImportError, match="cannot import name 'lifespann'"):
         exec("from prefect_lifespan import lifespann")  # noqa: S102
+
+
+def test_what_goes_wrong_when_a_name_is_loaded_is_told_and_not_that_there_is_no_such_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A module of the user's that is called as one of Python's, `resource.py`, had this come of it."""
+    (tmp_path / "late_package").mkdir()
+    names = (
+        "from prefect_lifespan.late_names import late_names\n__getattr__ = late_names(__name__, {'part': ['thing']})"
+    )
+    (tmp_path / "late_package" / "__init__.py").write_text(names)
+    (tmp_path / "late_package" / "part.py").write_text("import math\nthing = math.getpagesize")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with pytest.raises(ImportError, match=r"late_package\.part cannot be imported: module 'math' has no attribute"):
+        exec("from late_package import thing")  # noqa: S102
 
 
 def test_the_surface_is_the_one_that_the_design_promises():

@@ -80,6 +80,13 @@ class Pool:
         self._retire(process, why)
         await self._tell()
 
+    async def gone_unused(self, process: WarmProcess) -> None:
+        """It was told to end while it waited for a run, by somebody else, and has not begun the one that it was given."""
+        self._logger().info("Warm process %d has gone while it was given a run; another one has that", process.pid)
+        await process.gone()
+        process.left_a_run = False
+        self.clean(process)
+
     def clean(self, process: WarmProcess) -> None:
         """Nobody asks any more for what it has left."""
         if process in self._left:

@@ -88,11 +88,15 @@ def _current_loop() -> Generator[None]:
 
 @contextmanager
 def _loggers() -> Generator[None]:
-    """Whether Prefect's loggers and ours are off: `logging.config` turns them off, and the next run would log nothing."""
+    """Whether Prefect's loggers and ours are off: `logging.config` turns them off, `logging.disable` all there are, and the
+    next run would log nothing.
+    """
     off = {name for name, logger in _found().items() if logger.disabled}
+    level = logging.root.manager.disable
     try:
         yield
     finally:
+        logging.disable(level)
         for name, logger in _found().items():
             logger.disabled = name in off
 

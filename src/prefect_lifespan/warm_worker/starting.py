@@ -98,7 +98,7 @@ class WarmStarter:
             run.returncode = process.exit_code or 1
 
     async def _begun(self, flow_run_id: UUID, run: RunProcess) -> Begins | Ended | None:
-        """Have it begun: a process whose code is stale closes, and another one is asked for."""
+        """Have it begun: where a process has stale code, or has gone while it waited for a run, another one is asked for."""
         while True:
             self._hooks.expect(flow_run_id, run.process)
             try:
@@ -107,9 +107,12 @@ class WarmStarter:
                 self._control.unregister(flow_run_id)
                 await self._pool.retire(run.process, "its run could not begin")
                 raise
-            if not isinstance(answer, Stale):
+            if answer is None and run.process.has_run and not run.process.is_terminated:
+                await self._pool.gone_unused(run.process)
+            elif isinstance(answer, Stale):
+                await self._pool.retire(run.process, answer.why)
+            else:
                 return answer
-            await self._pool.retire(run.process, answer.why)
             run.process = await self._pool.acquire(self._job)
             if run.is_unwanted:  # since the old one had closed
                 run.process.terminate(signal.SIGTERM)

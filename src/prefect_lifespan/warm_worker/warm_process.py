@@ -101,6 +101,11 @@ class WarmProcess:
         return self._process.pid
 
     @property
+    def has_run(self) -> bool:
+        """Whether it had a run before the one that it was given last."""
+        return self.runs > 1
+
+    @property
     def is_gone(self) -> bool:
         """Whether it has ended."""
         return self.state is State.GONE

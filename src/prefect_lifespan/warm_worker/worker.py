@@ -59,9 +59,14 @@ class LifespanWorker(ProcessWorker):
         """Prefect's own; and no more runs are taken at a time than there may be processes."""
         await super().setup()
         await anyio.to_thread.run_sync(remove_what_is_left)
-        processes = default_of(self._work_pool, "processes", _PROCESSES)
-        self._limiter = anyio.CapacityLimiter(min(processes, self._limit or processes))
+        self._limiter = anyio.CapacityLimiter(self._most_runs())
         await self._executors.__aenter__()
+
+    async def sync_with_backend(self) -> None:
+        """Prefect's own; and what the work pool says of processes holds from now on."""
+        await super().sync_with_backend()
+        if self._limiter is not None:
+            self._limiter.total_tokens = self._most_runs()
 
     async def teardown(self, *exc_info: Any) -> None:
         """Let runs end within the time that the work pool states, and close all processes; then Prefect's own."""
@@ -108,6 +113,10 @@ class LifespanWorker(ProcessWorker):
         if execution is None or execution.status_code is None:
             raise RuntimeError("The flow run ended without a status, although its process had begun it.")
         return ProcessWorkerResult(status_code=execution.status_code, identifier=str(handle.pid))
+
+    def _most_runs(self) -> int:
+        processes = default_of(self._work_pool, "processes", _PROCESSES)
+        return min(processes, self._limit or processes)
 
     async def _drain(self) -> None:
         seconds = float(default_of(self._work_pool, "drain_seconds", _DRAIN_SECONDS))
