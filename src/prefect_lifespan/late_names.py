@@ -15,7 +15,12 @@ def late_names(package: str, modules: Mapping[str, Iterable[str]]) -> Callable[[
     def load(name: str) -> object:
         if name not in module_of:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(loaded(module_of[name]), name)
+        try:
+            module = loaded(module_of[name])
+        except AttributeError as error:
+            # Python would take it for a name that the package lacks, and say nothing of what went wrong in the module.
+            raise ImportError(f"{module_of[name]} cannot be imported: {error}") from error
+        value = getattr(module, name)
         setattr(sys.modules[package], name, value)
         return value
 
