@@ -84,6 +84,11 @@ class AsyncApp(containers.DeclarativeContainer):
     session = TaskResource(AsyncConnection, "session", b)
 
 
+class AsyncShared(containers.DeclarativeContainer):
+    model = ProcessResource(Connection, "model")
+    a = providers.Resource(AsyncConnection, "a", model)
+
+
 class AsyncFailing(containers.DeclarativeContainer):
     a = providers.Resource(AsyncConnection, "a")
     c = providers.Resource(AsyncConnection, "c")
@@ -190,6 +195,11 @@ async def async_lanes() -> None:
         await ause()
 
 
+async def async_shared() -> None:
+    async with lifespan(AsyncShared):
+        pass
+
+
 async def async_failing() -> None:
     with suppress(Refused):
         async with lifespan(AsyncFailing):
@@ -291,6 +301,7 @@ MODES: dict[str, Callable[[], None]] = {
     "async_in_flight": on_a_loop(async_in_flight),
     "async_lanes": on_a_loop(async_lanes),
     "async_failing": on_a_loop(async_failing),
+    "async_shared": on_a_loop(async_shared),
     "async_generator": on_a_loop(async_generator),
     "async_reported": in_a_run(on_a_loop(async_reported)),
 }

@@ -14,7 +14,7 @@ MODES = [
 ]  # fmt: skip
 ON_A_LOOP = [
     "async_with", "async_decorated", "async_first_use", "async_in_flight", "async_lanes", "async_failing", "async_generator",
-    "async_reported",
+    "async_reported", "async_shared",
 ]  # fmt: skip
 
 

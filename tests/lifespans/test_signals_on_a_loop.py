@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from dependency_injector import containers, providers
 
-from prefect_lifespan import Provide, inject, lifespan
+from prefect_lifespan import ProcessResource, Provide, inject, lifespan
 
 PATIENCE_SECONDS = 60
 
@@ -241,6 +241,46 @@ def test_a_second_signal_interrupts_an_initialiser_that_holds_up_the_loop() -> N
     assert "held back" in run.marks
     assert "never" not in run.marks
     assert run.left_open == set()
+
+
+@pytest.mark.parametrize("in_a_callback", [False, True])
+def test_a_signal_while_a_resource_of_the_process_opens_goes_on_in_the_task_that_opens(in_a_callback: bool) -> None:
+    marks: list[str] = []
+    loops: list[asyncio.AbstractEventLoop] = []
+    told = threading.Event()
+
+    def tell(*_: object) -> None:
+        told.set()
+        raise Terminated
+
+    def load() -> Generator[str]:
+        if in_a_callback:
+            loops[0].call_soon_threadsafe(sigterm)
+        else:
+            sigterm()
+        assert told.wait(PATIENCE_SECONDS)
+        try:
+            yield "model"
+        finally:
+            marks.append("close model")
+
+    class App(containers.DeclarativeContainer):
+        model = ProcessResource(load)
+        db = providers.Resource(dict, model=model)
+
+    async def main() -> None:
+        loops.append(asyncio.get_running_loop())
+        try:
+            async with lifespan(App):
+                marks.append("body")
+        except Terminated:
+            marks.append("told")
+            raise
+
+    signal.signal(signal.SIGTERM, tell)
+    with pytest.raises(Terminated):
+        asyncio.run(main())
+    assert marks == ["close model", "told"]
 
 
 @pytest.mark.parametrize("moment", ["opening b", "closing b"])

@@ -6,7 +6,7 @@ Those are made here too, by how the engine that asks is made: one for each conta
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Protocol
@@ -18,11 +18,13 @@ from prefect_lifespan.engine.managed import ManagedResource
 from prefect_lifespan.engine.options import Options
 from prefect_lifespan.engine.process import process_engines
 from prefect_lifespan.engine.process_loop import process_loop
+from prefect_lifespan.engine.signals import held_signals
 from prefect_lifespan.engine.slot import Slot
 from prefect_lifespan.graph import Node, graph_of
 from prefect_lifespan.graph.anchors import owner_of
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.lifetimes import Lifetime
+from prefect_lifespan.signal_safe import awaited_within
 
 
 class Make(Protocol):
@@ -101,9 +103,31 @@ async def aopen_shared(engine: Face, slots: Sequence[Slot], where: str, asked: S
     """
     blocking = [slot for slot in slots if slot.schedule.loop is None]
     if blocking:
-        await asyncio.to_thread(engine.open, blocking, where, asked=asked)
+        await _opened_in_a_thread(partial(engine.open, blocking, where, asked=asked))
     for slot in slots:
         if slot.schedule.loop is not None:
             managed: ManagedResource = slot.provider
             owner: Face = managed.engine
             await owner.aopen(owner.needed([slot.node.key]), where)
+
+
+async def _opened_in_a_thread(opens: Callable[[], object]) -> None:
+    """Wait for what `opens` in another thread. A signal that arrives meanwhile raises here, and not wherever the loop is."""
+    loop, ended = asyncio.get_running_loop(), asyncio.Queue[object]()
+    opening = asyncio.ensure_future(asyncio.to_thread(opens))
+    opening.add_done_callback(ended.put_nowait)
+
+    def wake() -> None:
+        loop.call_soon_threadsafe(ended.put_nowait, None)
+
+    async def wait(_: object) -> None:
+        while not opening.done():
+            await ended.get()
+            held_signals.deliver()
+
+    try:
+        await awaited_within(held_signals.back(wake), wait)
+    except BaseException:
+        opening.cancel()  # what opens all the same is the process's: it closes with that
+        raise
+    opening.result()
