@@ -73,6 +73,12 @@ def test_loggers_that_a_run_has_turned_off_are_on_again() -> None:
         root.handlers[:], root.level = before
 
 
+def test_logging_that_a_run_has_turned_off_altogether_is_on_again() -> None:
+    with as_it_was({}):
+        logging.disable(logging.CRITICAL)
+    assert logging.getLogger("prefect.flow_runs").isEnabledFor(logging.ERROR)
+
+
 def test_what_a_run_sets_on_the_processs_loop_is_as_it_was() -> None:
     async def sets() -> None:
         loop = asyncio.get_running_loop()

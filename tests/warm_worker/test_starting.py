@@ -22,6 +22,7 @@ class Ending:
     exit_code: int
     ended: Ended | None = None
     is_terminated: bool = False
+    has_run: bool = True
     pid: int = 1
 
     async def acquire(self, job: Job) -> Ending:
@@ -54,6 +55,18 @@ class Channel:
         raise RuntimeError("it could not listen")
 
 
+def returned(ending: Ending) -> int:
+    """With what a run has ended that has it."""
+    pool: Any = ending
+    control: Any = Channel()
+    job = Job(Kind((), None, "", None, 30.0, True), Limits(1, None, 300.0, None), {})
+    started = Started()
+    run = FlowRun(id=uuid4(), flow_id=uuid4())
+    asyncio.run(WarmStarter(job, pool, control, RunHooks(pool)).start(run, task_status=started))
+
+    return int(started.handle.returncode)
+
+
 @pytest.mark.parametrize(
     ("ending", "code"),
     [
@@ -68,11 +81,28 @@ class Channel:
     ],
 )
 def test_a_process_that_goes_in_the_middle_of_its_run_has_not_ended_well(ending: Ending, code: int) -> None:
-    pool: Any = ending
-    control: Any = Channel()
-    job = Job(Kind((), None, "", None, 30.0, True), Limits(1, None, 300.0, None), {})
-    started = Started()
-    run = FlowRun(id=uuid4(), flow_id=uuid4())
-    asyncio.run(WarmStarter(job, pool, control, RunHooks(pool)).start(run, task_status=started))
+    assert returned(ending) == code
 
-    assert started.handle.returncode == code
+
+class Leaving(Ending):
+    """One that somebody else has told to end while it waited for a run; the next one is another."""
+
+    async def acquire(self, job: Job) -> Ending:
+        return self if self.runs == 0 else Ending(0, Ended(0, 1))
+
+    async def begin(self, *_: Any) -> Any:
+        self.runs += 1
+        return None
+
+    async def gone_unused(self, process: Ending) -> None:
+        assert process is self
+
+    runs = 0
+
+
+def test_a_run_that_is_given_to_a_process_which_is_about_to_end_has_another_one() -> None:
+    assert returned(Leaving(0)) == 0
+
+
+def test_a_process_that_goes_before_its_first_run_begins_has_crashed() -> None:
+    assert returned(Leaving(0, has_run=False)) == 1
