@@ -70,6 +70,7 @@ class _Opener:
         self._where = where
         self._in_callers_context = in_callers_context
         self._in_threads = in_threads
+        self._on_loop = running_loop() is not None
         self._ended: Ended = queue.SimpleQueue()
         # What is waited for: an attempt of this call's with its place, or without one an opening that somebody else is at.
         self._at: dict[Future[Any], tuple[Slot, InThread | None]] = {}
@@ -107,8 +108,8 @@ class _Opener:
         thread = None if self._in_threads else slot.schedule.threads.current()
         if thread is None and slot.schedule.at_home and not self._in_threads:
             in_callers_context = slot.schedule is self._in_callers_context
-            here = slot.place = Here(slot, claim.attempt, in_callers_context=in_callers_context)
-            self._enter(slot, partial(here.enter, on_loop=running_loop() is not None))
+            here = slot.place = Here(slot, claim.attempt, on_loop=self._on_loop, in_callers_context=in_callers_context)
+            self._enter(slot, here.enter)
             return
         place = slot.place = InThread(slot, claim.attempt, on_loop=False)
         if thread is not None:
@@ -134,7 +135,7 @@ class _Opener:
     def _needs_loop(self, slot: Slot, needs: NeedsEventLoop) -> None:
         needs.discard()
         slot.found_asynchronous = True
-        error = AsyncResourceError([slot.path], self._where, on_loop=running_loop() is not None)
+        error = AsyncResourceError([slot.path], self._where, on_loop=self._on_loop)
         self._opening.refused(slot, error)
         self._opening.wind_down(error, perf_counter())
 

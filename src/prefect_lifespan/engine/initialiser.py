@@ -11,7 +11,8 @@ import inspect
 import operator
 import pathlib
 import sys
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import starmap
 from time import perf_counter
 from typing import Any, TypeAlias, cast
@@ -133,18 +134,18 @@ def call_of(provider: Any) -> Call:
     An argument that an asynchronous provider gives makes the result a coroutine. The value of another resource is handed
     over, also where it could be awaited, as a background task can.
     """
-    initialiser = cast("Callable[..., object]", provider.provides)
+    return interceptors.around(provider, partial(_called, provider))
 
-    def call() -> object:
-        args, kwargs = _arguments_of(provider)
-        awaitable = list(filter(_is_to_be_awaited, (*args, *kwargs.values())))
-        logging_setups.begins(provider.slot.path, initialiser, args, kwargs)
-        if awaitable:
-            resources = [slot.value for slot in provider.engine.needs(provider.slot)]
-            awaitable = [value for value in awaitable if not any(value is resource for resource in resources)]
-        return _call_when_ready(provider, args, kwargs, awaitable) if awaitable else initialiser(*args, **kwargs)
 
-    return interceptors.around(provider, call)
+def _called(provider: Any) -> object:
+    initialiser = provider.provides
+    args, kwargs = _arguments_of(provider)
+    awaitable = list(filter(_is_to_be_awaited, (*args, *kwargs.values())))
+    logging_setups.begins(provider.slot.path, initialiser, args, kwargs)
+    if awaitable:
+        resources = [slot.value for slot in provider.engine.needs(provider.slot)]
+        awaitable = [value for value in awaitable if not any(value is resource for resource in resources)]
+    return _call_when_ready(provider, args, kwargs, awaitable) if awaitable else initialiser(*args, **kwargs)
 
 
 def enter_blocking(entered: Entered, call: Call, resource: str, *, on_loop: bool) -> None:
@@ -191,15 +192,18 @@ async def enter_async(entered: Entered, made: object, resource: str) -> None:
 
 
 def manager_of(made: object, resource: str = "") -> object:
-    """A generator that a lambda, a method or any other callable returned, as if that were a generator function.
+    """What a generator function made, and a generator that a lambda, a method or any other callable returned.
 
     Looked at first: up to Python 3.11 asyncio takes a generator for a coroutine.
     """
+    managed = of_contextlib(made, resource)  # as dependency-injector has wrapped most
+    if managed is not made:
+        return managed
     if inspect.isgenerator(made):
-        return GeneratorManager(cast("Generator[Any]", made), resource)
+        return GeneratorManager(made, resource)
     if inspect.isasyncgen(made):
-        return AsyncGeneratorManager(cast("AsyncGenerator[Any]", made), resource)
-    return of_contextlib(made, resource)
+        return AsyncGeneratorManager(made, resource)
+    return made
 
 
 def _given(argument: Any) -> object:

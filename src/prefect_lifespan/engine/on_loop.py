@@ -144,10 +144,10 @@ class _Opener:
             self._open_here(slot, claim)
 
     def _open_here(self, slot: Slot, claim: Claim) -> None:
-        here = slot.place = Here(slot, claim.attempt, in_callers_context=self._in_callers_context)
+        here = slot.place = Here(slot, claim.attempt, on_loop=True, in_callers_context=self._in_callers_context)
         try:
             # It is blocking, and nothing but a signal could interrupt it.
-            within(held_signals.let_through(), lambda _: here.enter(on_loop=True))
+            within(held_signals.let_through(), lambda _: here.enter())
         except NeedsEventLoop as needs:
             self._begin(slot, InTask(slot, claim.attempt, needs.made))
         except BaseException as error:

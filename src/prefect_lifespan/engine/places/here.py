@@ -16,9 +16,10 @@ from prefect_lifespan.signal_safe import within
 class Here:
     """The calling thread, in a context of the resource's own, or in the caller's."""
 
-    def __init__(self, slot: Slot, attempt: Attempt, *, in_callers_context: bool) -> None:
+    def __init__(self, slot: Slot, attempt: Attempt, *, on_loop: bool, in_callers_context: bool) -> None:
         self._slot = slot
         self._attempt = attempt
+        self._on_loop = on_loop
         self._in_callers_context = in_callers_context
         self.entered: Entered = Entered()
         self._context: ResourceContext | None = None  # None: the caller's
@@ -27,28 +28,29 @@ class Here:
     def loop(self) -> None:
         """It lives on none."""
 
-    def enter(self, *, on_loop: bool) -> None:
+    def enter(self) -> None:
         """Enter it, so that it is open.
 
         Raises:
             NeedsEventLoop: it is to be entered asynchronously.
             Exception: the initialiser's own, or why it did not stay open.
         """
-        enter = partial(self._in_context_of_its_own, on_loop=on_loop)
-        if self._in_callers_context:
-            enter = partial(self._enter, on_loop=on_loop)
-        if on_loop:
-            within(while_holding_the_loop(self._slot), lambda _: while_opening(self._slot, enter))
-        else:
-            while_opening(self._slot, enter)
-
-    def _in_context_of_its_own(self, *, on_loop: bool) -> None:
-        self._context = ResourceContext()
-        self._context.context.run(partial(self._enter, on_loop=on_loop))
-
-    def _enter(self, *, on_loop: bool) -> None:
         slot = self._slot
-        enter_blocking(self.entered, call_of(slot.provider), slot.path, on_loop=on_loop)
+        enter = self._enter if self._in_callers_context else self._enter_in_context_of_its_own
+        if (
+            self._on_loop and len(slot.schedule.opening) > 1
+        ):  # what else is being opened on the loop has to wait for this
+            within(while_holding_the_loop(slot), lambda _: while_opening(slot, enter))
+        else:
+            while_opening(slot, enter)
+
+    def _enter_in_context_of_its_own(self) -> None:
+        self._context = ResourceContext()
+        self._context.context.run(self._enter)
+
+    def _enter(self) -> None:
+        slot = self._slot
+        enter_blocking(self.entered, call_of(slot.provider), slot.path, on_loop=self._on_loop)
         stay(slot, self, self._attempt)
 
     def settle(self, error: BaseException) -> None:

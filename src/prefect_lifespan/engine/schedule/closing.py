@@ -24,42 +24,42 @@ from prefect_lifespan.engine.schedule.states import State
 S = TypeVar("S", bound=Standing)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Close(Generic[S]):
     """Let it be exited; that is waited for."""
 
     resource: S
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CancelExit(Generic[S]):
     """Its limit is over: let it come to its end, where that can be done."""
 
     resource: S
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LeaveOpen(Generic[S]):
     """It does not close in its time, nor in a grace after that: an error."""
 
     resource: S
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class GiveUp(Generic[S]):
     """Closing it comes to nothing, by a defect of this library: an error."""
 
     resource: S
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AwaitLate(Generic[S]):
     """Wait for an opening that is under way, and say when it has ended."""
 
     resource: S
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LeaveLate(Generic[S]):
     """Wait for it no longer; an error of closing."""
 

@@ -22,8 +22,10 @@ from prefect_lifespan.errors import ResourceTimeoutError
 
 S = TypeVar("S", bound=Standing)
 
+# Commands are not frozen, as one is made for each resource: those take three times as long to make.
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Open(Generic[S]):
     """Begin an attempt: `claim.attempt`."""
 
@@ -31,28 +33,28 @@ class Open(Generic[S]):
     claim: Claim
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Await(Generic[S]):
     """Wait for whoever is opening it, and say how that has ended."""
 
     resource: S
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Cancel(Generic[S]):
     """Let the attempt come to its end, where it can be; that is waited for. One that has not begun is `refused`."""
 
     resource: S
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LeaveBehind(Generic[S]):
     """Wait no longer for the attempt: it has been told so, and closes what it enters by itself."""
 
     resource: S
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Wait:
     """Nothing is to be done before something ends, or until that time."""
 
@@ -85,20 +87,17 @@ class Opening(Generic[S]):
         self._all = [resource for resource in resources if resource.state is not State.OPEN]
         self._side_by_side: set[S] = set() if side_by_side is None else set(filter(side_by_side, self._all))
         self._number = {resource: number for number, resource in enumerate(self._all)}
-        self._needed = dict.fromkeys(self._all, 0)  # how many of those that it needs are not open yet
+        self._needed: dict[S, int] = {}  # how many of those that it needs are not open yet, where any are
         self._users: dict[S, list[S]] = {}
-        if needs is not None:
-            for user in self._all:
-                for needed in needs(user):
-                    if needed in self._number:
-                        self._needed[user] += 1
-                        self._users.setdefault(needed, []).append(user)
-        # As they were given, whenever several could be next.
-        self._ready_side_by_side: list[int] = []
-        self._ready: list[int] = []
-        for resource, count in self._needed.items():
-            if not count:
-                self._is_ready(resource)
+        for user in () if needs is None else self._all:
+            for needed in needs(user):
+                if needed in self._number:
+                    self._needed[user] = self._needed.get(user, 0) + 1
+                    self._users.setdefault(needed, []).append(user)
+        # Heaps of numbers: as they were given, whenever several could be next.
+        free = [resource for resource in self._all if resource not in self._needed]
+        self._ready_side_by_side = [self._number[resource] for resource in free if resource in self._side_by_side]
+        self._ready = [self._number[resource] for resource in free if resource not in self._side_by_side]
         self._mine: dict[S, Claim] = {}
         self._limited: set[S] = set()  # those of them that are not side by side
         self._elsewhere: set[S] = set()
@@ -118,10 +117,11 @@ class Opening(Generic[S]):
         """
         if now >= self._look_at:
             self._look(now)
-        while not self._due and self.failure is None and (resource := self._take()) is not None:
-            self._begin(resource, now)
         if self._due:
             return self._due.popleft()
+        while self.failure is None and (resource := self._take()) is not None:
+            if (command := self._begin(resource, now)) is not None:
+                return command
         if self._mine or (self._elsewhere and self.failure is None):
             return Wait(None if self._look_at == inf else self._look_at)
         return None
@@ -216,18 +216,18 @@ class Opening(Generic[S]):
         taken = len(self._limited) + (len(self._elsewhere) if self._in_order else 0)
         return self._all[heapq.heappop(self._ready)] if self._ready and taken < self._at_most else None
 
-    def _begin(self, resource: S, now: float) -> None:
+    def _begin(self, resource: S, now: float) -> Command[S] | None:
         claim = resource.ask(self, now, thread=self._thread)
         if claim is not None:
             self._mine[resource] = claim
             if resource not in self._side_by_side:
                 self._limited.add(resource)
-            self._due.append(Open(resource, claim))
-        elif resource.state is State.OPEN:
+            return Open(resource, claim)
+        if resource.state is State.OPEN:
             self._is_open(resource)
-        else:
-            self._elsewhere.add(resource)
-            self._due.append(Await(resource))
+            return None
+        self._elsewhere.add(resource)
+        return Await(resource)
 
     def _is_ready(self, resource: S) -> None:
         ready = self._ready_side_by_side if resource in self._side_by_side else self._ready

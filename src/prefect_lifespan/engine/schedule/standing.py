@@ -205,7 +205,7 @@ class Standing(ABC):
             return Entered.STAYS
         if self.schedule.ended:
             return Entered.CAME_LATE
-        if attempt.is_too_late(now):
+        if attempt.limit is not None and attempt.is_too_late(now):
             return Entered.TOOK_TOO_LONG
         state = after(Change.OPENED, self.state, self.path)
         self.failure = None
