@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
+import secrets
 import threading
-import uuid
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Protocol
 
@@ -53,7 +53,7 @@ class InForce:
         opening: str = "",
         logger: Logger = library_logger,
     ) -> None:
-        self.id: str = opening or uuid.uuid4().hex
+        self.id: str = opening or secrets.token_hex(16)
         self._engine_here = engine_here
         self.overrides = overrides
         self.logger = logger

@@ -138,10 +138,10 @@ def call_of(provider: Any) -> Call:
 
 
 def _called(provider: Any) -> object:
-    initialiser = provider.provides
+    initialiser = provider.initialiser
     args, kwargs = _arguments_of(provider)
     awaitable = list(filter(_is_to_be_awaited, (*args, *kwargs.values())))
-    logging_setups.begins(provider.slot.path, initialiser, args, kwargs)
+    logging_setups.begins(provider, initialiser, args, kwargs)
     if awaitable:
         resources = [slot.value for slot in provider.engine.needs(provider.slot)]
         awaitable = [value for value in awaitable if not any(value is resource for resource in resources)]

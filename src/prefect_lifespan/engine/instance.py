@@ -255,11 +255,15 @@ def instantiate(container: ContainerClass, memo: dict[int, Any]) -> containers.D
     declared: Any = container
     instance: Any = declared.instance_type()
     instance.provider_type = declared.provider_type
-    instance.wiring_config = containers.WiringConfiguration(auto_wire=False)
+    instance.wiring_config.auto_wire = False
     instance.declarative_parent = container
-    own = providers.deepcopy(declared.__self__, memo)
-    own.set_container(instance)
-    instance.__self__ = own
+    own, declared_own = instance.__self__, declared.__self__
+    if id(declared_own) in memo or declared_own.overridden:
+        own = instance.__self__ = providers.deepcopy(declared_own, memo)
+        own.set_container(instance)
+    else:  # the one that the instance was made with, for whatever asks for that in a copy that is still to be made
+        memo[id(declared_own)] = own
+        own.set_alt_names(declared_own.alt_names)
     for name in own.alt_names:
         instance.set_provider(name, own)
     attributes: dict[str, Any] = instance.__dict__

@@ -64,6 +64,10 @@ class _Queue:
         """Let it come into the queue when it is done."""
         end.add_done_callback(self._ended.put_nowait)
 
+    def forget(self, end: asyncio.Future[Any]) -> None:
+        """Watch it no more: one that goes on would keep the queue, and all that waits in it."""
+        end.remove_done_callback(self._ended.put_nowait)
+
     def wake(self) -> None:
         """Let whoever waits look again, from whatever thread or signal's handler."""
         self.loop.call_soon_threadsafe(self._ended.put_nowait, self._nothing)
@@ -198,7 +202,13 @@ class _Opener:
             else:
                 await self._take_from_task(slot, place)
             if self._places.get(slot) is place:
-                del self._places[slot]  # its task, which may go on, says nothing more of the opening
+                self._forget(slot, place)
+
+    def _forget(self, slot: Slot, place: InTask | InThread) -> None:
+        """Its task, which may go on, says nothing more of the opening."""
+        del self._places[slot]
+        if isinstance(place, InTask) and place.task is not None and self._at.pop(place.task, None) is not None:
+            self._queue.forget(place.task)
 
     def _take_from_thread(self, slot: Slot, place: InThread) -> None:
         error = Abandoned() if place.entering.cancelled() else place.entering.exception()

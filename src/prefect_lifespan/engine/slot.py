@@ -185,7 +185,7 @@ class Slot(Standing):
 
     def own_policy(self) -> Policy:
         """How this resource is opened and closed: its initialiser's word first, then the lifespan's."""
-        return policy_of(self.provider.provides).over(self.schedule.defaults)
+        return policy_of(self.provider.initialiser).over(self.schedule.defaults)
 
     @property
     def asynchronous(self) -> bool:
@@ -233,7 +233,7 @@ class Slot(Standing):
         """It is open: its value may be had."""
         assert self.place is not None, "what is open was entered in a place"
         self.value = self.place.entered.value
-        self.at_hand = overriding_of(self.provider) is None
+        self.at_hand = self.provider.last_overriding is None
 
     def kept_by(self, keeper: Keeper) -> None:
         """Its value may be kept from now on, if it is at hand still: whoever keeps it is told when it is withdrawn."""

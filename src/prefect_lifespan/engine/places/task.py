@@ -45,7 +45,8 @@ class InTask:
         self._interruption: BaseException | None = None
         self._cancellations = 0  # by its opening, which the resource need not follow
         self._exits_at_once = False
-        self._told_to_exit: asyncio.Future[None] = self.loop.create_future()
+        self._told_to_exit = False
+        self._waiting: asyncio.Future[None] | None = None  # for that
         self._outcome: Outcome = None
         self._closer: Context | None = None  # the context of whoever closes it
 
@@ -164,9 +165,9 @@ class InTask:
 
     async def _stay(self, task: ResourceTask) -> None:
         task.culprit = None  # what has failed meanwhile was the opening's
-        while not self._told_to_exit.done():
+        while not self._told_to_exit:
             try:
-                await asyncio.wait([self._told_to_exit])
+                await self._wait()
             except asyncio.CancelledError as cancelled:
                 schedule = self._slot.schedule
                 if schedule.is_being_cancelled and task.culprit is None:
@@ -187,16 +188,22 @@ class InTask:
         self._slot.failed_while_open(error)
         # Unshielded, anyio would go on cancelling the task with every turn of the loop, as it is in a cancelled scope.
         with anyio.CancelScope(shield=True):
-            while not self._told_to_exit.done():
+            while not self._told_to_exit:
                 try:
-                    await asyncio.wait([self._told_to_exit])
+                    await self._wait()
                 except asyncio.CancelledError:
                     if not self._slot.schedule.has_owner:
                         self._may_exit()
 
+    async def _wait(self) -> None:
+        """Wait to be told to exit; a cancellation ends the waiting, and leaves the rest to the caller."""
+        self._waiting = self.loop.create_future()  # another one each time: it is cancelled with the task
+        await self._waiting
+
     def _may_exit(self) -> None:
-        if not self._told_to_exit.done():
-            self._told_to_exit.set_result(None)
+        self._told_to_exit = True
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
 
     # Exiting
 

@@ -12,6 +12,7 @@ from prefect_lifespan.engine.contexts import ResourceContext
 from prefect_lifespan.engine.initialiser import Entered, NeedsEventLoop, Outcome, call_of, enter_blocking
 from prefect_lifespan.engine.places.staying import stay, while_opening
 from prefect_lifespan.engine.schedule.claim import Attempt
+from prefect_lifespan.engine.schedule.clock import Clock
 from prefect_lifespan.engine.slot import Slot
 from prefect_lifespan.engine.threads import ResourceThread
 
@@ -49,7 +50,7 @@ class InThread:
         # Said by the thread itself, so that whoever was interrupted when it began knows too.
         self.thread = thread
         slot = self._slot
-        self._attempt.clock.start(perf_counter())
+        self._attempt.clock = Clock(perf_counter())
         enter_blocking(self.entered, call_of(slot.provider), slot.path, on_loop=self._on_loop)
         if self.entered.has_exit:
             thread.holds.add(slot)

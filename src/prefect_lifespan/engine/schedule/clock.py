@@ -12,17 +12,13 @@ class Clock:
     __slots__ = ("_away", "_paused_at", "_pauses", "_started")
 
     def __init__(self, now: float) -> None:
-        self.start(now)
-
-    def start(self, now: float) -> None:
-        """Begin anew, and go."""
         self._pauses = 0
         self._paused_at: float | None = None
         self._away = 0.0
         self._started = now
 
     def seconds(self, now: float) -> float:
-        """How long it has gone since it was started."""
+        """How long it has gone since it was made."""
         return (now if self._paused_at is None else self._paused_at) - self._started - self._away
 
     def pause(self, now: float) -> None:
@@ -33,8 +29,6 @@ class Clock:
 
     def resume(self, now: float) -> None:
         """Go on, unless somebody else still waits."""
-        if not self._pauses:
-            return  # it was started meanwhile
         self._pauses -= 1
         if not self._pauses and self._paused_at is not None:
             self._away += now - self._paused_at

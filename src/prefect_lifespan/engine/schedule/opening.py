@@ -140,7 +140,8 @@ class Opening(Generic[S]):
     def succeeded(self, resource: S) -> None:
         """It is open."""
         self._let_go(resource)
-        self._is_open(resource)
+        if resource in self._users:
+            self._is_open(resource)
 
     def failed(self, resource: S, error: BaseException, now: float, *, is_final: bool = False) -> None:
         """The attempt has raised; whether another one follows, the policy says, unless that `is_final`.
