@@ -275,6 +275,8 @@ def policy_of(initialiser: object) -> Policy:
     while isinstance(initialiser, functools.partial) and _POLICY not in initialiser.__dict__:
         initialiser = cast("object", cast("functools.partial[object]", initialiser).func)
     # A class inherits the policy of its base; contextlib's wrappers carry it in the __dict__ that functools copies.
-    policy = None if providers.is_provider(initialiser) else getattr(cast("object", initialiser), _POLICY, None)
+    policy = (
+        None if isinstance(initialiser, providers.Provider) else getattr(cast("object", initialiser), _POLICY, None)
+    )
     # A `.provided` chain and a mock answer to every name.
     return policy if isinstance(policy, Policy) else _NO_POLICY

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
 
 from prefect_lifespan.engine.loops import running_loop
@@ -24,9 +25,10 @@ def standing_still(clocks: Iterable[Clock]) -> Generator[None]:
             clock.resume(perf_counter())
 
 
-def while_others_open() -> GeneratorManager[None]:
+def while_others_open() -> AbstractContextManager[None]:
     """The initialiser that this is called in, if any, waits for what it asked for: its own limit counts on after that."""
-    return standing_still(_clocks_of(being_opened.get()[-1:]))
+    opening = being_opened.get()
+    return standing_still(_clocks_of(opening[-1:])) if opening else nullcontext()
 
 
 def while_holding_the_loop(slot: Slot) -> GeneratorManager[None]:

@@ -222,7 +222,7 @@ class Observers:
 
     def _let_hear(self, observers: tuple[Observer, ...]) -> None:
         self.observers = observers
-        self.hear_uses: bool = any(isinstance(each, HearsUses) for each in observers)
+        self.hear_uses: bool = bool(observers) and any(isinstance(each, HearsUses) for each in observers)
 
     def __bool__(self) -> bool:
         return bool(self.observers)

@@ -140,7 +140,7 @@ def call_of(provider: Any) -> Call:
 def _called(provider: Any) -> object:
     initialiser = provider.initialiser
     args, kwargs = _arguments_of(provider)
-    awaitable = list(filter(_is_to_be_awaited, (*args, *kwargs.values())))
+    awaitable = list(filter(_is_to_be_awaited, (*args, *kwargs.values()))) if args or kwargs else []
     logging_setups.begins(provider, initialiser, args, kwargs)
     if awaitable:
         resources = [slot.value for slot in provider.engine.needs(provider.slot)]
@@ -214,9 +214,11 @@ def _given(argument: Any) -> object:
 def _arguments_of(provider: Any) -> tuple[list[object], dict[str, object]]:
     """What a managed resource's initialiser is called with; that it could not be made is noted on the resource."""
     provider.argument_failure = None
+    args, kwargs = provider.args, provider.kwargs
+    if not args and not kwargs:
+        return [], {}
     try:
-        kwargs = provider.kwargs
-        return list(map(_given, provider.args)), dict(zip(kwargs, map(_given, kwargs.values()), strict=True))
+        return list(map(_given, args)), dict(zip(kwargs, map(_given, kwargs.values()), strict=True))
     except Exception as error:
         provider.argument_failure = error
         raise

@@ -356,7 +356,7 @@ def _choice(selector: Callable[[], object]) -> str:
 def _declare_like(stand_in: Any, source: Any, memo: dict[int, Any]) -> None:
     """Give what stands in for a provider all that this is declared with."""
     made_by = source.provides
-    if providers.is_provider(made_by):
+    if is_kind(made_by, providers.Provider):
         made_by = providers.deepcopy(made_by, memo)
     args = providers.deepcopy_args(source, source.args, memo)
     kwargs: Any = providers.deepcopy_kwargs(source, source.kwargs, memo)

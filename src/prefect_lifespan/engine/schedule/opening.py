@@ -89,11 +89,12 @@ class Opening(Generic[S]):
         self._number = {resource: number for number, resource in enumerate(self._all)}
         self._needed: dict[S, int] = {}  # how many of those that it needs are not open yet, where any are
         self._users: dict[S, list[S]] = {}
-        for user in () if needs is None else self._all:
-            for needed in needs(user):
-                if needed in self._number:
-                    self._needed[user] = self._needed.get(user, 0) + 1
-                    self._users.setdefault(needed, []).append(user)
+        if needs is not None:
+            for user in self._all:
+                for needed in needs(user):
+                    if needed in self._number:
+                        self._needed[user] = self._needed.get(user, 0) + 1
+                        self._users.setdefault(needed, []).append(user)
         # Heaps of numbers: as they were given, whenever several could be next.
         free = [resource for resource in self._all if resource not in self._needed]
         self._ready_side_by_side = [self._number[resource] for resource in free if resource in self._side_by_side]
