@@ -1,6 +1,7 @@
 """What is not open opens at first use: exactly once, whoever asks at the same time, and nobody's cancellation harms it."""
 
 import asyncio
+import gc
 import threading
 from collections.abc import AsyncGenerator, Generator
 from typing import Any
@@ -331,3 +332,22 @@ def test_as_many_initialisers_as_there_are_threads_may_each_ask_for_another_reso
     assert (container.a(), container.b()) == ("c", "d")
     engine.close().settle()
     assert sorted(journal.closed) == ["c", "d"]
+
+
+def test_what_an_opening_waited_with_is_let_go_of_while_what_it_opened_stays_open() -> None:
+    """Each asynchronous resource kept the queue of the call that had opened it, and all that was in there."""
+
+    def queues() -> int:
+        gc.collect()
+        return sum(type(each) is asyncio.Queue for each in gc.get_objects())
+
+    async def main() -> None:
+        journal = Journal()
+        before = queues()
+        engine = async_engine_of(declare(a=journal.async_resource("a"), b=journal.async_resource("b")))
+        await aopen_all(engine)
+        assert queues() == before
+        (await engine.aclose()).settle()
+        assert sorted(journal.closed) == ["a", "b"]
+
+    run(main)

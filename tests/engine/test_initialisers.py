@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import logging.config
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -11,6 +12,7 @@ import anyio.abc
 import pytest
 from dependency_injector import providers, resources
 
+from prefect_lifespan.engine.logging_setups import logging_setups
 from prefect_lifespan.errors import AsyncResourceError, LifespanError
 from tests.engine.support import aopen_all, apoll, async_engine_of, declare, engine_of, open_all, run
 
@@ -325,3 +327,23 @@ def test_a_cancel_scope_as_a_resource_ends_when_it_is_cancelled() -> None:
         (await engine.aclose()).settle()
 
     run(main)
+
+
+def sets_up_logging(*, really: bool = False) -> Iterator[None]:
+    if really:
+        logging.config.dictConfig({"version": 1})
+    yield
+
+
+def test_what_sets_up_logging_is_told_of_before_it_is_called_also_where_only_the_instance_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(logging_setups, "before", lambda resource, function: told.append(f"{resource}: {function}"))
+    engine = engine_of(declare(a=providers.Resource(sets_up_logging), b=providers.Resource(generator, "b")))
+    instance: Any = engine.instance
+    instance.a()
+    instance.b.set_provides(sets_up_logging).clear_args()
+    instance.b()
+    assert told == [f"App.{name}: logging.config.dictConfig" for name in "ab"]
+    engine.close().settle()
