@@ -118,3 +118,29 @@ def test_it_is_handed_over_to_functions_and_to_what_is_made_of_it(eager: bool) -
                     await asyncio.to_thread(use)
 
     asyncio.run(main())
+
+
+def test_what_is_awaited_goes_by_what_a_provider_is_made_by_now() -> None:
+    """It was found once for a class, and not again when a provider there got another function: a coroutine was given."""
+
+    class Declared(containers.DeclarativeContainer):
+        db = providers.Resource(lambda: "db")
+        client: Any = providers.Factory(Monitor, db)
+        service = providers.Singleton(Monitor, client, name=db)
+
+    async def connect(db: str) -> str:
+        return f"client of {db}"
+
+    @inject
+    async def its_client(service: Any = Provide[Declared.service]) -> object:
+        return service.value
+
+    async def main() -> object:
+        async with lifespan(Declared):
+            return await its_client()
+
+    assert isinstance(asyncio.run(main()), Monitor)
+    Declared.client.set_provides(connect)
+    assert asyncio.run(main()) == "client of db"
+    Declared.client.set_provides(Monitor)
+    assert isinstance(asyncio.run(main()), Monitor)

@@ -24,6 +24,7 @@ from prefect_lifespan.lifetimes import lifetime_of
 ContainerClass = type[containers.DeclarativeContainer]
 
 _CACHE = "__prefect_lifespan_graph__"
+_MADE_BY_CALLING: Any = (providers.Callable, providers.Factory, providers.BaseSingleton)
 
 
 def qualified_name(container: ContainerClass) -> str:
@@ -87,7 +88,7 @@ class _Cached:
 
 
 def _stamp(container: ContainerClass) -> tuple[int, ...]:
-    """Identities of all declared providers and of what they relate to: what users change on a class after the fact.
+    """Identities of all declared providers, what they are made by and relate to: what users change on a class after the fact.
 
     Overriding providers are among the related ones.
     """
@@ -101,8 +102,9 @@ def _stamp(container: ContainerClass) -> tuple[int, ...]:
                 given = (*provider.args, *provider.kwargs.values(), *provider.overridden)
                 identities += map(id, (provider, provider.provides, *given))
             elif not isinstance(provider, providers.Self):
-                identities.append(id(provider))
-                identities += map(id, provider.related)
+                # What makes it may be another kind of callable now, whose value is awaited.
+                made_by = provider.provides if is_kind(provider, _MADE_BY_CALLING) else None
+                identities += map(id, (provider, made_by, *provider.related))
             if isinstance(provider, SUB_CONTAINERS):
                 containers.append(cast("Any", provider).providers)
     return tuple(identities)
