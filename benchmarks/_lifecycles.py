@@ -46,15 +46,18 @@ async def open_slowly(opening: float, closing: float, *needs: object) -> AsyncIt
     Tally.open -= 1
 
 
-def container_of(count: int, *, chained: bool, is_async: bool) -> ContainerClass:
-    """`count` resources that do nothing; each needs the one before it if `chained`."""
-    opener = open_one_async if is_async else open_one
-    resources: dict[str, Any] = {}
-    needs: tuple[Any, ...] = ()
+# How many of the resources before it one may need: all of the layer below, which is so wide.
+SHAPES = {"independent": 0, "chained": 1, "layered": 10}
+
+
+def container_of(count: int, *, shape: str, is_async: bool) -> ContainerClass:
+    """`count` resources that do nothing, of one of the `SHAPES`."""
+    opener, width = open_one_async if is_async else open_one, SHAPES[shape]
+    resources: list[Any] = []
     for number in range(count):
-        resource = resources[f"r{number:04}"] = providers.Resource(opener, *needs)
-        needs = (resource,) if chained else ()
-    return declare("Measured", resources)
+        layer = number // width * width if width else 0
+        resources.append(providers.Resource(opener, *resources[max(0, layer - width) : layer]))
+    return declare("Measured", {f"r{number:04}": resource for number, resource in enumerate(resources)})
 
 
 def slow_container(unit: float) -> ContainerClass:

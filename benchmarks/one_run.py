@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import re
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -111,32 +112,35 @@ def pairs(tasks: int) -> dict[str, tuple[Run, Run]]:
 
 
 @contextmanager
-def counted_requests() -> Iterator[list[int]]:
-    """How often this process asks the API meanwhile."""
+def noted_requests() -> Iterator[list[str]]:
+    """What this process asks the API meanwhile: methods and paths, without the numbers of runs in them."""
     from prefect.client.base import PrefectHttpxAsyncClient, PrefectHttpxSyncClient
 
-    sent = [0]
+    sent: list[str] = []
     send, asend = PrefectHttpxSyncClient.send, PrefectHttpxAsyncClient.send
 
-    def counting(self: Any, *args: Any, **kwargs: Any) -> Any:
-        sent[0] += 1
-        return send(self, *args, **kwargs)
+    def note(request: Any) -> None:
+        sent.append(f"{request.method} {re.sub('[0-9a-f-]{36}', 'ID', request.url.path)}")
 
-    async def acounting(self: Any, *args: Any, **kwargs: Any) -> Any:
-        sent[0] += 1
-        return await asend(self, *args, **kwargs)
+    def noting(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+        note(request)
+        return send(self, request, *args, **kwargs)
 
-    PrefectHttpxSyncClient.send, PrefectHttpxAsyncClient.send = counting, acounting
+    async def anoting(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+        note(request)
+        return await asend(self, request, *args, **kwargs)
+
+    PrefectHttpxSyncClient.send, PrefectHttpxAsyncClient.send = noting, anoting
     try:
         yield sent
     finally:
         PrefectHttpxSyncClient.send, PrefectHttpxAsyncClient.send = send, asend
 
 
-def requests_of(run: Run) -> int:
-    with counted_requests() as sent:
+def requests_of(run: Run) -> list[str]:
+    with noted_requests() as sent:
         run()
-        return sent[0]
+        return list(sent)
 
 
 def seconds_of(run: Run) -> float:
@@ -160,7 +164,7 @@ def row(name: str, both: tuple[Run, Run], rounds: int) -> list[str]:
     ratios = sorted(with_it / without for without, with_it in taken)
     low, high = ratios[len(ratios) // 4], ratios[-1 - len(ratios) // 4]
     cells = (duration(plain), duration(ours), f"{statistics.median(ratios):.3f}x", f"{low:.3f}x", f"{high:.3f}x")
-    return [name, *cells, *(f"{number}" for number in requests)]
+    return [name, *cells, *(f"{len(each)}" for each in requests)]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

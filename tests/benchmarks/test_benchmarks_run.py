@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from pathlib import Path
 
@@ -82,8 +83,8 @@ def test_open_close_prints_every_shape_and_skips_what_would_take_the_stock_too_l
     open_close.main([*options, "--stock-seconds", stock_seconds])
 
     rows = capsys.readouterr().out.splitlines()
-    for shape in ("sync, independent", "sync, chained", "async, independent", "async, chained"):
-        (row,) = (row for row in rows if row.startswith(f"{shape}, n = 2 "))
+    for kind, shape in itertools.product(("sync", "async"), ("independent", "chained", "layered")):
+        (row,) = (row for row in rows if row.startswith(f"{kind}, {shape}, n = 2 "))
         assert row.count("skipped") == skipped
 
 
