@@ -265,3 +265,27 @@ def test_a_concurrency_limit_holds_a_second_run_back(
         marks = [re.sub(r" in \d+", "", line) for line in pool.worker.marks() if line.startswith(label)]
         seen = [line.removeprefix(f"{label} ") for line in marks if "hook" not in line]
         assert seen == ["first begins", "first ends", *and_then]
+
+
+@pytest.mark.extended
+def test_a_concurrency_limit_of_a_tag_holds_the_task_of_a_second_run_back(pools: list[WarmPool]) -> None:
+    label = f"tag {secrets.token_hex(2)}"
+    runs: list[list[UUID]] = []
+    for pool in pools:
+        tag = f"{label} of {pool.name}"
+        pool.client.create_concurrency_limit(tag, 1)
+        deployment = pool.deploy("takes_turns")
+        runs.append([pool.run(deployment, f"{label} first", tag=tag)])
+        _begins(pool, f"{label} first")
+        runs[-1].append(pool.run(deployment, f"{label} second", tag=tag))
+        pool.worker.reaches(f"{label} second asks")
+        pool.worker.tell(f"{label} second goes on")
+    for pool, of_pool in zip(pools, runs, strict=True):
+        pool.worker.tell(f"{label} first goes on")
+        for run in of_pool:
+            reaches_state(pool.client, run, "Completed")
+
+    for pool in pools:
+        marks = [re.sub(r" in \d+", "", line) for line in pool.worker.marks() if line.startswith(label)]
+        seen = [line.removeprefix(f"{label} ") for line in marks if "hook" not in line]
+        assert seen == ["first asks", "first begins", "second asks", "first ends", "second begins", "second ends"]

@@ -65,6 +65,10 @@ def test_what_was_pulled_is_loaded_once_as_long_as_it_stays_the_same(client: Syn
     flow = loaded()
     assert loaded() is flow
     assert len([*(folder / "runs").iterdir()]) == 1  # that which was loaded; what was only compared is gone
+    crashed = scheduled(client, source)
+    asyncio.run(code.pull(crashed))
+    code.ended(crashed.id, is_asked_for=True)  # by hooks that the worker runs
+    assert code.folder_of(crashed.id).exists()
     program.write_text(PROGRAM.format("new"))
     with pytest.raises(StaleCode, match="the code that was pulled is another"):
         loaded()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -11,7 +12,7 @@ import pytest
 from prefect.client.schemas.objects import FlowRun
 
 from prefect_lifespan.warm_worker.configuration import Job, Kind, Limits
-from prefect_lifespan.warm_worker.messages import Begins, Ended
+from prefect_lifespan.warm_worker.messages import MANIFEST, Begins, Ended
 from prefect_lifespan.warm_worker.starting import RunHooks, WarmStarter
 
 
@@ -24,6 +25,7 @@ class Ending:
     is_terminated: bool = False
     has_run: bool = True
     pid: int = 1
+    folder: Path = Path()
 
     async def acquire(self, job: Job) -> Ending:
         return self
@@ -37,6 +39,11 @@ class Ending:
     async def release(self, *_: Any) -> None: ...
 
     async def gone(self) -> None: ...
+
+    def runs_folder(self, _: Any) -> Path:
+        return self.folder
+
+    def clean(self, _: Any) -> None: ...
 
 
 class Started:
@@ -106,3 +113,13 @@ def test_a_run_that_is_given_to_a_process_which_is_about_to_end_has_another_one(
 
 def test_a_process_that_goes_before_its_first_run_begins_has_crashed() -> None:
     assert returned(Leaving(0, has_run=False)) == 1
+
+
+def test_what_a_run_leaves_for_its_hooks_goes_when_it_has_ended_as_it_holds_the_environment(tmp_path: Path) -> None:
+    process: Any = Ending(0, folder=tmp_path)
+    hooks, flow_run_id = RunHooks(process), uuid4()
+    (tmp_path / MANIFEST).write_text("{}")
+    hooks.expect(flow_run_id, process)
+    hooks.ended(flow_run_id)
+
+    assert not (tmp_path / MANIFEST).exists()

@@ -77,13 +77,13 @@ class Code:
             self._modules.begin()
         return self.flow
 
-    def ended(self, flow_run_id: UUID) -> None:
-        """A run has ended well: what it has imported is noted, and what it has pulled is not needed any more."""
+    def ended(self, flow_run_id: UUID, *, is_asked_for: bool = False) -> None:
+        """A run has ended: what it has imported is noted, and what it has pulled goes, unless hooks of the worker ask for it."""
         self._modules.note()
         os.chdir(self._working_dir or self._folder)
         folder = self.folder_of(flow_run_id)
-        loaded = self._loaded
-        if loaded is None or not loaded.workspace_root.is_relative_to(folder):
+        is_loaded = self._loaded is not None and self._loaded.workspace_root.is_relative_to(folder)
+        if not is_asked_for and not is_loaded:
             shutil.rmtree(folder, ignore_errors=True)
 
     def folder_of(self, flow_run_id: UUID) -> Path:

@@ -110,7 +110,7 @@ class Serving:
             if not _shows_what_was_printed():
                 outcome = replace(outcome, unfit=outcome.unfit or "its run has closed the standard output")
         if outcome.unfit is None:
-            self._code.ended(flow_run_id)
+            self._code.ended(flow_run_id, is_asked_for=outcome.exit_code != 0)
             forget_ended_threads()
         return outcome
 

@@ -144,6 +144,7 @@ class RunHooks:
         process = self._expected.get(flow_run_id)
         if process is not None and not process.is_terminated:
             del self._expected[flow_run_id]
+            (process.runs_folder(flow_run_id) / MANIFEST).unlink(missing_ok=True)  # it holds the environment
             self._pool.clean(process)
 
     async def run_cancellation_hooks(self, flow_run: FlowRun, state: State[Any]) -> None:

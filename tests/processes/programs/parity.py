@@ -103,6 +103,20 @@ def waits(label: str) -> None:
         mark(f"{label} ends")
 
 
+@task
+def has_a_slot(label: str) -> None:
+    mark(f"{label} begins in {os.getpid()}")
+    wait_for_order(f"{label} goes on")
+    mark(f"{label} ends")
+
+
+@flow(**HOOKS)
+def takes_turns(label: str, tag: str) -> None:
+    mark(f"{label} asks")
+    with tags(tag):
+        has_a_slot(label)
+
+
 @flow(**HOOKS)
 async def waits_on_loop(label: str) -> None:
     import asyncio
