@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from dependency_injector import containers
 
-from prefect_lifespan import ProcessResource
+from prefect_lifespan import ProcessResource, UsageError
 from prefect_lifespan.engine.process_loop import process_loop
 from prefect_lifespan.warm_worker.keeping import Kept
 from prefect_lifespan.warm_worker.running import Terminated
@@ -62,3 +62,12 @@ def test_a_signal_while_it_opens_ends_that_and_leaves_a_loop_that_closes_the_res
         kept.close()
 
     assert seen == ["open first", "close first"]
+
+
+@pytest.mark.parametrize("name", [f"{__name__}:Ap", "no_such_module:App", "App"])
+def test_a_container_that_cannot_be_imported_is_told_with_where_it_is_named_and_how_it_is_to_be(name: str) -> None:
+    with asyncio.Runner() as runner, pytest.raises(UsageError) as refused:
+        Kept(name, 30.0, runner).make_ready()
+
+    assert f"the job variable container is '{name}'" in str(refused.value)
+    assert "package.module:Container" in str(refused.value)

@@ -12,6 +12,7 @@ from prefect.utilities.importtools import import_object
 from prefect_lifespan.engine import Engine, Options, process_engines
 from prefect_lifespan.engine.face import ProcessEngine
 from prefect_lifespan.engine.process_loop import process_loop
+from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph import graph_of
 from prefect_lifespan.graph.findings import require_container
 from prefect_lifespan.lifetimes import Lifetime, Policy
@@ -51,7 +52,7 @@ class Kept:
         if self._checked is None or now - self._checked >= self._health_check_seconds:
             self._checked = now
             if (is_first or self._close_what_is_unwell()) and self._container is not None:
-                container: Any = require_container(import_object(self._container))
+                container: Any = require_container(_imported(self._container))
                 run_on_loop(_open(container), self._runner)
 
     def close(self) -> None:
@@ -77,6 +78,17 @@ class Kept:
             if report.interruption is not None:
                 raise report.interruption
         return True
+
+
+def _imported(name: str) -> object:
+    """What the job variable `container` names."""
+    try:
+        return import_object(name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(
+            f"the job variable container is {name!r}, which cannot be imported ({told(error)}): give it as "
+            "package.module:Container, where the worker's processes can import it"
+        ) from error
 
 
 def _illness_of(engine: ProcessEngine) -> Exception | None:
