@@ -103,10 +103,12 @@ class InForce:
 
     def is_missed_by(self, where: str) -> bool:
         """A function opens its own although this one is open; whether that is the first time."""
-        with self._lock:
-            before = len(self._missed_by)
-            self._missed_by.add(where)
-            return len(self._missed_by) > before
+        return under(self._lock, self._is_missed_by, where)
+
+    def _is_missed_by(self, where: str) -> bool:
+        before = len(self._missed_by)
+        self._missed_by.add(where)
+        return len(self._missed_by) > before
 
     def joined_by(self, pending: Pending | None) -> InForce:
         """The same lifespan for one that joins it: everything is shared, but for the tasks to wait for."""

@@ -21,6 +21,7 @@ from prefect_lifespan.forks import children
 from prefect_lifespan.lifetimes import Lifetime
 from prefect_lifespan.managers import manager
 from prefect_lifespan.masking import text_of, told, traceback_of
+from prefect_lifespan.signal_safe import under
 
 Kind = Literal["opened", "open-failed", "open-retried", "failed", "closed", "close-failed"]
 
@@ -233,13 +234,17 @@ class Observers:
 
     def add(self, observer: Observer) -> None:
         """Let an observer hear what happens from now on."""
-        with self._lock:
-            self._let_hear((*self.observers, observer))
+        under(self._lock, self._add, observer)
+
+    def _add(self, observer: Observer) -> None:
+        self._let_hear((*self.observers, observer))
 
     def remove(self, observer: Observer) -> None:
         """Let an observer hear no more; one that is none is left alone."""
-        with self._lock:
-            self._let_hear(tuple(other for other in self.observers if other != observer))
+        under(self._lock, self._remove, observer)
+
+    def _remove(self, observer: Observer) -> None:
+        self._let_hear(tuple(other for other in self.observers if other != observer))
 
     def hear(self, level: int) -> bool:
         """Whether an observer hears events of a level."""
@@ -367,13 +372,15 @@ class ProcessLog:
 
     def __call__(self, event: Event) -> None:
         write = self.of_this_run()
-        with self._lock:
-            if event.kind == "opened" and write is not None:
-                self._openers[event.opening] = write
-            ended = event.kind in ("closed", "close-failed")
-            opener = self._openers.pop(event.opening, None) if ended else self._openers.get(event.opening)
+        opener = under(self._lock, self._opener_of, event, write)
         write = write or opener or _to_the_librarys
         write(event.level, event.text)
+
+    def _opener_of(self, event: Event, write: Write | None) -> Write | None:
+        if event.kind == "opened" and write is not None:
+            self._openers[event.opening] = write
+        ended = event.kind in ("closed", "close-failed")
+        return self._openers.pop(event.opening, None) if ended else self._openers.get(event.opening)
 
 
 def _to_the_librarys(level: int, message: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Hashable
 from typing import cast
 
 from prefect_lifespan.graph.reader import ContainerClass
+from prefect_lifespan.signal_safe import under
 
 
 class RunsWithout:
@@ -23,13 +24,15 @@ class RunsWithout:
     def is_new(self, run: Hashable, container: ContainerClass) -> bool:
         """Whether nothing is known of this run and container; from now on something is."""
         what = (run, container.__module__, container.__qualname__)
-        with self._lock:
-            if what in self._known:
-                return False
-            self._known[what] = None
-            if len(self._known) > self._limit:
-                del self._known[next(iter(self._known))]
-            return True
+        return under(self._lock, self._note, what)
+
+    def _note(self, what: Hashable) -> bool:
+        if what in self._known:
+            return False
+        self._known[what] = None
+        if len(self._known) > self._limit:
+            del self._known[next(iter(self._known))]
+        return True
 
     def has_one(self, run: Hashable, container: ContainerClass) -> None:
         """The run has a lifespan of the container: a hook that is called after its end is no mistake."""

@@ -16,6 +16,7 @@ from prefect_lifespan.engine import Event
 from prefect_lifespan.engine.events import HearsUses, Use, Whose
 from prefect_lifespan.lifetimes import Lifetime
 from prefect_lifespan.observability.uses import Uses
+from prefect_lifespan.signal_safe import under
 
 # Openings that a picture shows, each by itself: those that took longest. Those of tasks stand together, as a hundred of
 # them say no more. And openings that are kept until the end, when it is known which took longest.
@@ -89,23 +90,27 @@ class Picture(HearsUses):
         self.used: Callable[[tuple[str, ...], Whose], None] = self._uses.note
 
     def __call__(self, event: Event) -> None:
-        with self._lock:
-            row = self._row(event)
-            if row is not None:
-                _note(row, event, event.at - self.drawn.started)
+        under(self._lock, self._hear, event)
 
     def ended(self, how: str, waiting: tuple[float, float] | None, elsewhere: Iterable[Use]) -> None:
         """The lifespan has ended. `waiting` is when tasks were waited for, since the epoch; `elsewhere` are other
         processes' uses.
         """
-        with self._lock:
-            drawn = self.drawn
-            drawn.seconds, drawn.ended = time.time() - drawn.started, how
-            if waiting is not None:
-                drawn.waiting = (waiting[0] - drawn.started, waiting[1] - drawn.started)
-            for use in [*self._uses.counted(), *elsewhere]:
-                self._used(use)
-            self._choose()
+        under(self._lock, self._end, how, waiting, elsewhere)
+
+    def _hear(self, event: Event) -> None:
+        row = self._row(event)
+        if row is not None:
+            _note(row, event, event.at - self.drawn.started)
+
+    def _end(self, how: str, waiting: tuple[float, float] | None, elsewhere: Iterable[Use]) -> None:
+        drawn = self.drawn
+        drawn.seconds, drawn.ended = time.time() - drawn.started, how
+        if waiting is not None:
+            drawn.waiting = (waiting[0] - drawn.started, waiting[1] - drawn.started)
+        for use in [*self._uses.counted(), *elsewhere]:
+            self._used(use)
+        self._choose()
 
     def _choose(self) -> None:
         """Which rows are shown: the slowest opening first of all, as it is what people look for, then what failed."""

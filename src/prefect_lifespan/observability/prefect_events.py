@@ -17,6 +17,7 @@ from prefect.events import emit_event
 from prefect_lifespan.engine import Event
 from prefect_lifespan.engine.events import Choosy
 from prefect_lifespan.observability.configured import configured
+from prefect_lifespan.signal_safe import under
 
 # `prefect.*` is Prefect's own.
 _NAMES = {
@@ -46,8 +47,7 @@ class Emitted(Choosy):
             return
         if not self.hears(event.level):
             return
-        with self._lock:
-            before = self._opened.pop(event.opening, None)
+        before = under(self._lock, self._opened.pop, event.opening, None)
         sent = emit_event(
             name,
             resource=_resource(event),
@@ -57,10 +57,12 @@ class Emitted(Choosy):
             follows=before,
         )
         if sent is not None and event.kind == "opened":
-            with self._lock:
-                self._opened[event.opening] = sent
-                while len(self._opened) > _REMEMBERED:
-                    self._opened.popitem(last=False)
+            under(self._lock, self._remember, event.opening, sent)
+
+    def _remember(self, opening: object, sent: PrefectEvent) -> None:
+        self._opened[opening] = sent
+        while len(self._opened) > _REMEMBERED:
+            self._opened.popitem(last=False)
 
 
 def _resource(event: Event) -> dict[str, str]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from prefect_lifespan.engine.events import Use, Whose
+from prefect_lifespan.signal_safe import under
 
 
 class Uses:
@@ -20,14 +21,19 @@ class Uses:
 
     def note(self, paths: tuple[str, ...], whose: Whose) -> None:
         """A call for `whose` was given what needs the resources at these paths."""
-        with self._lock:
-            self._runs[paths, whose.task].add(whose.task_run)
+        under(self._lock, self._note, paths, whose)
+
+    def _note(self, paths: tuple[str, ...], whose: Whose) -> None:
+        self._runs[paths, whose.task].add(whose.task_run)
 
     def counted(self) -> Sequence[Use]:
         """How many runs of each task have used each resource so far."""
-        with self._lock:
-            runs: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
-            for (paths, task), ids in self._runs.items():
-                for path in paths:
-                    runs[path, task] |= ids
+        runs = under(self._lock, self._by_path)
         return [Use(path, os.getpid(), task, len(ids)) for (path, task), ids in runs.items()]
+
+    def _by_path(self) -> Mapping[tuple[str, str], set[str]]:
+        runs: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        for (paths, task), ids in self._runs.items():
+            for path in paths:
+                runs[path, task] |= ids
+        return runs
