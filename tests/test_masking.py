@@ -7,7 +7,7 @@ from time import perf_counter
 import pytest
 from pydantic import BaseModel, SecretBytes, SecretStr
 
-from prefect_lifespan.masking import LONGEST, masked, text_of, told, traceback_of
+from prefect_lifespan.masking import LONGEST, masked, summary_of, text_of, traceback_of
 
 SECRET = "hunter2-the-secret"
 
@@ -73,13 +73,13 @@ def of_a_local_name(_: object) -> None:
 def test_a_secret_that_an_initialiser_was_given_is_masked_wherever_its_error_names_it(opening, argument) -> None:
     with pytest.raises(ConnectionError) as caught:
         opening(argument)
-    assert told(caught.value) == "ConnectionError: refused with ***"
+    assert summary_of(caught.value) == "ConnectionError: refused with ***"
 
 
 def test_an_error_is_one_line_of_bounded_length() -> None:
     assert text_of(ValueError("first\n  second")) == "first second"
     assert len(text_of(ValueError("x" * 10_000))) == LONGEST + 1
-    assert told(ValueError()) == "ValueError"
+    assert summary_of(ValueError()) == "ValueError"
 
 
 def test_an_error_whose_text_cannot_be_made_is_told_by_its_type() -> None:
@@ -87,7 +87,7 @@ def test_an_error_whose_text_cannot_be_made_is_told_by_its_type() -> None:
         def __str__(self) -> str:
             raise RuntimeError
 
-    assert told(Unspeakable()).endswith("Unspeakable")
+    assert summary_of(Unspeakable()).endswith("Unspeakable")
 
 
 def test_values_are_looked_into_without_calling_anything_of_theirs() -> None:
@@ -102,7 +102,7 @@ def test_values_are_looked_into_without_calling_anything_of_theirs() -> None:
     touchy = Touchy()
     with pytest.raises(ConnectionError) as caught:
         of_settings(touchy)
-    assert SECRET in told(caught.value)
+    assert SECRET in summary_of(caught.value)
 
 
 @pytest.mark.parametrize("part", ["a-", "x", "://a:", "password "])

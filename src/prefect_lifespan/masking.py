@@ -74,7 +74,7 @@ def text_of(error: BaseException) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
-def told(error: BaseException) -> str:
+def summary_of(error: BaseException) -> str:
     """The error as a log line tells it: its type, and what it says."""
     kind, text = type(error).__qualname__, text_of(error)
     return f"{kind}: {text}" if text else kind

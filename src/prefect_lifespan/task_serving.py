@@ -26,7 +26,7 @@ from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.lifespans import lifespan
 from prefect_lifespan.lifespans.grace import TERMINATION_GRACE_SECONDS
-from prefect_lifespan.masking import told
+from prefect_lifespan.masking import summary_of
 
 # How long a task that has been received and not begun may take to be given back.
 _GIVING_BACK_SECONDS = 10.0
@@ -138,7 +138,7 @@ async def _give_back(task_run_id: UUID) -> None:
                 await client.set_task_run_state(task_run_id, state)
                 _logger.info("Task run %s was not begun, and is given back", task_run_id)
     except Exception as error:
-        _logger.warning("Task run %s was not begun, and could not be given back: %s", task_run_id, told(error))
+        _logger.warning("Task run %s was not begun, and could not be given back: %s", task_run_id, summary_of(error))
 
 
 async def _serve(

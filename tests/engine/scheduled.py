@@ -10,7 +10,7 @@ from prefect_lifespan.engine.schedule import closing as close
 from prefect_lifespan.engine.schedule import opening as open_
 from prefect_lifespan.engine.schedule.claim import Attempt
 from prefect_lifespan.engine.schedule.report import CloseReport
-from prefect_lifespan.engine.schedule.standing import Entered, Schedule, Standing
+from prefect_lifespan.engine.schedule.standing import Schedule, Standing, Verdict
 from prefect_lifespan.engine.schedule.states import State
 from prefect_lifespan.errors import LifespanClosedError
 from prefect_lifespan.lifetimes import Policy
@@ -96,7 +96,7 @@ class World:
         self.left: list[tuple[Resource, Attempt]] = []  # nobody waits for these
         self.entered: list[Resource] = []
         self.exited: list[Resource] = []
-        self.told: dict[Resource, list[Entered]] = {}
+        self.told: dict[Resource, list[Verdict]] = {}
         self.interruptions = 5  # how often a signal comes before an exit was called
 
     def open_all(self, opening: open_.Opening[Resource], *, interrupted_after: int = MOST_STEPS) -> None:
@@ -142,23 +142,23 @@ class World:
         if way == "fails" or (cancelled and way == "hangs"):
             error = KeyboardInterrupt() if cancelled and self.dice.random() < 0.3 else OSError(resource.path)
             opening.failed(resource, error, self.now)
-        elif self.enter(resource, attempt) is Entered.STAYS:
+        elif self.enter(resource, attempt) is Verdict.STAYS:
             opening.succeeded(resource)
         else:
             opening.failed(resource, self.late_error(resource, attempt), self.now)
 
     def late_error(self, resource: Resource, attempt: Attempt) -> Exception:
-        if self.told[resource][-1] is Entered.CAME_LATE:
+        if self.told[resource][-1] is Verdict.CAME_LATE:
             resource.came_late()
             return resource.closed_error()
         return attempt.timeout()
 
-    def enter(self, resource: Resource, attempt: Attempt) -> Entered:
+    def enter(self, resource: Resource, attempt: Attempt) -> Verdict:
         """It has been entered: it stays, or is exited at once."""
         verdict = resource.opened(attempt, self.now, self.now)
         self.told.setdefault(resource, []).append(verdict)
         self.entered.append(resource)
-        if verdict is not Entered.STAYS:
+        if verdict is not Verdict.STAYS:
             self.exited.append(resource)
         return verdict
 
@@ -166,7 +166,7 @@ class World:
         """It closes itself, whatever has become of the resource since."""
         for resource, attempt in self.left:
             if self.dice.random() < 0.5:
-                assert self.enter(resource, attempt) is Entered.LEFT_BEHIND
+                assert self.enter(resource, attempt) is Verdict.LEFT_BEHIND
         self.left.clear()
 
     def close_all(

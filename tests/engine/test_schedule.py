@@ -11,7 +11,7 @@ from prefect_lifespan.engine.schedule import limits
 from prefect_lifespan.engine.schedule import opening as open_
 from prefect_lifespan.engine.schedule.clock import Clock
 from prefect_lifespan.engine.schedule.report import CloseReport
-from prefect_lifespan.engine.schedule.standing import Abandoned, Entered, Schedule
+from prefect_lifespan.engine.schedule.standing import Abandoned, Schedule, Verdict
 from prefect_lifespan.engine.schedule.states import Change, IllegalChangeError, State, after
 from prefect_lifespan.errors import LifespanClosedError, ResourceTimeoutError
 from tests.engine.scheduled import Resource, closing_of, opening_of
@@ -65,7 +65,7 @@ def begin(opening: open_.Opening[Resource], resource: Resource, now: float = 0.0
 
 def opened(opening: open_.Opening[Resource], resource: Resource, now: float = 0.0) -> None:
     attempt = begin(opening, resource, now)
-    assert resource.opened(attempt, now, now) is Entered.STAYS
+    assert resource.opened(attempt, now, now) is Verdict.STAYS
     opening.succeeded(resource)
 
 
@@ -117,7 +117,7 @@ def test_a_task_is_cancelled_at_its_limit_and_left_behind_after_its_grace() -> N
     assert opening.next(10 + limits.GRACE_SECONDS) == open_.LeaveBehind(a)
     assert opening.next(12) is None
     assert isinstance(opening.failure, ResourceTimeoutError)
-    assert a.opened(attempt, 13, 13) is Entered.LEFT_BEHIND
+    assert a.opened(attempt, 13, 13) is Verdict.LEFT_BEHIND
     assert a.state is State.PENDING
 
 
@@ -126,7 +126,7 @@ def test_what_a_task_enters_after_it_was_cancelled_at_its_limit_took_too_long() 
     opening = opening_of([a])
     attempt = begin(opening, a)
     assert opening.next(10) == open_.Cancel(a)
-    assert a.opened(attempt, 10.5, 10.5) is Entered.TOOK_TOO_LONG
+    assert a.opened(attempt, 10.5, 10.5) is Verdict.TOOK_TOO_LONG
     opening.failed(a, attempt.timeout(), 10.5)
     assert isinstance(a.failure, ResourceTimeoutError)
 
@@ -137,15 +137,15 @@ def test_a_thread_is_left_behind_at_its_limit_and_the_next_attempt_has_another_o
     first = begin(opening, a, cancellable=False)
     assert opening.next(10) == open_.LeaveBehind(a)
     second = begin(opening, a, 10, cancellable=False)
-    assert a.opened(first, 11, 11) is Entered.LEFT_BEHIND
-    assert a.opened(second, 11, 11) is Entered.STAYS
+    assert a.opened(first, 11, 11) is Verdict.LEFT_BEHIND
+    assert a.opened(second, 11, 11) is Verdict.STAYS
 
 
 def test_in_the_calling_thread_the_limit_is_looked_at_when_it_is_done() -> None:
     a = Resource("a", Schedule("App"), open_timeout_seconds=10)
     command = opening_of([a]).next(0)
     assert isinstance(command, open_.Open)
-    assert a.opened(command.claim.attempt, 11, 11) is Entered.TOOK_TOO_LONG
+    assert a.opened(command.claim.attempt, 11, 11) is Verdict.TOOK_TOO_LONG
 
 
 def test_time_that_it_waits_for_others_does_not_count_towards_its_limit() -> None:
@@ -177,7 +177,7 @@ def test_a_failure_cancels_what_is_under_way_and_waits_for_it_no_longer_than_clo
     own = OSError("own")
     opening.failed(a, own, 0)
     assert [opening.next(0), opening.next(0)] == [open_.Cancel(b), open_.Cancel(c)]
-    assert b.opened(attempts[1], 1, 1) is Entered.STAYS
+    assert b.opened(attempts[1], 1, 1) is Verdict.STAYS
     opening.succeeded(b)
     assert opening.next(1) == open_.Wait(5)
     assert opening.next(5) == open_.Cancel(c)
@@ -208,7 +208,7 @@ def test_nothing_opens_when_the_lifespan_has_ended_and_what_is_entered_then_come
     attempt = begin(opening, a)
     ending = CloseReport("App", None)
     a.schedule.end(ending)
-    assert a.opened(attempt, 1, 1) is Entered.CAME_LATE
+    assert a.opened(attempt, 1, 1) is Verdict.CAME_LATE
     a.came_late()
     a.came_late()
     assert a.state is State.CLOSED

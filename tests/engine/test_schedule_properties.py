@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from prefect_lifespan.engine.schedule import opening as open_
 from prefect_lifespan.engine.schedule.report import CloseReport
-from prefect_lifespan.engine.schedule.standing import Entered, Schedule
+from prefect_lifespan.engine.schedule.standing import Schedule, Verdict
 from prefect_lifespan.engine.schedule.states import State
 from tests.engine.scheduled import MOST_STEPS, Resource, World, opening_of
 
@@ -106,7 +106,7 @@ def test_what_is_entered_when_the_lifespan_has_ended_closes_at_once_and_nothing_
         opening.wind_down(error, world.now)
         world.open_all(opening)
     verdicts = [verdict for told in world.told.values() for verdict in told]
-    assert verdicts.count(Entered.STAYS) <= ended_after
+    assert verdicts.count(Verdict.STAYS) <= ended_after
     assert not schedule.opening
     if any(resource.state is not State.OPEN for resource in resources):
         assert opening.failure is not None
@@ -144,7 +144,7 @@ def test_two_that_open_the_same_at_the_same_time_open_each_once_and_both_hear_ho
             case open_.Wait(until):
                 wait_for_one(world, opening, awaited[turn], until)
     assert not going_on, "no progress"
-    stays = Counter(r for r, told in world.told.items() for verdict in told if verdict is Entered.STAYS)
+    stays = Counter(r for r, told in world.told.items() for verdict in told if verdict is Verdict.STAYS)
     assert all(count == 1 for count in stays.values())
     assert not any(opening.unfinished for opening in openings)
     if ways == ["opens"]:

@@ -190,7 +190,7 @@ def run(tokens: Sequence[str]) -> int:
 
 def _told(error: Exception, tokens: Sequence[str]) -> int:
     from prefect_lifespan.command.output import tell
-    from prefect_lifespan.masking import told
+    from prefect_lifespan.masking import summary_of
 
     if isinstance(error, CommandError):
         tell(error.message, error.cure)
@@ -199,5 +199,5 @@ def _told(error: Exception, tokens: Sequence[str]) -> int:
         command = next((token for token in tokens if not token.startswith("-")), "")
         tell(str(error), " ".join(["prefect-lifespan", *([command] if command in app else []), "--help"]))
         return WRONG
-    tell(told(error), "--debug shows the traceback")
+    tell(summary_of(error), "--debug shows the traceback")
     return WRONG

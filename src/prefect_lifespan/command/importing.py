@@ -13,7 +13,7 @@ from traceback import extract_tb
 from types import ModuleType
 
 from prefect_lifespan.command.failing import CommandError
-from prefect_lifespan.masking import told
+from prefect_lifespan.masking import summary_of
 
 _NOT_SEARCHED = {"__pycache__", "node_modules", "site-packages", "build", "dist", "tests", "test"}
 _NOT_IMPORTED = {"setup.py", "conftest.py", "__main__.py"}
@@ -168,7 +168,7 @@ def _failed(what: str, error: BaseException) -> CommandError:
         cure = "mend the file"
     else:
         cure = "mend what the module does when it is imported; --debug shows the traceback"
-    return CommandError(f"{where}{what} cannot be imported: {told(error)}", cure)
+    return CommandError(f"{where}{what} cannot be imported: {summary_of(error)}", cure)
 
 
 def _place_in_error(error: BaseException) -> str:

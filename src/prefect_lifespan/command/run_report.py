@@ -7,7 +7,7 @@ from uuid import UUID
 
 from prefect_lifespan.command.failing import FOUND, CommandError
 from prefect_lifespan.command.output import write
-from prefect_lifespan.masking import told
+from prefect_lifespan.masking import summary_of
 from prefect_lifespan.observability.picture import Drawn
 from prefect_lifespan.observability.report import saved
 from prefect_lifespan.observability.shown import html
@@ -26,7 +26,7 @@ def write_report(flow_run: str, output: Path | None) -> None:
     try:
         found = saved(identifier)
     except Exception as error:  # of Prefect's client, which has many
-        message = f"Prefect's API has not answered: {told(error)}"
+        message = f"Prefect's API has not answered: {summary_of(error)}"
         raise CommandError(message, "start it, or set PREFECT_API_URL to its address") from error
     drawn = None if found is None else Drawn.loaded(found.metadata_ or {})
     if drawn is None:

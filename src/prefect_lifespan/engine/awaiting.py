@@ -34,20 +34,20 @@ async def uninterrupted(
     return interruption
 
 
-def arrival_of(future: Future[Any], *, in_this_thread: bool = False) -> asyncio.Future[Future[Any]]:
+def end_of(future: Future[Any], *, in_this_thread: bool = False) -> asyncio.Future[Future[Any]]:
     """Done on the running loop when a future is, which it gives: its result or exception is asked of that.
 
     `asyncio.wrap_future` hands on a new exception in the place of some, without cause and traceback. `in_this_thread`
     says that no other thread ends it.
     """
     loop = asyncio.get_running_loop()
-    arrival: asyncio.Future[Future[Any]] = loop.create_future()
-    arrive: Callable[[Future[Any]], object] = partial(cast("Any", loop.call_soon_threadsafe), arrival.set_result)
+    end: asyncio.Future[Future[Any]] = loop.create_future()
+    note_end: Callable[[Future[Any]], object] = partial(cast("Any", loop.call_soon_threadsafe), end.set_result)
 
     def tell(done: Future[Any]) -> None:
         with suppress(RuntimeError):  # the loop has closed since: nobody waits any more
-            arrive(done)
+            note_end(done)
 
     # A signal's handler interrupts the main thread only, where a callback of ours could be what it interrupts.
-    future.add_done_callback(arrive if in_this_thread else tell)
-    return arrival
+    future.add_done_callback(note_end if in_this_thread else tell)
+    return end

@@ -20,7 +20,7 @@ from prefect_lifespan.errors import UsageError
 from prefect_lifespan.forks import children
 from prefect_lifespan.lifetimes import Lifetime
 from prefect_lifespan.managers import manager
-from prefect_lifespan.masking import text_of, told, traceback_of
+from prefect_lifespan.masking import summary_of, text_of, traceback_of
 from prefect_lifespan.signal_safe import under
 
 Kind = Literal["opened", "open-failed", "open-retried", "failed", "closed", "close-failed"]
@@ -260,7 +260,7 @@ class Observers:
                 observer(event)
             except Exception as error:
                 # Not its traceback: the frames hold what it was about to tell, and the line is in everybody's log.
-                library_logger.error("An observer raised and is dropped: %s", told(error))  # noqa: TRY400
+                library_logger.error("An observer raised and is dropped: %s", summary_of(error))  # noqa: TRY400
                 self.remove(observer)
 
     def tell_use(self, paths: tuple[str, ...], whose: Whose) -> None:

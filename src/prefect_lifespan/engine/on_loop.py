@@ -15,7 +15,7 @@ from contextlib import suppress
 from time import perf_counter
 from typing import Any
 
-from prefect_lifespan.engine.awaiting import arrival_of
+from prefect_lifespan.engine.awaiting import end_of
 from prefect_lifespan.engine.blocking import settle
 from prefect_lifespan.engine.closer import Closer, patience_with
 from prefect_lifespan.engine.initialiser import NeedsEventLoop
@@ -167,7 +167,7 @@ class _Opener:
         self._watch(slot, place)
 
     def _watch(self, slot: Slot, place: InTask | InThread) -> None:
-        ends = [arrival_of(place.entering)] if isinstance(place, InThread) else [place.over, place.task]
+        ends = [end_of(place.entering)] if isinstance(place, InThread) else [place.over, place.task]
         for end in ends:
             if end is not None:
                 self._at[end] = slot, place
@@ -178,9 +178,9 @@ class _Opener:
         if waiter is None:
             self._opening.ended_elsewhere(slot, None, perf_counter())
         else:
-            arrival = arrival_of(waiter, in_this_thread=slot.opened_on is self._queue.loop)
-            self._at[arrival] = slot, None
-            self._queue.watch(arrival)
+            end = end_of(waiter, in_this_thread=slot.opened_on is self._queue.loop)
+            self._at[end] = slot, None
+            self._queue.watch(end)
 
     async def _wait(self, until: float | None) -> None:
         try:
@@ -320,7 +320,7 @@ class _Closer(Closer):
             return
         if isinstance(place, InThread):
             self._closing.begun(slot, started, patience_with(slot), cancellable=False)
-            self._watch(arrival_of(exiting), slot, place)
+            self._watch(end_of(exiting), slot, place)
         else:
             self._closed(slot, None)
 
@@ -339,8 +339,8 @@ class _Closer(Closer):
         if waiter is None:
             self._closing.late_ended(slot)
         else:
-            arrival = arrival_of(waiter, in_this_thread=slot.opened_on is self._queue.loop)
-            self._watch(arrival, slot, None)
+            end = end_of(waiter, in_this_thread=slot.opened_on is self._queue.loop)
+            self._watch(end, slot, None)
             self._closing.late_begun(slot, perf_counter())
 
     async def _wait(self, until: float | None) -> None:

@@ -36,7 +36,7 @@ from prefect_lifespan.forks import left_to_the_parent
 from prefect_lifespan.graph import Node
 from prefect_lifespan.graph.edges import overriding_of
 from prefect_lifespan.lifetimes import Policy, policy_of
-from prefect_lifespan.masking import told
+from prefect_lifespan.masking import summary_of
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -199,7 +199,7 @@ class Slot(Standing):
             return LifespanClosedError(self.path, schedule.ended_with)
         if failure is None:
             return LifespanClosedError(self.path, schedule.name, shut_down=True)
-        error = LifespanClosedError(self.path, schedule.name, told(failure))
+        error = LifespanClosedError(self.path, schedule.name, summary_of(failure))
         error.__cause__ = failure
         return error
 

@@ -16,7 +16,7 @@ from prefect_lifespan.engine.events import Logger, Use
 from prefect_lifespan.in_force import InForce
 from prefect_lifespan.lifespans.asked import Settings
 from prefect_lifespan.lifespans.prefect_run import flow_context, is_suspension, is_termination, run_name, span_here
-from prefect_lifespan.masking import told
+from prefect_lifespan.masking import summary_of
 from prefect_lifespan.observability.configured import configured
 from prefect_lifespan.observability.picture import Picture
 from prefect_lifespan.observability.process_events import Hearing, process_events
@@ -123,7 +123,7 @@ class Seen:
 
     def _failed(self, error: Exception) -> None:
         with suppress(Exception):
-            self.logger.warning("What is seen of %s is not complete: %s", self.container, told(error))
+            self.logger.warning("What is seen of %s is not complete: %s", self.container, summary_of(error))
 
 
 def _how(outcome: BaseException | None) -> str:
@@ -136,4 +136,4 @@ def _how(outcome: BaseException | None) -> str:
         return "was terminated"
     if isinstance(outcome, (asyncio.CancelledError, KeyboardInterrupt)):
         return f"was interrupted ({type(outcome).__qualname__})"
-    return f"failed ({told(outcome)})"
+    return f"failed ({summary_of(outcome)})"

@@ -16,7 +16,7 @@ from prefect_lifespan.engine.notes import notes_of
 from prefect_lifespan.errors import AsyncResourceError, ResourceTimeoutError
 from prefect_lifespan.graph import Node
 from prefect_lifespan.managers import manager
-from prefect_lifespan.masking import told
+from prefect_lifespan.masking import summary_of
 from prefect_lifespan.probing.report import ProbedResource, Status
 
 Doing = Literal["waiting", "opening", "checking", "open", "closing", "done"]
@@ -111,10 +111,10 @@ class Course:
         except AsyncResourceError as error:
             if slot.found_asynchronous:
                 raise NeedsEventLoop from error
-            row.failed(told(error))
+            row.failed(summary_of(error))
         except Exception as error:
             self._note_settings(slot, error)
-            row.failed(told(error))
+            row.failed(summary_of(error))
         row.doing = "open" if row.status == "ok" else "done"
         self._progress(row)
 
@@ -126,7 +126,7 @@ class Course:
             with _under_way(slot):
                 yield
         except Exception as error:
-            row.failed(f"its health check raised {told(error)}")
+            row.failed(f"its health check raised {summary_of(error)}")
         else:
             row.health_seconds = perf_counter() - started
         row.doing = "open"

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from prefect_lifespan.engine import Engine, Observers, Options, Slot
-from prefect_lifespan.engine.awaiting import arrival_of
+from prefect_lifespan.engine.awaiting import end_of
 from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.engine.places.thread import InThread
 from prefect_lifespan.errors import InvalidContainerError, UsageError
@@ -324,7 +324,7 @@ async def _called(slot: Slot, check: Callable[[Any], object]) -> object:
     checking = slot.place.run(partial(check, slot.value)) if isinstance(slot.place, InThread) else None
     if checking is None:
         return check(slot.value)
-    await arrival_of(checking)
+    await end_of(checking)
     return checking.result()
 
 

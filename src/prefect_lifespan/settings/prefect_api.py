@@ -9,7 +9,7 @@ from contextvars import ContextVar, copy_context
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-from prefect_lifespan.masking import masked, told
+from prefect_lifespan.masking import masked, summary_of
 from prefect_lifespan.run_context import run_context
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class PrefectApi:
             except TimeoutError:
                 why = f"no answer within {self.timeout_seconds:g} s"
             except Exception as error:
-                why = told(error)
+                why = summary_of(error)
             address = masked(_address())
             self.failure = f"Prefect's API {address} cannot be asked: {why}"
         self._unread.append(f"{what}: {', '.join(names)}")

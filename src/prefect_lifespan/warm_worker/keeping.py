@@ -16,7 +16,7 @@ from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph import graph_of
 from prefect_lifespan.graph.findings import require_container
 from prefect_lifespan.lifetimes import Lifetime, Policy
-from prefect_lifespan.masking import told
+from prefect_lifespan.masking import summary_of
 from prefect_lifespan.probing import check_health, check_health_on_loop
 from prefect_lifespan.warm_worker.running import run_on_loop
 
@@ -86,7 +86,7 @@ def _imported(name: str) -> object:
         return import_object(name)
     except (ImportError, AttributeError, ValueError) as error:
         raise UsageError(
-            f"the job variable container is {name!r}, which cannot be imported ({told(error)}): give it as "
+            f"the job variable container is {name!r}, which cannot be imported ({summary_of(error)}): give it as "
             "package.module:Container, where the worker's processes can import it"
         ) from error
 
@@ -112,7 +112,7 @@ async def _illness_on_loop() -> Exception | None:
 
 
 def _told(path: str, error: Exception) -> Exception:
-    _logger.warning("%s is unwell, and closes to open anew: %s", path, told(error))
+    _logger.warning("%s is unwell, and closes to open anew: %s", path, summary_of(error))
     return error
 
 

@@ -24,7 +24,7 @@ from prefect.settings import (
 from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.forks import children
 from prefect_lifespan.lifespans.prefect_run import LogSending, log_sending
-from prefect_lifespan.masking import told
+from prefect_lifespan.masking import summary_of
 
 # As long as Prefect waits for its own: whoever waits is at the end of a run, and an API may be away for long.
 _FLUSH_SECONDS = 5.0
@@ -92,4 +92,4 @@ def _create(client: SyncPrefectClient, lines: list[Line]) -> None:
     try:
         client.create_logs(lines)
     except Exception as error:  # it has tried several times, and says so as Prefect's own does
-        sys.stderr.write(f"{len(lines)} lines of the log could not be sent to the API: {told(error)}\n")
+        sys.stderr.write(f"{len(lines)} lines of the log could not be sent to the API: {summary_of(error)}\n")

@@ -9,7 +9,7 @@ from prefect_lifespan.command.located import Located, of_container
 from prefect_lifespan.command.program import Program
 from prefect_lifespan.graph import Code, Finding, Graph, Node, graph_of
 from prefect_lifespan.graph.edges import makes_settings
-from prefect_lifespan.masking import told
+from prefect_lifespan.masking import summary_of
 
 
 def missing_settings(program: Program) -> Iterator[Located]:
@@ -37,7 +37,7 @@ def _of(graph: Graph, node: Node) -> Iterator[Finding]:
     try:
         problems = explain(settings.provides).problems
     except Exception as error:  # of the class itself, as it is declared
-        problems = (told(error),)
+        problems = (summary_of(error),)
     finally:
         may_be_asked.reset(token)
     for problem in problems:

@@ -13,7 +13,7 @@ from prefect_lifespan.engine.exits import take
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.engine.schedule.claim import Attempt
 from prefect_lifespan.engine.schedule.report import CloseReport, note_all
-from prefect_lifespan.engine.schedule.standing import Entered as Verdict
+from prefect_lifespan.engine.schedule.standing import Verdict
 from prefect_lifespan.engine.slot import Place, Slot, being_opened
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from prefect_lifespan.engine.notes import add_note
 from prefect_lifespan.engine.schedule.clock import Clock
 from prefect_lifespan.errors import ResourceTimeoutError
 from prefect_lifespan.lifetimes import Policy
-from prefect_lifespan.masking import told
+from prefect_lifespan.masking import summary_of
 
 
 class Claimed(Protocol):
@@ -108,7 +108,7 @@ class Claim:
             try:
                 pause = resource.policy.delay_before(self.retried)
             except Exception as broken:
-                add_note(error, f"it was not tried again: its retry_delay_seconds raised {told(broken)}")
+                add_note(error, f"it was not tried again: its retry_delay_seconds raised {summary_of(broken)}")
             else:
                 self.retries_left -= 1
                 self.retried += 1
@@ -127,5 +127,5 @@ class Claim:
         try:
             return self.resource.policy.retries_after(error)
         except Exception as broken:
-            add_note(error, f"it was not tried again: its retry_on raised {told(broken)}")
+            add_note(error, f"it was not tried again: its retry_on raised {summary_of(broken)}")
             return False

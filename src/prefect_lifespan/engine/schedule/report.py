@@ -10,7 +10,7 @@ from prefect_lifespan.engine.events import Event, Use
 from prefect_lifespan.engine.notes import add_note, notes_of
 from prefect_lifespan.errors import LifespanError, ResourceCloseError
 from prefect_lifespan.lifetimes import Policy
-from prefect_lifespan.masking import text_of, told
+from prefect_lifespan.masking import summary_of, text_of
 
 Outcome: TypeAlias = BaseException | None
 
@@ -109,7 +109,7 @@ class CloseReport:
         elif len(self.raising) == 1:
             raise self.raising[0]
         elif self.raising:
-            failed = "; ".join(f"{_where(error) or self.container} ({told(error)})" for error in self.raising)
+            failed = "; ".join(f"{_where(error) or self.container} ({summary_of(error)})" for error in self.raising)
             message = f"{len(self.raising)} resources of {self.container} failed to close: {failed}"
             raise ResourceCloseError(message, self.raising)
 

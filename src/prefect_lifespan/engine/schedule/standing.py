@@ -34,7 +34,7 @@ class Abandoned(Exception):
     """An opening ended without a result of its own (interrupted, cancelled): whoever waits may claim it anew."""
 
 
-class Entered(Enum):
+class Verdict(Enum):
     """What is to become of a resource that has been entered, and why."""
 
     STAYS = auto()
@@ -191,22 +191,22 @@ class Standing(ABC):
         """Whether `holder` has the claim to an opening that has not ended."""
         return self.state is State.OPENING and self.claim is not None and self.claim.holder is holder
 
-    def opened(self, attempt: Attempt, at: float, now: float) -> Entered:
+    def opened(self, attempt: Attempt, at: float, now: float) -> Verdict:
         """The attempt has entered it, at `at`: whether it stays so. If not, whoever has entered it exits it at once."""
         verdict = self.schedule.alone(self._opened, attempt, at, now)
         if self._to_wake:
             self.tell()
         return verdict
 
-    def _opened(self, attempt: Attempt, at: float, now: float) -> Entered:
+    def _opened(self, attempt: Attempt, at: float, now: float) -> Verdict:
         if attempt.given_up is not None:
-            return Entered.LEFT_BEHIND
+            return Verdict.LEFT_BEHIND
         if self.state is State.OPEN:
-            return Entered.STAYS
+            return Verdict.STAYS
         if self.schedule.ended:
-            return Entered.CAME_LATE
+            return Verdict.CAME_LATE
         if attempt.limit is not None and attempt.is_too_late(now):
-            return Entered.TOOK_TOO_LONG
+            return Verdict.TOOK_TOO_LONG
         state = after(Change.OPENED, self.state, self.path)
         self.failure = None
         self.opened_at = at
@@ -215,7 +215,7 @@ class Standing(ABC):
         self._end_opening(None)
         self.take_into_use()
         self.state = state
-        return Entered.STAYS
+        return Verdict.STAYS
 
     def leave_behind(self, attempt: Attempt, error: BaseException) -> bool:
         """Nobody waits for an attempt any more, who are told `error`; False when it has come to its end meanwhile."""
