@@ -50,11 +50,14 @@ def _portable(overrides: Overrides) -> Overrides:
     return overrides
 
 
-class LeftBehind(NamedTuple):
+class LeftBehind:
     """Overrides that did not arrive in this process."""
 
-    paths: list[str]
-    why: str
+    __slots__ = ("paths", "why")
+
+    def __init__(self, paths: list[str], why: str) -> None:
+        self.paths: list[str] = paths
+        self.why: str = why
 
     def __call__(self, **_: object) -> Mapping[str, object]:
         raise UsageError(
