@@ -155,13 +155,15 @@ def test_a_blocking_failure_on_a_loop_leaves_no_async_resource_open(workers: int
 
 def test_a_failure_in_one_lane_waits_for_the_other_lanes_and_closes_what_they_opened() -> None:
     journal = Journal()
-    failed = threading.Event()
+    begun, failed = threading.Event(), threading.Event()
 
     def slow() -> Any:
+        begun.set()
         failed.wait()
         yield from journal.blocking("slow")()
 
     def failing() -> None:
+        begun.wait()  # an opening that has not begun is not waited for: there is nothing to close
         try:
             raise OSError
         finally:
