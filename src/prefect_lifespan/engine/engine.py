@@ -216,7 +216,7 @@ class Engine:
     def eager(self, keys: Iterable[int] | None = None) -> list[Slot]:
         """What an eager opening opens: all resources of the run that are in use; or what `keys` need, the process's too."""
         if keys is None:
-            return list(map(self.slots.__getitem__, self.graph.once(_opened_eagerly)))
+            return list(map(self.slots.__getitem__, self.graph.opened_eagerly))
         return list(self.needed(node.key for node in self.graph.needed(keys) if node.lifetime is not Lifetime.TASK))
 
     def needed(self, keys: Iterable[int]) -> tuple[Slot, ...]:
@@ -398,8 +398,3 @@ class Engine:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def _opened_eagerly(graph: Graph) -> tuple[int, ...]:
-    run = [node.key for node in graph.eager if node.lifetime is Lifetime.RUN]
-    return tuple(node.key for node in graph.needed(run))

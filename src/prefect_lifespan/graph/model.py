@@ -78,6 +78,12 @@ class Graph:
         return self.needed(self._roots)
 
     @cached_property
+    def opened_eagerly(self) -> tuple[int, ...]:
+        """The keys of those that a run has for itself, and of all that they need: dependencies first."""
+        of_a_run = [node.key for node in self.eager if node.lifetime is Lifetime.RUN]
+        return tuple(node.key for node in self.needed(of_a_run))
+
+    @cached_property
     def _roots(self) -> tuple[int, ...]:
         # What the container declares is a root unless another declared provider needs it. The needs of an overridden
         # provider count here too (its own edges are kept aside by the reader): a dependency whose only user is

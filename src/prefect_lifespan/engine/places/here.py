@@ -37,9 +37,8 @@ class Here:
         """
         slot = self._slot
         enter = self._enter if self._in_callers_context else self._enter_in_context_of_its_own
-        if (
-            self._on_loop and len(slot.schedule.opening) > 1
-        ):  # what else is being opened on the loop has to wait for this
+        # What else is being opened on the loop has to wait for this.
+        if self._on_loop and len(slot.schedule.opening) > 1:
             within(while_holding_the_loop(slot), lambda _: while_opening(slot, enter))
         else:
             while_opening(slot, enter)
