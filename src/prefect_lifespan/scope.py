@@ -12,7 +12,7 @@ import weakref
 from asyncio import AbstractEventLoop
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Mapping
 from contextvars import ContextVar, Token
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from prefect_lifespan.generator_steps import astepping, stepping
 from prefect_lifespan.graph.reader import ContainerClass
@@ -32,6 +32,11 @@ R = TypeVar("R")
 # The values of a function's injected parameters, or what gives them: None, where they are not at hand for the caller.
 Gives = Callable[[], tuple[Any, ...] | None]
 Kept = tuple[Any, ...] | Gives
+
+
+def at_hand(kept: Kept | None) -> tuple[Any, ...] | None:
+    """The values, where they are at hand still."""
+    return cast("Callable[[], Any]", kept)() if callable(kept) else kept
 
 
 MOST_PREPARED = 1024  # functions that a scope keeps something for, where nothing tells that they have gone

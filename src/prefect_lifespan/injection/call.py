@@ -19,12 +19,12 @@ from prefect_lifespan.errors import AsyncResourceError, UsageError
 from prefect_lifespan.graph.anchors import redeclared
 from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.graph.reader import ContainerClass
-from prefect_lifespan.injection.given import Given, InACallScope, Loop, at_hand, kept, loop_of, of_call_scope, on_loop
+from prefect_lifespan.injection.given import Given, InACallScope, Loop, kept, loop_of, of_call_scope, on_loop
 from prefect_lifespan.injection.markers import Marker, check_string_ids, is_marker, of_an_inner_container
 from prefect_lifespan.injection.runs_without import runs_without
 from prefect_lifespan.process_wide import process_wide
 from prefect_lifespan.run_context import run_context
-from prefect_lifespan.scope import Kept, Scope, current_scope
+from prefect_lifespan.scope import Kept, Scope, at_hand, current_scope
 from prefect_lifespan.signal_safe import under
 
 

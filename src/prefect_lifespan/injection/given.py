@@ -16,7 +16,7 @@ from prefect_lifespan.engine.keepers import Keeper
 from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.injection.markers import Marker
-from prefect_lifespan.scope import Gives, Kept, current_scope
+from prefect_lifespan.scope import Gives, Kept, at_hand, current_scope
 from prefect_lifespan.signal_safe import under
 
 Loop = asyncio.AbstractEventLoop | None
@@ -91,11 +91,6 @@ def loop_of(given: Iterable[Given]) -> Loop:
     """The event loop that asynchronous values among them belong to."""
     slots = (slot for each in given for slot in each.slots)
     return next((slot.schedule.loop for slot in slots if slot.asynchronous and slot.policy.loop_bound), None)
-
-
-def at_hand(kept: Kept | None) -> tuple[Any, ...] | None:
-    """The values, where they are at hand still."""
-    return kept() if callable(kept) else kept
 
 
 def on_loop(loop: asyncio.AbstractEventLoop, gives: Kept) -> Gives:
