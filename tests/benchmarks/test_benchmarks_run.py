@@ -16,6 +16,8 @@ pytestmark = pytest.mark.extended
 COMPETITORS = ("dishka", "svcs", "that_depends", "wireup")
 
 
+# svcs, imported where FastAPI is there, imports FastAPI's test client, which stands on a client that Starlette gives up.
+@pytest.mark.filterwarnings("ignore:Using `httpx` with `starlette.testclient` is deprecated")
 def test_injected_call_prints_a_row_for_each_case(capsys: pytest.CaptureFixture[str]) -> None:
     injected_call.main(["--rounds", "1", "--batch-ms", "0.001", "--only", "1 x"])
 
