@@ -39,15 +39,19 @@ class ProcessWide:
 
     def add_override(self, override: EnteredOverride) -> None:
         """Let an override be in force everywhere."""
-        with self.lock:
-            self.overrides = (*self.overrides, override)
-            self._forget_prepared()
+        under(self.lock, self._add_override, override)
+
+    def _add_override(self, override: EnteredOverride) -> None:
+        self.overrides = (*self.overrides, override)
+        self._forget_prepared()
 
     def remove_override(self, override: EnteredOverride) -> None:
         """Take it back."""
-        with self.lock:
-            self.overrides = tuple(other for other in self.overrides if other is not override)
-            self._forget_prepared()
+        under(self.lock, self._remove_override, override)
+
+    def _remove_override(self, override: EnteredOverride) -> None:
+        self.overrides = tuple(other for other in self.overrides if other is not override)
+        self._forget_prepared()
 
     def announce(self, lifespan: InForce) -> None:
         """A lifespan is about to be opened for every context.
@@ -92,8 +96,8 @@ class ProcessWide:
 
     def open_somewhere(self, container: ContainerClass) -> InForce | None:
         """A lifespan of `container`, or of one that derives from it, that is open in another context; None without one."""
-        with self.lock:
-            others = [lifespan for lifespan in self._open if issubclass(lifespan.container, container)]
+        lifespans = under(self.lock, list, self._open)
+        others = [lifespan for lifespan in lifespans if issubclass(lifespan.container, container)]
         return next((lifespan for lifespan in others if not lifespan.has_ended), None)
 
     def _forget_prepared(self) -> None:

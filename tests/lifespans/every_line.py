@@ -1,13 +1,18 @@
 """One exception, as a signal handler raises it, at each line that the library runs in the main thread: what is then left?
 
 `python -m tests.lifespans.every_line MODES STEP OFFSET [HOW]` tries every STEP-th line from OFFSET on of each mode (parted by
-commas, each in a process of its own), each in a forked child, and prints what it found as JSON, a line for each mode: how
-many were tried, and the findings, each with its line. HOW is "raise", at the line itself, or "signal": a real one arrives
-there, whose handler raises where it is called.
+commas), in forked children, and prints what it found as JSON, a line for each mode: how many were tried, and the findings,
+each with its line. HOW is "raise", at the line itself, or "signal": a real one arrives there, whose handler raises where it
+is called.
+
+A child goes on with the next line until something is found: what one exception has left behind in the process, such as a
+lock that is taken, is found by the next ones. Lines that run only where a process does something for the first time have a
+child each.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -16,15 +21,19 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
 from typing import Any, NoReturn
 
 import prefect_lifespan
 from prefect_lifespan.scope import current_scope
-from tests.lifespans.every_line_modes import MODES, WITHOUT_A_BLOCK, closed, failed_beside, opened
+from tests.lifespans.every_line_modes import MODES, WITHOUT_A_BLOCK, close_the_model, closed, failed_beside, opened
 
 ROOT = os.path.dirname(prefect_lifespan.__file__)  # noqa: PTH120 - compared with the file names of code objects
 PATIENCE_SECONDS = 60
+TOGETHER = 100  # trials in one child at most: what they leave in memory is bounded
+
+Function = Callable[[], None]
 
 
 class Terminated(BaseException):
@@ -39,16 +48,43 @@ def send(*_: object) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-HOW: dict[str, Callable[[], None]] = {"raise": terminate, "signal": send}
+HOW: dict[str, Function] = {"raise": terminate, "signal": send}
 
 
-def left_open(function: Callable[[], None]) -> list[str]:
+@dataclass
+class Found:
+    """What came of one trial."""
+
+    number: int
+    where: str | None = None  # None where so many lines did not run
+    findings: list[str] = field(default_factory=list[str])
+
+
+def left_open(function: Function) -> list[str]:
     left = sorted(set(opened) - set(closed) - ({"model"} if function in WITHOUT_A_BLOCK else set()))
     return [f"left open: {left}"] if left else []
 
 
-def trial(function: Callable[[], None], number: int, arrive: Callable[[], None]) -> tuple[int, str | None, list[str]]:
-    """Let it arrive at the line of that number: how many lines ran, which one it was, and what is wrong afterwards."""
+def lines_of(function: Function) -> list[str]:
+    """The lines of the library that run in the main thread, in their order."""
+    lines: list[str] = []
+
+    def local(frame: Any, event: str, _: object) -> Any:
+        if event == "line":
+            lines.append(f"{frame.f_code.co_filename}:{frame.f_lineno}")
+        return local
+
+    sys.settrace(lambda frame, *_: local if frame.f_code.co_filename.startswith(ROOT) else None)
+    try:
+        function()
+    finally:
+        sys.settrace(None)
+    _forget(function)
+    return lines
+
+
+def trial(function: Function, number: int, arrive: Function) -> Found:
+    """Let it arrive at the line of that number: which one it was, and what is wrong afterwards."""
     count, where = 0, None
 
     def local(frame: Any, event: str, _: object) -> Any:
@@ -81,29 +117,66 @@ def trial(function: Callable[[], None], number: int, arrive: Callable[[], None])
     findings += ["closed twice"] if len(closed) != len(set(closed)) else []
     findings += ["a lifespan is still in force"] if current_scope().lifespans else []
     findings += [] if signal.getsignal(signal.SIGTERM) is terminate else ["signals are still held back"]
-    return count, where, findings
+    return Found(number, where, findings)
 
 
-def tried_in_a_child(
-    function: Callable[[], None], number: int, arrive: Callable[[], None]
-) -> tuple[int, str | None, list[str]]:
-    """The same in a process of its own, which is ended when it hangs."""
+def _forget(function: Function) -> None:
+    """Let the next trial begin as this one has."""
+    gc.collect()  # an engine that an exception has left unused keeps what it shares with the process open
+    if function in WITHOUT_A_BLOCK:
+        close_the_model()
+    opened.clear()
+    closed.clear()
+    failed_beside.clear()
+
+
+def trials(function: Function, numbers: list[int], arrive: Function) -> Iterator[Found]:
+    """One after the other, until something is found."""
+    for number in numbers:
+        found = trial(function, number, arrive)
+        yield found
+        if found.findings:
+            return
+        _forget(function)
+
+
+def in_a_child(work: Callable[[], Iterable[Any]]) -> Iterator[Any]:
+    """What a forked child yields, which is ended when it hangs."""
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
-        os.write(writing, json.dumps(trial(function, number, arrive)).encode())
+        os.close(reading)
+        with os.fdopen(writing, "wb", buffering=0) as answers:
+            for answer in work():
+                answers.write(json.dumps(answer).encode() + b"\n")
         os._exit(0)
     os.close(writing)
-    ready = select.select([reading], [], [], PATIENCE_SECONDS)[0]
-    answer = os.read(reading, 65536) if ready else b""
+    left = b""
+    while select.select([reading], [], [], PATIENCE_SECONDS)[0] and (read := os.read(reading, 65536)):
+        *lines, left = (left + read).split(b"\n")
+        yield from map(json.loads, lines)
     os.close(reading)
-    if not ready:
-        os.kill(child, signal.SIGKILL)
+    os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    if not answer:
-        return number, f"line number {number}", ["hangs"]
-    lines, where, findings = json.loads(answer)
-    return lines, where, findings
+
+
+def tried(function: Function, numbers: list[int], arrive: Function, together: int = TOGETHER) -> Iterator[Found]:
+    """What came of each; where others were tried before in that child, a finding is tried again without them."""
+    while numbers:
+        some, said, ended = numbers[:together], 0, False
+        for answer in in_a_child(lambda some=some: map(asdict, trials(function, some, arrive))):
+            said += 1
+            found = Found(**answer)
+            ended = bool(found.findings)
+            if ended and said > 1:
+                [alone] = tried(function, [found.number], arrive, 1)
+                behind = f"(behind {said - 1} others in one process)"
+                found.findings = alone.findings or [f"{finding} {behind}" for finding in found.findings]
+            yield found
+        if said < len(some) and not ended:
+            yield Found(some[said], f"line number {some[said]}", ["hangs, or ends the process"])
+            said += 1
+        numbers = numbers[said:]
 
 
 def main(mode: str, step: int, offset: int, how: str = "raise") -> None:
@@ -112,16 +185,18 @@ def main(mode: str, step: int, offset: int, how: str = "raise") -> None:
     signal.signal(signal.SIGTERM, terminate)
     threading.excepthook = lambda failed: failed_beside.append(repr(failed.exc_value))
     function, arrive = MODES[mode], HOW[how]
-    function()  # what is done once in a process is done
-    opened.clear()
-    closed.clear()
+    function()  # what is done once in a program is done
     assert not failed_beside, failed_beside
-    # In a child as well: it opens its own of what lives as long as a process.
-    lines, _, _ = tried_in_a_child(function, -1, arrive)
-    numbers = range(1 + offset, lines + 1, step)
-    results = [tried_in_a_child(function, number, arrive) for number in numbers]
-    findings = [f"{finding} at {where}" for _, where, found in results if where for finding in found]
-    print(json.dumps({"mode": mode, "lines": lines, "tried": len(numbers), "findings": findings}), flush=True)
+    _forget(function)
+    gc.freeze()
+    first, second = in_a_child(lambda: (lines_of(function) for _ in range(2)))
+    known = set(second)
+    once = [number for number, line in enumerate(first, 1) if line not in known]
+    again = [*range(1, len(second) + 1)]
+    results = [*tried(function, once[offset::step], arrive, 1), *tried(function, again[offset::step], arrive)]
+    findings = [f"{finding} at {found.where}" for found in results if found.where for finding in found.findings]
+    lines = len(once) + len(again)
+    print(json.dumps({"mode": mode, "lines": lines, "tried": len(results), "findings": findings}), flush=True)
 
 
 def each_in_a_child(modes: str, step: int, offset: int, how: str = "raise") -> None:

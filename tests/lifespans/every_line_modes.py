@@ -18,6 +18,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from prefect_lifespan import ProcessResource, Provide, TaskResource, carried, inject, lifespan
 from prefect_lifespan.observability import report
+from prefect_lifespan.testing import Faults, override_everywhere, recording
 
 opened: list[str] = []
 closed: list[str] = []
@@ -242,6 +243,16 @@ def in_other_scopes() -> None:
         carried(use)()
 
 
+def everywhere() -> None:
+    with lifespan(App, everywhere=True):
+        use()
+
+
+def in_a_test() -> None:
+    with override_everywhere(App, c=Connection("fake")), Faults(App), recording(App):
+        pass
+
+
 class Api:
     """Takes a report as a client of Prefect's does, and asks no server."""
 
@@ -292,6 +303,8 @@ MODES: dict[str, Callable[[], None]] = {
     "failing": failing,
     "generator": generator,
     "carried": in_other_scopes,
+    "everywhere": everywhere,
+    "in_a_test": in_a_test,
     "reported": in_a_run(reported),
     "async_with": on_a_loop(async_with_block),
     "async_decorated": on_a_loop(adecorated),
@@ -308,3 +321,9 @@ MODES: dict[str, Callable[[], None]] = {
 
 # What lives as long as the process closes with the outermost block; where there is none, with the process.
 WITHOUT_A_BLOCK = (use, decorated, generator)
+
+
+def close_the_model() -> None:
+    """What these have left open for the next one."""
+    with lifespan(App, eager=[App.model]):
+        pass

@@ -10,7 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 MODES = [
-    "with", "decorated", "call", "joined", "first_use", "in_flight", "lanes", "failing", "generator", "carried", "reported",
+    "with", "decorated", "call", "joined", "first_use", "in_flight", "lanes", "failing", "generator", "carried", "everywhere",
+    "reported",
 ]  # fmt: skip
 ON_A_LOOP = [
     "async_with", "async_decorated", "async_first_use", "async_in_flight", "async_lanes", "async_failing", "async_generator",
@@ -35,12 +36,16 @@ def findings(results: list[Any]) -> list[str]:
 
 @pytest.mark.parametrize(("modes", "how"), [(MODES, "raise"), (["with"], "signal")], ids=["raised", "by a signal"])
 def test_an_exception_at_some_lines_leaves_nothing_open_and_is_not_swallowed(modes: list[str], how: str) -> None:
-    assert findings(found(modes, 151, how)) == []
+    assert findings(found(modes, 61, how)) == []
 
 
 @pytest.mark.parametrize("how", ["raise", "signal"])
 def test_a_signal_at_some_lines_on_an_event_loop_leaves_nothing_open_and_is_not_swallowed(how: str) -> None:
-    assert findings(found(ON_A_LOOP, 397, how)) == []
+    assert findings(found(ON_A_LOOP, 151, how)) == []
+
+
+def test_an_exception_where_tests_override_and_record_leaves_no_lock_taken() -> None:
+    assert findings(found(["in_a_test"], 1)) == []
 
 
 @pytest.mark.extended

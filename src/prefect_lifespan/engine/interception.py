@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from prefect_lifespan.forks import children
+from prefect_lifespan.signal_safe import under
 
 if TYPE_CHECKING:
     from prefect_lifespan.graph import Node
@@ -42,15 +43,19 @@ class Interceptors:
 
     def add(self, interceptor: Interceptor) -> None:
         """Let one be in force, until it has been taken back as often."""
-        with self._lock:
-            self._entered = (*self._entered, interceptor)
+        under(self._lock, self._add, interceptor)
+
+    def _add(self, interceptor: Interceptor) -> None:
+        self._entered = (*self._entered, interceptor)
 
     def remove(self, interceptor: Interceptor) -> None:
         """Take back one adding."""
-        with self._lock:
-            left = list(self._entered)
-            left.remove(interceptor)
-            self._entered = tuple(left)
+        under(self._lock, self._remove, interceptor)
+
+    def _remove(self, interceptor: Interceptor) -> None:
+        left = list(self._entered)
+        left.remove(interceptor)
+        self._entered = tuple(left)
 
     def concern(self, engine: Any, node: Node) -> bool:
         """Whether any is this resource's."""

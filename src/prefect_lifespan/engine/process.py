@@ -109,11 +109,12 @@ class ProcessEngines:
 
     def close_all(self) -> None:
         """Close what is open at the end of the process; errors are log lines, for nobody is left to catch them."""
-        with self._lock:
-            self._ended = True
-            engines = [*self._unused, *(entry.engine for entry in self._entries.values())]
-        for engine in reversed(engines):
+        for engine in reversed(under(self._lock, self._end)):
             engine.close()
+
+    def _end(self) -> list[ProcessEngine]:
+        self._ended = True
+        return [*self._unused, *(entry.engine for entry in self._entries.values())]
 
     def heard(self, event: Event) -> None:
         """Something has opened: at the end it closes before what its initialiser has started, as Prefect's own API."""

@@ -22,6 +22,7 @@ from prefect_lifespan.graph.findings import require_container
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.overrides import did_you_mean
 from prefect_lifespan.scope import current_scope
+from prefect_lifespan.signal_safe import under
 from prefect_lifespan.testing.belonging import is_of
 from prefect_lifespan.testing.faulty import surrounded
 
@@ -169,10 +170,12 @@ class Faults:
 
     def due(self, path: str, step: Step) -> list[Fault]:
         """The faults that strike now; counts one time more."""
-        with self._lock:
-            self._counts[path, step] += 1
-            count = self._counts[path, step]
+        count = under(self._lock, self._count, path, step)
         return [fault for fault in self._faults[path] if fault.step == step and fault.nth in (None, count)]
+
+    def _count(self, path: str, step: Step) -> int:
+        self._counts[path, step] += 1
+        return self._counts[path, step]
 
 
 class Struck:

@@ -13,6 +13,7 @@ from prefect_lifespan.engine import Event
 from prefect_lifespan.engine.events import Happening, watchers
 from prefect_lifespan.graph.findings import require_container
 from prefect_lifespan.graph.reader import ContainerClass
+from prefect_lifespan.signal_safe import under
 from prefect_lifespan.testing.belonging import is_told_of
 
 _ENDS = ("closed", "close-failed")
@@ -63,30 +64,32 @@ class recording:  # noqa: N801 - a context manager, named as the field names it
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
-        with self._lock:
-            self._entered += 1
-            if self._entered == 1:
-                watchers.append(self._watch)
+        under(self._lock, self._enter)
         return self
+
+    def _enter(self) -> None:
+        self._entered += 1
+        if self._entered == 1:
+            watchers.append(self._watch)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        with self._lock:
-            self._entered -= 1
-            if not self._entered:
-                watchers.remove(self._watch)
+        under(self._lock, self._exit)
+
+    def _exit(self) -> None:
+        self._entered -= 1
+        if not self._entered:
+            watchers.remove(self._watch)
 
     def _watch(self, happening: Happening) -> None:
         if self._container is None or is_told_of(self._container, happening):
-            with self._lock:
-                self._happenings.append(happening)
+            under(self._lock, self._happenings.append, happening)
 
     @property
     def events(self) -> list[RecordedEvent]:
         """Everything so far: container, path, kind, seconds, error, and the outcome that a closing told."""
-        with self._lock:
-            return [_recorded(happening) for happening in self._happenings]
+        return [_recorded(happening) for happening in under(self._lock, list, self._happenings)]
 
     @property
     def opened(self) -> list[str]:

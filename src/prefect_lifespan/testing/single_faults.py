@@ -21,6 +21,7 @@ from prefect_lifespan.lifetimes import policy_of
 from prefect_lifespan.overrides import Overrides
 from prefect_lifespan.overriding import override
 from prefect_lifespan.scope import current_scope
+from prefect_lifespan.signal_safe import under
 from prefect_lifespan.testing.cases import Case, CleanClosing, Expected, problems_of
 from prefect_lifespan.testing.faults import Fault, Faults, InjectedFault
 from prefect_lifespan.testing.recording import recording
@@ -35,8 +36,7 @@ class _Recording(recording):
     @property
     def happenings(self) -> list[Happening]:
         """Everything so far."""
-        with self._lock:
-            return list(self._happenings)
+        return under(self._lock, list, self._happenings)
 
 
 class BodyError(Exception):
