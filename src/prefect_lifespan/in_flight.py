@@ -21,14 +21,41 @@ from weakref import WeakSet
 from prefect_lifespan.signal_safe import under
 from prefect_lifespan.waiters import waiting_for_this_task
 
-NOBODY = object()  # in the place of a thread's asyncio task that there is not
+NOBODY = object()  # in the place of an asyncio task, or of an event loop, that there is not
 # The asyncio task that runs on an event loop. In Python 3.11 `current_task` is no function of C's, and takes a quarter of an
 # injected call; what it looks in is looked in here (tests/contract/test_asyncio_waiters.py).
-task_on: Callable[[AbstractEventLoop], object]
+task_on: Callable[[Any], object]
 if sys.version_info >= (3, 12):
     task_on = current_task
 else:
     task_on = cast("Any", asyncio.tasks)._current_tasks.get  # noqa: SLF001
+
+
+class Home(Protocol):
+    """What tells whether this is the thread whose synchronous calls are not counted.
+
+    It is a lock that the thread has taken and never gives back, asked as `threading.Condition` asks its own: that makes no
+    number and compares none, and takes a third of the instructions of `get_ident() == home` (tests/contract/test_threads.py).
+    """
+
+    def _is_owned(self) -> bool:
+        """Whether the calling thread has taken it."""
+        ...
+
+
+def _this_thread() -> Home:
+    lock = threading.RLock()
+    lock.acquire()
+    return cast("Any", lock)
+
+
+class _Anywhere:
+    def _is_owned(self) -> bool:
+        return True
+
+
+ANYWHERE: Home = _Anywhere()
+NOWHERE: Home = cast("Any", threading.RLock())  # which nobody takes
 
 
 class Counts(Protocol):
@@ -59,9 +86,8 @@ class RunningCall:
 
     def begin(self, flight: Flight, where: object) -> None:
         """The call of the coroutine function that is named `where` begins, and is counted where somebody waits."""
-        home = flight.home
-        if home is not None:
-            if home == get_ident():
+        if flight.lifespans:
+            if flight.is_home():
                 self.runs_on = None  # each lifespan knows the loop of its thread, and asking takes long
             else:
                 try:
@@ -79,11 +105,11 @@ class RunningCall:
 
     def begin_beside(self, scope: Counts, where: object) -> bool:
         """The same for a synchronous call; whether it is counted, as it is in another thread than the one that closes."""
-        flight, thread = scope.flight, get_ident()
-        if flight.home is None or flight.home == thread:
+        flight = scope.flight
+        if flight.is_home():
             return False
         self.outer = next(_enclosing(), None)
-        self.runs_on = thread
+        self.runs_on = get_ident()
         self.where = where
         self.flight = flight
         flight.running.add(self)
@@ -138,7 +164,8 @@ class Calls:
     """The calls in flight in one lifespan, for its closing to wait for."""
 
     def __init__(self, tell: Callable[[], None], loop: AbstractEventLoop | None) -> None:
-        self.home: int = get_ident()  # where it closes
+        self.thread: int = get_ident()  # where it closes
+        self.home: Home = _this_thread()
         self.task: object = (loop and current_task(loop)) or NOBODY  # which does so
         self.loop = loop  # that runs there
         self.tell = tell
@@ -212,15 +239,20 @@ class Flight:
         self.lifespans: tuple[Calls, ...] = lifespans
         self.running: set[RunningCall] = set()
         self.is_awaited: bool = False
-        homes = {calls.home for calls in lifespans}
-        # The thread whose synchronous calls are not counted; None where nobody waits, 0 where each lifespan has another.
-        self.home: int | None = (homes.pop() if len(homes) == 1 else 0) if homes else None
+        # The thread whose synchronous calls are not counted: any, where nobody waits; none, where lifespans close in several.
+        self.home: Home = ANYWHERE if not lifespans else NOWHERE
+        if len({calls.thread for calls in lifespans}) == 1:
+            self.home = lifespans[0].home
         tasks = {calls.task for calls in lifespans}
-        # The same of coroutines: the asyncio task that closes all of them.
-        self.task: object = tasks.pop() if len(tasks) == 1 else NOBODY
-        self.loop: AbstractEventLoop | None = next((c.loop for c in lifespans if c.task is self.task), None)
+        # The same of coroutines: the asyncio task that closes all of them; None where nobody waits.
+        self.task: object = (tasks.pop() if len(tasks) == 1 else NOBODY) if tasks else None
+        self.loop: object = next((c.loop for c in lifespans if c.task is self.task), None) or NOBODY
         for calls in lifespans:
             calls.add(self)
+
+    def is_home(self) -> bool:
+        """Whether this thread's synchronous calls are not counted."""
+        return cast("Any", self.home)._is_owned()  # noqa: SLF001 - as written functions ask it
 
     def tell(self) -> None:
         """A call has ended that somebody waits for, perhaps."""

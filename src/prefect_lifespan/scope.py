@@ -9,14 +9,13 @@ from __future__ import annotations
 import functools
 import os
 import weakref
-from asyncio import AbstractEventLoop
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Mapping
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from prefect_lifespan.generator_steps import astepping, stepping
 from prefect_lifespan.graph.reader import ContainerClass
-from prefect_lifespan.in_flight import NOBODY, Flight, RunningCall, task_on
+from prefect_lifespan.in_flight import NOBODY, NOWHERE, Flight, Home, RunningCall, task_on
 from prefect_lifespan.in_force import InForce
 from prefect_lifespan.managers import GeneratorManager, manager
 from prefect_lifespan.overrides import EnteredOverride, stacked
@@ -32,6 +31,8 @@ R = TypeVar("R")
 # The values of a function's injected parameters, or what gives them: None, where they are not at hand for the caller.
 Gives = Callable[[], tuple[Any, ...] | None]
 Kept = tuple[Any, ...] | Gives
+# The same as a call unpacks it without asking which of the two it is: the values, and None; or None for each, and what gives them.
+Prepared = tuple[Any, ...]
 
 
 def at_hand(kept: Kept | None) -> tuple[Any, ...] | None:
@@ -39,6 +40,16 @@ def at_hand(kept: Kept | None) -> tuple[Any, ...] | None:
     return cast("Callable[[], Any]", kept)() if callable(kept) else kept
 
 
+def prepared(kept: Kept, number: int) -> Prepared:
+    """What is kept of so many values, as a call unpacks it."""
+    return (*((None,) * number), kept) if callable(kept) else (*kept, None)
+
+
+def _nothing() -> None:
+    """What gives nothing, in the place of what is not kept."""
+
+
+_NOTHING: Prepared = (_nothing,)
 MOST_PREPARED = 1024  # functions that a scope keeps something for, where nothing tells that they have gone
 
 
@@ -47,8 +58,8 @@ class Ground:
 
     `references` is what stands for it in other processes. `prepared` is injection's: for each function the values of its
     parameters, or what gives them. It is replaced by an empty one when a value is withdrawn, so what was found before that
-    is kept in one that nobody looks into any more. `home` is the thread, and `task` the asyncio task, whose calls are not
-    counted, as in `flight`; no thread and no task, as long as nobody has asked for that.
+    is kept in one that nobody looks into any more. `home` knows the thread, and `task` is the asyncio task, whose calls are
+    not counted, as in `flight`; no thread and no task, as long as nobody has asked for that.
     """
 
     __slots__ = (
@@ -60,10 +71,10 @@ class Ground:
         self._process = os.getpid()
         self._entered = lifespans
         self._overrides = tuple(override for override in overrides if not override.everywhere)
-        self.prepared: dict[str, Kept] = {}
-        self.home: int | None = 0
+        self.prepared: dict[str, Prepared] = {}
+        self.home: Home = NOWHERE
         self.task: object = NOBODY
-        self.loop: AbstractEventLoop | None = None
+        self.loop: object = NOBODY
         self._flight: Flight | None = None
         self._watched: dict[str, weakref.ref[object]] = {}
         self.references: dict[object, Any] = {}
@@ -94,7 +105,7 @@ class Ground:
         """What anything that is prepared here is prepared for."""
         return (self.lifespans, self.overrides)
 
-    def keep(self, key: str, kept: Kept, *, found: tuple[dict[str, Kept], object], lives_with: object) -> None:
+    def keep(self, key: str, kept: Prepared, *, found: tuple[dict[str, Prepared], object], lives_with: object) -> None:
         """Keep a function's values, or what gives them, as long as an object lives.
 
         `found` are `prepared` and `in_force` as they were before it was looked for: what was withdrawn or came into force
@@ -102,7 +113,7 @@ class Ground:
         """
         under(process_wide.lock, self._keep, key, kept, found, lives_with)
 
-    def _keep(self, key: str, kept: Kept, found: tuple[dict[str, Kept], object], lives_with: object) -> None:
+    def _keep(self, key: str, kept: Prepared, found: tuple[dict[str, Prepared], object], lives_with: object) -> None:
         prepared, in_force = found
         if prepared is not self.prepared or in_force != self.in_force:
             return
@@ -116,13 +127,18 @@ class Ground:
             self._watched[key] = weakref.ref(lives_with, forget)
         prepared[key] = kept
 
+    def at_hand(self, key: str) -> tuple[Any, ...] | None:
+        """A function's values, where something is kept for it that gives them here."""
+        *values, gives = self.prepared.get(key, _NOTHING)
+        return tuple(values) if gives is None else gives()
+
     def withdraw(self) -> None:
         """Give nothing any more of what was prepared."""
         self.prepared, self._watched = {}, {}
 
     def forget(self) -> None:
         """What is in force everywhere has changed: nothing that was prepared or counted here holds."""
-        self.home, self.task, self.loop = 0, NOBODY, None
+        self.home, self.task, self.loop = NOWHERE, NOBODY, NOBODY
         self._flight = None
         self.withdraw()
 
@@ -281,7 +297,7 @@ class Scope:
         )
 
 
-def _forget(key: str, watched: dict[str, Any], prepared: dict[str, Kept], _gone: object) -> None:
+def _forget(key: str, watched: dict[str, Any], prepared: dict[str, Prepared], _gone: object) -> None:
     # The garbage collector calls it at any moment, in any thread, under any lock: it waits for none.
     watched.pop(key, None)
     prepared.pop(key, None)
@@ -296,7 +312,8 @@ class Here:
     """What functions that travel by value ask: they take along the name of this class, and nothing more."""
 
     scope: ClassVar[Callable[[], Scope]] = _scope.get
-    task_on: ClassVar[Callable[[AbstractEventLoop], object]] = task_on
+    task_on: ClassVar[Callable[[object], object]] = task_on
+    nothing: ClassVar[Gives] = staticmethod(_nothing)
 
 
 @manager

@@ -55,6 +55,11 @@ def ledger(ledger: Ledger = Provide[App.ledger]) -> Ledger:
     return ledger
 
 
+@inject
+def reported(limit: int, ledger: Ledger = Provide[App.shared], *, named: str = "a") -> tuple[object, ...]:
+    return limit, ledger, named
+
+
 @pytest.fixture
 def app() -> Iterator[Any]:
     with lifespan(App) as container:
@@ -82,6 +87,13 @@ def python_calls(function: Callable[[], object]) -> list[str]:
 @pytest.mark.parametrize("function", [settings, shared])
 def test_a_singleton_is_given_without_a_call_of_anything_else(function: Callable[[], object]) -> None:
     assert python_calls(function) == [function.__name__] * 2  # the one that stands in, and the function
+
+
+@pytest.mark.usefixtures("app")
+@pytest.mark.parametrize("call", [lambda: reported(1), lambda: reported(limit=1), lambda: reported(1, named="b")])
+def test_however_its_arguments_are_given_nothing_else_is_called(call: Callable[[], object]) -> None:
+    call()
+    assert python_calls(call) == ["<lambda>", "reported", "reported"]
 
 
 @pytest.mark.usefixtures("app")

@@ -24,7 +24,7 @@ from prefect_lifespan.injection.markers import Marker, check_string_ids, is_mark
 from prefect_lifespan.injection.runs_without import runs_without
 from prefect_lifespan.process_wide import process_wide
 from prefect_lifespan.run_context import run_context
-from prefect_lifespan.scope import Kept, Scope, at_hand, current_scope
+from prefect_lifespan.scope import Kept, Scope, at_hand, current_scope, prepared
 from prefect_lifespan.signal_safe import under
 
 
@@ -105,7 +105,7 @@ class Call:
     def _all_but_a_call_scope(self, explicit: Mapping[str, Any]) -> dict[str, Any] | None:
         """The values that are kept, where nothing but a call scope is missing: this call's is made then."""
         markers = self._plan.markers
-        without = self._ground.prepared.get(self._plan.key)
+        *_, without = self._ground.prepared.get(self._plan.key, (None,))
         if not isinstance(without, InACallScope) or not markers.keys().isdisjoint(explicit):
             return None
         values = at_hand(without.gives)
@@ -262,7 +262,7 @@ class Call:
         gives: Kept = kept(self._given, keeper, *(() if self._loop is None else (loop,)))
         outermost = any(given.engine.graph.has_task_resources for given in self._given)
         # A coroutine function looks whether it is called at home, which says on which loop.
-        at_home = bool(self._ground.home) and loop is self._ground.loop and call_scope is None and not outermost
+        at_home = loop is self._ground.loop and call_scope is None and not outermost
         if loop is not None and not at_home:
             gives = on_loop(loop, gives)
         if call_scope is not None:
@@ -270,7 +270,8 @@ class Call:
             gives = of_call_scope(self._plan.key)
         elif outermost:
             gives = InACallScope(gives)
-        self._ground.keep(self._plan.key, gives, found=self._found, lives_with=self._plan.origin)
+        number = len(self._given) + (self._loop is not None)
+        self._ground.keep(self._plan.key, prepared(gives, number), found=self._found, lives_with=self._plan.origin)
 
     def _give(self, marker: Marker) -> Given:
         engine, named = self._locate(marker)

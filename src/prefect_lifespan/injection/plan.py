@@ -23,7 +23,7 @@ from prefect_lifespan.injection.binding import Binding
 from prefect_lifespan.injection.markers import Marker
 from prefect_lifespan.loading import loaded
 from prefect_lifespan.run_context import run_context
-from prefect_lifespan.scope import Scope, at_hand, current_scope
+from prefect_lifespan.scope import Scope, current_scope
 from prefect_lifespan.signal_safe import aclosed_after, closed_after, steps_closed_after
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class Plan:
     def _at_hand(self, scope: Scope, kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
         if not self.markers.keys().isdisjoint(kwargs):
             return None
-        values = at_hand(scope.ground.prepared.get(self.key))
+        values = scope.ground.at_hand(self.key)
         if values is None:
             return None
         loops = values[len(self.markers) :]  # one, of a coroutine function: who is at home has not asked for it

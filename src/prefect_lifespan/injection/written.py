@@ -10,50 +10,52 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from threading import get_ident
 from typing import Any
 
 from prefect_lifespan.functions import Function, dressed, of_kind
 from prefect_lifespan.injection.plan import Plan, planned
 from prefect_lifespan.scope import Here
 
-# What is counted begins before it looks for values: a synchronous call in another thread than the one that closes.
+# What is counted begins before it looks for values: a synchronous call in another thread than the one that closes. Python runs
+# no handler of a signal in that `try`, whose exception would be taken for a missing key.
 _BLOCKING = """
 def {name}({parameters}):
     {ground} = {here}.scope().ground
-    {values} = {ground}.prepared.get({key})
-    if {values} is None or {explicit} or not ({ground}.home == {thread}() or {ground}.home is None):
-        return {plan}.call({arguments})
-    if type({values}) is not tuple:
-        {values} = {values}()
-        if {values} is None:
+    try:
+        {unpacked} {gives} = {ground}.prepared[{key}]
+    except KeyError:
+        {gives} = {here}.nothing
+    if {explicit} or not {ground}.home._is_owned():
+        {gives} = {here}.nothing
+    if {gives} is not None:
+        {gives} = {gives}()
+        if {gives} is None:
             return {plan}.call({arguments})
-    {unpacked} = {values}
+        {unpacked} = {gives}
     return {function}({own})
 """
 
-# And a coroutine in another task than that. One that is driven by hand is in none.
+# And a coroutine in another task than that.
 _COROUTINE = """
 async def {name}({parameters}):
     {ground} = {here}.scope().ground
-    {values} = {ground}.prepared.get({key})
     try:
-        {home} = {ground}.home == {thread}() and {here}.task_on({ground}.loop) is {ground}.task or {ground}.home is None
-    except RuntimeError:
-        {home} = False
-    if {values} is None or {explicit} or not {home}:
-        return await {plan}.counted({arguments})
-    if type({values}) is not tuple:
-        {values} = {values}()
-        if {values} is None:
+        {unpacked} {loop}, {gives} = {ground}.prepared[{key}]
+    except KeyError:
+        {gives} = {here}.nothing
+    if {explicit} or not ({ground}.home._is_owned() and {here}.task_on({ground}.loop) is {ground}.task):
+        {gives} = {here}.nothing
+    if {gives} is not None:
+        {gives} = {gives}()
+        if {gives} is None:
             return await {plan}.counted({arguments})
-    {unpacked} {home} = {values}
+        {unpacked} {loop} = {gives}
     return await {function}({own})
 """
 
 # What a written function finds in its closure. All of it is pickled by name, but for the plan and the function.
-_CLOSURE = ("function", "plan", "key", "here", "thread", "injected")
-_LOCAL = ("ground", "values", "home", "rest", "named")
+_CLOSURE = ("function", "plan", "key", "here", "injected")
+_LOCAL = ("ground", "gives", "loop", "rest", "named")
 
 
 def injected(function: Function, plan: Plan) -> Function:
@@ -61,7 +63,7 @@ def injected(function: Function, plan: Plan) -> Function:
     if plan.has_steps:
         return planned(dressed(of_kind(function, plan), function, plan.markers), plan)
     make = _maker(_source(function, tuple(plan.markers)))
-    wrapper = make(function, plan, plan.key, Here, get_ident, frozenset(plan.markers))
+    wrapper = make(function, plan, plan.key, Here, frozenset(plan.markers))
     parameters = inspect.signature(function).parameters.values()
     visible = [p for p in parameters if p.name not in plan.markers and p.default is not p.empty]
     wrapper.__defaults__ = tuple(p.default for p in visible if p.kind is not p.KEYWORD_ONLY) or None
