@@ -78,7 +78,7 @@ def checked_by(checker: str, folder: Path, cache: Path) -> str:
 
 
 @pytest.mark.timeout(200)
-@pytest.mark.parametrize("checker", ["pyright", "mypy", "ty"])
+@pytest.mark.parametrize("checker", ["pyright", pytest.param("mypy", marks=pytest.mark.extended), "ty"])
 def test_every_form_passes_and_every_mistake_is_found(
     checker: str, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:

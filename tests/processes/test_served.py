@@ -64,6 +64,7 @@ def serving(
         "APP_WAREHOUSE__URL": f"sqlite:///{warehouse}",
         "APP_REPORTS__FOLDER": str(reports),
         "PREFECT_INTEGRATIONS_LIFESPAN_REPORT": "true",
+        "PREFECT_INTEGRATIONS_LIFESPAN_REPORT_TIMEOUT_SECONDS": "60",  # an API that is busy is no subject here
     }
     runner = programs.start("served", **environment)
     with get_client(sync_client=True) as client:

@@ -69,6 +69,19 @@ def everything(label: str, numbers: list[int]) -> dict[str, Any]:
     }
 
 
+@flow(log_prints=True, persist_result=True, retries=1, **HOOKS)
+def each(label: str, what: str) -> Any:
+    """Several of these by one deployment, whose runs have the same process."""
+    mark(f"{label} attempt {this_run.run_count}")
+    if what == "fails":
+        raise ValueError(f"{label} has failed")
+    if what == "suspends":
+        suspend_flow_run(timeout=600, key=label)
+    if what == "pauses":
+        pause_flow_run(timeout=600, poll_interval=1)
+    return everything.fn(label, [3, 3, 4]) if what == "everything" else label
+
+
 @flow(**HOOKS)
 def where(label: str) -> None:
     mark(f"{label} in {Path.cwd().name}, SETTING {os.environ.get('SETTING')}, NOT {os.environ.get('NOT', 'set')}")
