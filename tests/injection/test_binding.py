@@ -1,8 +1,11 @@
 """Arguments bind as in the visible signature, wherever the injected parameters stand; an explicit keyword wins."""
 
+import pickle
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
+import cloudpickle
+import prefect.main  # noqa: F401 - with which providers pickle by where they are declared
 import pytest
 from dependency_injector import containers, providers
 
@@ -41,6 +44,25 @@ def two(a: Any, x: str = Provide[App.one], b: Any = "b", y: str = Provide[App.tw
     return a, x, b, y, c
 
 
+@inject
+def three(
+    a: Any, x: str = Provide[App.one], y: str = Provide[App.two], z: str = Provide[App.one], b: Any = "b"
+) -> tuple[Any, ...]:
+    return a, x, y, z, b
+
+
+@inject
+def positional_only(a: Any, b: Any = "b", /, db: str = Provide[App.one], c: Any = "c") -> tuple[Any, ...]:
+    return a, b, db, c
+
+
+@inject
+def named_as_ours(
+    too_many: Any, visible: str = Provide[App.one], absent: Any = "a", ground: str = Provide[App.two], gives: Any = "g"
+) -> tuple[Any, ...]:
+    return too_many, visible, absent, ground, gives
+
+
 CALLS: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], tuple[Any, ...]]] = [
     (first, (), {}, ("ONE", None, 2)),
     (first, (1,), {}, ("ONE", 1, 2)),
@@ -59,6 +81,19 @@ CALLS: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], tuple[Any
     (two, (1, 2), {}, (1, "ONE", 2, "TWO", "c")),
     (two, (1, 2, 3), {}, (1, "ONE", 2, "TWO", 3)),
     (two, (1,), {"c": 3}, (1, "ONE", "b", "TWO", 3)),
+    (two, (), {"c": 3, "a": 1, "y": "mine"}, (1, "ONE", "b", "mine", 3)),
+    (three, (1,), {}, (1, "ONE", "TWO", "ONE", "b")),
+    (three, (1, 2), {"y": "mine"}, (1, "ONE", "mine", "ONE", 2)),
+    (three, (), {"a": 1, "x": None, "y": None, "z": None}, (1, None, None, None, "b")),
+    (positional_only, (1,), {}, (1, "b", "ONE", "c")),
+    (positional_only, (1, 2, 3), {}, (1, 2, "ONE", 3)),
+    (positional_only, (1, 2), {"c": 3, "db": "mine"}, (1, 2, "mine", 3)),
+    (named_as_ours, (1,), {}, (1, "ONE", "a", "TWO", "g")),
+    (named_as_ours, (1, 2, 3), {}, (1, "ONE", 2, "TWO", 3)),
+    (named_as_ours, (1,), {"visible": "mine"}, (1, "mine", "a", "TWO", "g")),
+    (named_as_ours, (1,), {"ground": "mine", "gives": 2}, (1, "ONE", "a", "mine", 2)),
+    (keyword_only, (1, 2), {"db": "mine"}, (1, (2,), "mine", "b")),
+    (between, (1,), {"db": "mine", "z": 9}, (1, "mine", 2, (), 3, {"z": 9})),
 ]
 
 
@@ -84,6 +119,27 @@ def test_arguments_bind_as_if_the_injected_parameters_were_not_there(
         (first, (1, 2, 3), {}, "positional argument"),
         (annotated, (1,), {}, "missing 1 required keyword-only argument: 'b'"),
         (two, (1,), {"d": 3}, "unexpected keyword argument 'd'"),
+        (two, (), {"b": 3}, "missing 1 required positional argument: 'a'"),
+        (two, (1, 2), {"b": 3}, "multiple values for argument 'b'"),
+        (positional_only, (), {"a": 1}, "missing 1 required positional argument: 'a'|passed as keyword arguments: 'a'"),
+        (
+            three,
+            (1, 2, 3),
+            {},
+            r"three\(\) got too many positional arguments: it takes \(a, b\), and x, y, z is injected",
+        ),
+        *[
+            (
+                two,
+                (1, 2, 3, *("more",) * excess),
+                named,
+                r"two\(\) got too many .*: it takes \(a, b, c\), and x, y is injected",
+            )
+            for excess in (1, 2, 3)
+            for named in ({}, {"y": "mine"})
+            if excess < 3 or not named
+        ],
+        (two, (1, 2, 3, *("more",) * 4), {}, r"two\(\) takes from 1 to 6 positional arguments but 7 were given"),
     ],
 )
 def test_a_call_that_does_not_bind_is_a_type_error_as_pythons_own(
@@ -144,3 +200,21 @@ def test_a_marker_that_a_caller_passes_on_never_arrives():
         assert caller("first") == ("first", "DB", "API")
         assert caller("prepared") == ("prepared", "DB", "API")
     assert caller("outside") == ("outside", "DB", "API")
+
+
+def test_a_function_that_has_travelled_knows_what_it_was_given(opened: list[str]):
+    def local(sql: str, db: Any = Provide[Costly.db], *, limit: int = 3) -> tuple[Any, ...]:
+        return sql, db, limit
+
+    def short(sql: str, db: Any = Provide[Costly.db]) -> tuple[Any, ...]:
+        return sql, db
+
+    for function, rest in ((inject(local), (3,)), (inject(short), ())):
+        opened.clear()
+        arrived = pickle.loads(cast("Any", cloudpickle).dumps(function))  # noqa: S301 - its own
+        assert arrived("outside", db=None) == ("outside", None, *rest)
+        assert opened == []
+        with lifespan(Costly):
+            for _ in ("at first", "when prepared"):
+                assert arrived("given", db="fake") == ("given", "fake", *rest)
+                assert arrived(sql="injected") == ("injected", "DB", *rest)

@@ -50,6 +50,16 @@ def test_one_argument_too_many_opens_nothing_in_a_coroutine_either() -> None:
     assert opened == []
 
 
+@pytest.mark.parametrize("excess", range(1, 6))
+def test_as_many_too_many_as_there_are_open_nothing_in_either(excess: int) -> None:
+    more = ("more",) * excess
+    with pytest.raises(TypeError, match=r"query\(\) .* positional arguments"):
+        query("orders", *more)
+    with pytest.raises(TypeError, match=r"aquery\(\) .* positional arguments"):
+        asyncio.run(aquery("orders", *more))
+    assert opened == []
+
+
 def test_where_nothing_is_injected_one_too_many_is_told_as_python_has_it() -> None:
     @lifespan(App)
     def plain(table: str) -> str:

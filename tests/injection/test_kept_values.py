@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import functools
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -56,6 +57,11 @@ def ledger(ledger: Ledger = Provide[App.ledger]) -> Ledger:
 
 
 @inject
+def listed(limit: int, ledger: Ledger = Provide[App.shared], named: str = "a") -> tuple[object, ...]:
+    return limit, ledger, named
+
+
+@inject
 def reported(limit: int, ledger: Ledger = Provide[App.shared], *, named: str = "a") -> tuple[object, ...]:
     return limit, ledger, named
 
@@ -90,10 +96,13 @@ def test_a_singleton_is_given_without_a_call_of_anything_else(function: Callable
 
 
 @pytest.mark.usefixtures("app")
-@pytest.mark.parametrize("call", [lambda: reported(1), lambda: reported(limit=1), lambda: reported(1, named="b")])
-def test_however_its_arguments_are_given_nothing_else_is_called(call: Callable[[], object]) -> None:
-    call()
-    assert python_calls(call) == ["<lambda>", "reported", "reported"]
+@pytest.mark.parametrize("function", [listed, reported])
+@pytest.mark.parametrize(("args", "kwargs"), [((1,), {}), ((), {"limit": 1}), ((1,), {"named": "b"})])
+def test_however_its_arguments_are_given_nothing_else_is_called(
+    function: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    function(*args, **kwargs)
+    assert python_calls(functools.partial(function, *args, **kwargs)) == [function.__name__] * 2
 
 
 @pytest.mark.usefixtures("app")

@@ -169,6 +169,6 @@ def test_too_many_positional_arguments_are_told_with_the_function_and_what_it_ta
     injected: Any = inject(store)
 
     with pytest.raises(
-        TypeError, match=r"store\(\) got too many positional arguments: 3, and it takes \(a, b\); db is injected"
+        TypeError, match=r"store\(\) got too many positional arguments: it takes \(a, b\), and db is injected"
     ):
         injected(1, 2, 3)

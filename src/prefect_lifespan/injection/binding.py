@@ -40,8 +40,8 @@ class Binding:
                 self._function(*args, **kwargs)
             taken = ", ".join(name for name in self._positional if name not in self._injected)
             raise TypeError(
-                f"{self._function.__qualname__}() got too many positional arguments: {len(args)}, and it takes "
-                f"({taken}); {', '.join(sorted(self._injected))} is injected"
+                f"{self._function.__qualname__}() got too many positional arguments: it takes ({taken}), and "
+                f"{', '.join(sorted(self._injected))} is injected"
             ) from None
 
     def arguments(

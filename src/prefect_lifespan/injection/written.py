@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 from prefect_lifespan.functions import Function, dressed, of_kind
@@ -21,16 +21,16 @@ from prefect_lifespan.scope import Here
 _BLOCKING = """
 def {name}({parameters}):
     {ground} = {here}.scope().ground
+    if {explicit} or not {ground}.home._is_owned():
+        return {plan}.call({arguments})
     try:
         {unpacked} {gives} = {ground}.prepared[{key}]
     except KeyError:
         {gives} = {here}.nothing
-    if {explicit} or not {ground}.home._is_owned():
-        {gives} = {here}.nothing
     if {gives} is not None:
         {gives} = {gives}()
         if {gives} is None:
-            return {plan}.call({arguments})
+            return {plan}.call({visible})
         {unpacked} = {gives}
     return {function}({own})
 """
@@ -39,35 +39,53 @@ def {name}({parameters}):
 _COROUTINE = """
 async def {name}({parameters}):
     {ground} = {here}.scope().ground
+    if {explicit} or not ({ground}.home._is_owned() and {here}.task_on({ground}.loop) is {ground}.task):
+        return await {plan}.counted({arguments})
     try:
         {unpacked} {loop}, {gives} = {ground}.prepared[{key}]
     except KeyError:
         {gives} = {here}.nothing
-    if {explicit} or not ({ground}.home._is_owned() and {here}.task_on({ground}.loop) is {ground}.task):
-        {gives} = {here}.nothing
     if {gives} is not None:
         {gives} = {gives}()
         if {gives} is None:
-            return await {plan}.counted({arguments})
+            return await {plan}.counted({visible})
         {unpacked} {loop} = {gives}
     return await {function}({own})
 """
 
-# What a written function finds in its closure. All of it is pickled by name, but for the plan and the function.
-_CLOSURE = ("function", "plan", "key", "here", "injected")
-_LOCAL = ("ground", "gives", "loop", "rest", "named")
+# What a written function finds in its closure, as far as it names it. All of it is pickled by name, but for the plan and the
+# function.
+_CLOSURE = ("function", "plan", "key", "here", "injected", "absent")
+_LOCAL = ("ground", "gives", "loop", "rest", "named", "too_many")
+# Injected parameters. Asking each whether it was given takes more, for three, than a dictionary of those that were.
+MOST_DECLARED = 2
+
+
+class NotGiven:
+    """In the place of an argument that no caller gives."""
+
+    @staticmethod
+    def arguments(
+        visible: tuple[Any, ...], too_many: object, /, **named: object
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments that were given, as the slow way takes them."""
+        args = visible if too_many is NotGiven else (*visible, too_many)
+        return args, {name: value for name, value in named.items() if value is not NotGiven}
 
 
 def injected(function: Function, plan: Plan) -> Function:
     """The function with its injected parameters provided, as a function of the same kind."""
     if plan.has_steps:
         return planned(dressed(of_kind(function, plan), function, plan.markers), plan)
-    make = _maker(_source(function, tuple(plan.markers)))
-    wrapper = make(function, plan, plan.key, Here, frozenset(plan.markers))
-    parameters = inspect.signature(function).parameters.values()
-    visible = [p for p in parameters if p.name not in plan.markers and p.default is not p.empty]
-    wrapper.__defaults__ = tuple(p.default for p in visible if p.kind is not p.KEYWORD_ONLY) or None
-    wrapper.__kwdefaults__ = {p.name: p.default for p in visible if p.kind is p.KEYWORD_ONLY} or None
+    injected = tuple(plan.markers)
+    parameters = inspect.signature(function).parameters
+    make = _maker(_source(function, parameters, injected))
+    wrapper = make(function, plan, plan.key, Here, frozenset(injected), NotGiven)
+    visible = [p for p in parameters.values() if p.name not in injected]
+    defaults = [p for p in visible if p.default is not p.empty]
+    more = (NotGiven,) * (1 + len(injected)) if _are_declared(visible, injected) else ()
+    wrapper.__defaults__ = (*(p.default for p in defaults if p.kind is not p.KEYWORD_ONLY), *more) or None
+    wrapper.__kwdefaults__ = {p.name: p.default for p in defaults if p.kind is p.KEYWORD_ONLY} or None
     return planned(dressed(wrapper, function, plan.markers), plan)
 
 
@@ -78,18 +96,14 @@ def _maker(source: str) -> Callable[..., Any]:
     return namespace["make"]
 
 
-def _source(function: Function, injected: Sequence[str]) -> str:
+def _source(function: Function, parameters: Mapping[str, inspect.Parameter], injected: Sequence[str]) -> str:
     """The source of a function that makes the stand-in."""
-    parameters = inspect.signature(function).parameters
     own = {name: _unlike(name, parameters) for name in (*_CLOSURE, *_LOCAL, "make", "name", "default")}
     visible = [p for p in parameters.values() if p.name not in injected]
-    rest = next((p.name for p in visible if p.kind is p.VAR_POSITIONAL), own["rest"])
-    named = next((p.name for p in visible if p.kind is p.VAR_KEYWORD), own["named"])
+    given = _declared(visible, injected, own) if _are_declared(visible, injected) else _collected(visible, own)
     text = (_COROUTINE if inspect.iscoroutinefunction(function) else _BLOCKING).format(
         **own,
-        parameters=_declared(visible, rest, named, own["default"]),
-        arguments=_as_given(visible, rest, named),
-        explicit=_explicit(rest, named, parameters, own["injected"]),
+        **given,
         unpacked=f"{', '.join(injected)},",
         own=_passed_on(list(parameters.values())),
     )
@@ -98,41 +112,73 @@ def _source(function: Function, injected: Sequence[str]) -> str:
     return f"def make({closure}):\n    {own['default']} = None\n{body}\n    return {own['name']}\n"
 
 
-def _unlike(name: str, parameters: Any) -> str:
+def _unlike(name: str, parameters: Container[str]) -> str:
     """A name that is none of the function's parameters."""
     return name if name not in parameters else _unlike(f"{name}_", parameters)
 
 
-def _declared(visible: Sequence[inspect.Parameter], rest: str, named: str, default: str) -> str:
-    """The visible parameters, with something to take what is too much, or is injected and given all the same."""
-    parts: list[str] = []
-    starred = False
-    for index, parameter in enumerate(visible):
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            continue
-        if parameter.kind is parameter.KEYWORD_ONLY and not starred:
-            parts.append(f"*{rest}")
-            starred = True
-        # Its value is set on the function: that is an object, and this is a text.
-        parts.append(parameter.name if parameter.default is parameter.empty else f"{parameter.name}={default}")
-        after = visible[index + 1 :]
-        if parameter.kind is parameter.POSITIONAL_ONLY and not (after and after[0].kind is parameter.POSITIONAL_ONLY):
-            parts.append("/")
-    return ", ".join([*parts, *([] if starred else [f"*{rest}"]), f"**{named}"])
+def _are_declared(visible: Sequence[inspect.Parameter], injected: Sequence[str]) -> bool:
+    """Whether the stand-in declares the injected parameters too, behind the visible ones.
+
+    Python calls what collects no arguments faster. Between the two stands a parameter for the first positional argument
+    too many, so that an injected one is given by keyword alone. Python itself refuses, before anything opens, what is
+    too many even for these, and counts them.
+    """
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return len(injected) <= MOST_DECLARED and all(p.kind in kinds for p in visible)
 
 
-def _as_given(visible: Sequence[inspect.Parameter], rest: str, named: str) -> str:
-    """The arguments as the slow way takes them: a tuple and a dictionary."""
-    positional = [p.name for p in visible if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    keywords = [f'"{p.name}": {p.name}' for p in visible if p.kind is p.KEYWORD_ONLY]
-    return f"({', '.join([*positional, f'*{rest}'])},), {{{', '.join([*keywords, f'**{named}'])}}}"
+def _declared(visible: Sequence[inspect.Parameter], injected: Sequence[str], own: Mapping[str, str]) -> dict[str, str]:
+    """The parameters of a stand-in that declares the injected ones, what it was given, and whether that is more than visible."""
+    too_many, absent, default = own["too_many"], own["absent"], own["default"]
+    more = [f"{name}={default}" for name in (too_many, *injected)]
+    named = [f"{name}={name}" for name in injected]
+    return {
+        "parameters": ", ".join([*_in_place(visible, default), *more]),
+        "arguments": f"*{absent}.arguments({_tuple(visible)}, {', '.join([too_many, *named])})",
+        "visible": f"{_tuple(visible)}, {{}}",
+        "explicit": " or ".join(f"{name} is not {absent}" for name in (too_many, *injected)),
+    }
 
 
-def _explicit(rest: str, named: str, parameters: Any, injected: str) -> str:
-    """What holds where a call gives more than the visible parameters."""
-    too_many = [] if rest in parameters else [rest]
-    by_name = f"({named} and not {injected}.isdisjoint({named}))" if named in parameters else named
-    return " or ".join([*too_many, by_name])
+def _collected(visible: Sequence[inspect.Parameter], own: Mapping[str, str]) -> dict[str, str]:
+    """The same of one that collects what is too much, or is injected and given all the same."""
+    rest = next((p.name for p in visible if p.kind is p.VAR_POSITIONAL), None)
+    named = next((p.name for p in visible if p.kind is p.VAR_KEYWORD), None)
+    all_rest, all_named = rest or own["rest"], named or own["named"]
+    keyword_only = [p for p in visible if p.kind is p.KEYWORD_ONLY]
+    keywords = [f'"{p.name}": {p.name}' for p in keyword_only]
+    too_many = [] if rest else [all_rest]
+    by_name = f"({named} and not {own['injected']}.isdisjoint({named}))" if named else all_named
+    declared = [f"*{all_rest}", *(_with_default(p, own["default"]) for p in keyword_only), f"**{all_named}"]
+    arguments = f"{_tuple(visible, f'*{all_rest}')}, {{{', '.join([*keywords, f'**{all_named}'])}}}"
+    return {
+        "parameters": ", ".join([*_in_place(visible, own["default"]), *declared]),
+        "arguments": arguments,
+        "visible": arguments,
+        "explicit": " or ".join([*too_many, by_name]),
+    }
+
+
+def _in_place(visible: Sequence[inspect.Parameter], default: str) -> list[str]:
+    """The parameters for positional arguments, as they are declared."""
+    only = [_with_default(p, default) for p in visible if p.kind is p.POSITIONAL_ONLY]
+    return [
+        *only,
+        *(["/"] if only else []),
+        *(_with_default(p, default) for p in visible if p.kind is p.POSITIONAL_OR_KEYWORD),
+    ]
+
+
+def _with_default(parameter: inspect.Parameter, default: str) -> str:
+    # Its value is set on the function: that is an object, and this is a text.
+    return parameter.name if parameter.default is parameter.empty else f"{parameter.name}={default}"
+
+
+def _tuple(visible: Sequence[inspect.Parameter], *more: str) -> str:
+    """The positional arguments, in a tuple."""
+    names = [p.name for p in visible if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return f"({''.join(f'{name}, ' for name in (*names, *more))})"
 
 
 def _passed_on(parameters: Sequence[inspect.Parameter]) -> str:
