@@ -60,6 +60,14 @@ class Found:
     findings: list[str] = field(default_factory=list[str])
 
 
+class Said(logging.Handler):
+    """Takes what asyncio says of exceptions that nobody else hears of: those of callbacks, and of tasks that nobody asks."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Note it."""
+        failed_beside.append(f"asyncio said: {record.getMessage()[:200]}")
+
+
 def left_open(function: Function) -> list[str]:
     left = sorted(set(opened) - set(closed) - ({"model"} if function in WITHOUT_A_BLOCK else set()))
     return [f"left open: {left}"] if left else []
@@ -112,8 +120,9 @@ def trial(function: Function, number: int, arrive: Function) -> Found:
         findings.append(f"another error: {error!r}")
     finally:
         sys.settrace(None)
+    gc.collect()  # what asyncio says of tasks that nobody asks, and engines that keep open what they share with the process
     findings += [finding for finding in left_open(function) if finding not in findings]
-    findings += [f"a thread failed: {error}" for error in failed_beside]
+    findings += failed_beside
     findings += ["closed twice"] if len(closed) != len(set(closed)) else []
     findings += ["a lifespan is still in force"] if current_scope().lifespans else []
     findings += [] if signal.getsignal(signal.SIGTERM) is terminate else ["signals are still held back"]
@@ -122,7 +131,6 @@ def trial(function: Function, number: int, arrive: Function) -> Found:
 
 def _forget(function: Function) -> None:
     """Let the next trial begin as this one has."""
-    gc.collect()  # an engine that an exception has left unused keeps what it shares with the process open
     if function in WITHOUT_A_BLOCK:
         close_the_model()
     opened.clear()
@@ -183,7 +191,8 @@ def main(mode: str, step: int, offset: int, how: str = "raise") -> None:
     for name in ("prefect_lifespan", "prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     signal.signal(signal.SIGTERM, terminate)
-    threading.excepthook = lambda failed: failed_beside.append(repr(failed.exc_value))
+    threading.excepthook = lambda failed: failed_beside.append(f"a thread failed: {failed.exc_value!r}")
+    logging.getLogger("asyncio").addHandler(Said())
     function, arrive = MODES[mode], HOW[how]
     function()  # what is done once in a program is done
     assert not failed_beside, failed_beside

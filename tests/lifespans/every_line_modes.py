@@ -22,7 +22,7 @@ from prefect_lifespan.testing import Faults, override_everywhere, recording
 
 opened: list[str] = []
 closed: list[str] = []
-failed_beside: list[str] = []  # in threads of the modes, where nobody else would hear of it
+failed_beside: list[str] = []  # in threads and callbacks, where nobody else would hear of it
 
 
 class Refused(Exception):

@@ -114,14 +114,15 @@ async def aopen_shared(engine: Face, slots: Sequence[Slot], where: str, asked: S
 async def _opened_in_a_thread(opens: Callable[[], object]) -> None:
     """Wait for what `opens` in another thread. A signal that arrives meanwhile raises here, and not wherever the loop is."""
     loop, ended = asyncio.get_running_loop(), asyncio.Queue[object]()
-    opening = asyncio.ensure_future(asyncio.to_thread(opens))
-    opening.add_done_callback(ended.put_nowait)
+    # Gathered from its start: that asks for an error which nobody else does where a signal has ended the waiting.
+    asked = asyncio.gather(opening := asyncio.ensure_future(asyncio.to_thread(opens)), return_exceptions=True)
+    asked.add_done_callback(ended.put_nowait)
 
     def wake() -> None:
         loop.call_soon_threadsafe(ended.put_nowait, None)
 
     async def wait(_: object) -> None:
-        while not opening.done():
+        while not asked.done():
             await ended.get()
             held_signals.deliver()
 
