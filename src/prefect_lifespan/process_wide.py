@@ -96,7 +96,7 @@ class ProcessWide:
 
     def open_somewhere(self, container: ContainerClass) -> InForce | None:
         """A lifespan of `container`, or of one that derives from it, that is open in another context; None without one."""
-        lifespans = under(self.lock, list, self._open)
+        lifespans = under(self.lock, lambda: list(self._open))
         others = [lifespan for lifespan in lifespans if issubclass(lifespan.container, container)]
         return next((lifespan for lifespan in others if not lifespan.has_ended), None)
 

@@ -89,7 +89,7 @@ class recording:  # noqa: N801 - a context manager, named as the field names it
     @property
     def events(self) -> list[RecordedEvent]:
         """Everything so far: container, path, kind, seconds, error, and the outcome that a closing told."""
-        return [_recorded(happening) for happening in under(self._lock, list, self._happenings)]
+        return [_recorded(happening) for happening in under(self._lock, self._happenings.copy)]
 
     @property
     def opened(self) -> list[str]:

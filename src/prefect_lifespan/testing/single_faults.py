@@ -36,7 +36,7 @@ class _Recording(recording):
     @property
     def happenings(self) -> list[Happening]:
         """Everything so far."""
-        return under(self._lock, list, self._happenings)
+        return under(self._lock, self._happenings.copy)
 
 
 class BodyError(Exception):
