@@ -16,6 +16,7 @@ from prefect_lifespan.graph.anchors import as_written, copy_inside, owner_of, to
 from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.injection.typed import Injected
+from prefect_lifespan.loading import loaded
 from prefect_lifespan.overrides import did_you_mean
 from prefect_lifespan.visible import nonlocals_of
 
@@ -41,6 +42,10 @@ class Marker:
     closing: bool  # Closing[...]: of its own for each call, closed when that returns
     owner: ContainerClass | None  # the container class that declares it; None for a string id
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        as_it_is = (self.name, self.provider, self.modifier, self.as_provider, self.closing)
+        return Marker, (*as_it_is, sent_as(self.owner))
+
     def names_inside(self, container: ContainerClass) -> tuple[str, str] | None:
         """What is wrong with a marker on a container that `container` holds a copy of, which it does not mean; the cure."""
         if self.owner is None or isinstance(self.provider, str) or issubclass(container, self.owner):
@@ -53,6 +58,11 @@ class Marker:
             f"{self.owner.__qualname__} of its own, which that does not mean"
         )
         return problem, f"write Provide[{as_written(container, path)}]"
+
+
+def sent_as(container: ContainerClass | None) -> Any:
+    """What is to be pickled in the place of a container class."""
+    return loaded("prefect_lifespan.provider_pickling.sent_classes").sent_as(container)
 
 
 def of_an_inner_container(marker: Marker, container: ContainerClass, scope: Scope) -> tuple[str, str] | None:

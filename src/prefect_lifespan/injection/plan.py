@@ -20,7 +20,7 @@ from prefect_lifespan.generator_steps import AsyncSteps, Steps
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.in_flight import RunningCall
 from prefect_lifespan.injection.binding import Binding
-from prefect_lifespan.injection.markers import Marker
+from prefect_lifespan.injection.markers import Marker, sent_as
 from prefect_lifespan.loading import loaded
 from prefect_lifespan.run_context import run_context
 from prefect_lifespan.scope import Scope, current_scope
@@ -50,7 +50,7 @@ class Plan:
         self.key: str = uuid.uuid4().hex
 
     def __getstate__(self) -> tuple[object, ...]:
-        return self.function, self.markers, self.container, self.key
+        return self.function, self.markers, sent_as(self.container), self.key
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.origin = None

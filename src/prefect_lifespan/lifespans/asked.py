@@ -12,6 +12,7 @@ from prefect_lifespan.engine import Observer
 from prefect_lifespan.errors import UsageError
 from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.graph.reader import ContainerClass
+from prefect_lifespan.injection.markers import sent_as
 from prefect_lifespan.injection.mistakes import place_of
 from prefect_lifespan.lifetimes import Policy
 
@@ -36,7 +37,8 @@ class Settings(NamedTuple):
     def __reduce__(self) -> tuple[Any, ...]:
         """A flow's function is pickled with every task that goes to another process, where nobody may ever call it."""
         # Observers stay where they can be heard.
-        return Settings, tuple(self._replace(overrides=_portable(self.overrides), observers=()))
+        sent = self._replace(overrides=_portable(self.overrides), observers=())
+        return Settings, (sent_as(self.container), *sent[1:])
 
 
 def _portable(overrides: Overrides) -> Overrides:

@@ -9,7 +9,8 @@ as those of a Dask worker do: what they make meanwhile is kept beside.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextvars import ContextVar
 from typing import Any
 
 from dependency_injector import containers
@@ -17,6 +18,7 @@ from dependency_injector import containers
 from prefect_lifespan.graph.anchors import container_classes
 from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.graph.reader import ContainerClass, graph_of
+from prefect_lifespan.managers import manager
 from prefect_lifespan.provider_pickling import provider_state
 from prefect_lifespan.provider_pickling.by_name import is_found_by_name
 from prefect_lifespan.provider_pickling.provider_paths import provider_at
@@ -24,6 +26,7 @@ from prefect_lifespan.provider_pickling.provider_paths import provider_at
 _UNPICKLED = "__prefect_lifespan_unpickled__"
 # Reentrant: to fill one provider may unpickle a class, with providers of its own.
 _lock = threading.RLock()
+_refilled: ContextVar[ContainerClass | None] = ContextVar("prefect_lifespan_refilled", default=None)
 
 
 class UnpickledProviders:
@@ -62,14 +65,27 @@ def to_be_filled(provider_class: Any, container: ContainerClass, path: str) -> A
 def fill(provider: Any, container: ContainerClass, path: str, write: Callable[[], None]) -> None:
     """Fill a provider that has arrived; one that the class has, or another thread has filled, stays as it is."""
     with _lock:
-        if _declared(container, path) is provider:
-            return
         unpickled = _of(container)
+        if _declared(container, path) is provider:
+            if _refilled.get() is container and path in unpickled.filled:
+                provider.reset_override()
+                write()
+            return
         if unpickled.by_path.get(path) is not provider:
             write()
         elif path not in unpickled.filled:
             write()
             unpickled.filled.add(path)
+
+
+@manager
+def refilling(container: ContainerClass) -> Generator[None]:
+    """Let a class that came from another process, and comes again in the body, become what it is there by now."""
+    token = _refilled.set(container)
+    try:
+        yield
+    finally:
+        _refilled.reset(token)
 
 
 def _declared(container: Any, path: str) -> AnyProvider | None:

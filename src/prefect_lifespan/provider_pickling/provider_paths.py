@@ -6,8 +6,8 @@ declares itself.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-from weakref import WeakKeyDictionary
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary, ref
 
 from dependency_injector import containers
 
@@ -30,9 +30,15 @@ def path_of(provider: AnyProvider) -> ProviderPath | None:
 
     None for one that is written in place, and for those of a container instance.
     """
+    known = _FOUND.get(id(provider))
+    if known is not None and (container := known[0]()) is not None and provider_at(container, known[1]) is provider:
+        return ProviderPath(container, known[1])
     for container in container_classes(containers.DeclarativeContainer):
         path = _paths_of(container).get(id(provider))
         if path is not None:
+            if len(_FOUND) >= _MOST_FOUND:
+                _FOUND.clear()
+            _FOUND[id(provider)] = (ref(container), path)
             return ProviderPath(container, path)
     return None
 
@@ -78,5 +84,9 @@ def _stamp(container: ContainerClass, sub_containers: tuple[str, ...]) -> list[i
     return [*map(id, container.providers.values()), *(id(p) for sub in inner for p in children_of(sub).values())]
 
 
+# Where providers were found last, by identity. It holds where the class still declares that one there: not every class has
+# to be looked through for each provider that is pickled.
+_MOST_FOUND = 10_000
+_FOUND: dict[int, tuple[ref[Any], str]] = {}
 # Without providers: to hold one would keep its class alive.
 _PATHS: WeakKeyDictionary[ContainerClass, _Paths] = WeakKeyDictionary()

@@ -27,6 +27,7 @@ from prefect_lifespan.provider_pickling import classes_by_value, provider_state
 from prefect_lifespan.provider_pickling.by_name import is_importable
 from prefect_lifespan.provider_pickling.provider_paths import path_of, provider_at
 from prefect_lifespan.provider_pickling.provider_state import Declared, ProviderState
+from prefect_lifespan.provider_pickling.sent_classes import SentClass, standing_for
 
 Reduced: TypeAlias = tuple[Any, ...]
 
@@ -65,14 +66,19 @@ def _reducer_for(provider_class: type) -> Any:
 
 def _reduce(provider: Any) -> Reduced:
     declared_at = path_of(provider)
-    if declared_at is not None and is_importable(declared_at.container):
-        return _referred_to, tuple(declared_at)
+    if declared_at is not None and (sent := _sent_as(declared_at.container)) is not None:
+        return _referred_to, (sent, declared_at.path)
     container, path = (None, "") if declared_at is None else declared_at
     state = provider_state.read(provider)
     _register_kinds_of((*provider.related, *state.declared.get("in_order", ())))
     # Made empty, remembered by pickle, then filled: providers may refer to each other in circles. In one flat tuple,
     # because each level that nests takes of Python's stack, and long chains need it.
     return _empty, (type(provider), container, path), (container, path, *state), None, None, _fill
+
+
+def _sent_as(container: ContainerClass) -> ContainerClass | SentClass | None:
+    """What is pickled for a container class, where that is no more than a reference to it."""
+    return container if is_importable(container) else standing_for(container)
 
 
 def _register_kinds_of(others: Iterable[AnyProvider]) -> None:
@@ -113,8 +119,8 @@ def _fill(provider: Any, sent: tuple[ContainerClass | None, str, Declared, tuple
 
 def _reduce_option(option: Any) -> Reduced:
     declared_at = path_of(option)
-    if declared_at is not None and is_importable(declared_at.container):
-        return _referred_to, tuple(declared_at)
+    if declared_at is not None and (sent := _sent_as(declared_at.container)) is not None:
+        return _referred_to, (sent, declared_at.path)
     return _option, (root_of(option), option.get_name_segments(), option.is_required())
 
 

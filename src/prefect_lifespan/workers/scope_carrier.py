@@ -24,7 +24,7 @@ from prefect_lifespan.in_force import InForce
 from prefect_lifespan.lifespans.futures import PendingFutures
 from prefect_lifespan.lifespans.prefect_methods import watch
 from prefect_lifespan.managers import manager
-from prefect_lifespan.provider_pickling import register
+from prefect_lifespan.provider_pickling import register, sent_classes
 from prefect_lifespan.scope import Scope, current_scope
 from prefect_lifespan.workers.references import ScopeReference, key_of, lifespan_reference, override_reference
 from prefect_lifespan.workers.remote_workers import RemoteWorkers, Runner, RunnerModule, cloudpickled, module_for
@@ -59,9 +59,18 @@ class ScopeCarrier:
 
 @dataclass(frozen=True, slots=True)
 class ThisProcess:
-    """This process, as one that a lifespan has reached: a runner may bring tasks back to it."""
+    """This process, as one that a lifespan has reached: a runner may bring tasks back to it.
+
+    A container class that goes by value is pickled once for it.
+    """
 
     lifespan: str
+
+    @classmethod
+    def of(cls, lifespan: InForce) -> ThisProcess:
+        """For a lifespan of which something is about to be sent."""
+        sent_classes.hold(lifespan.container, lifespan.id)
+        return cls(lifespan.id)
 
     def ends_with(self, runner: object) -> bool:
         """It does not."""
@@ -70,6 +79,7 @@ class ThisProcess:
     def close(self, outcome: Outcome, grace: float | None) -> CloseReport:
         """Wait for tasks that were brought back; the lifespan closes by itself, and tasks that come late are told so."""
         worker_lifespans.forget(self.lifespan, grace)
+        sent_classes.release(self.lifespan)
         return CloseReport("", outcome)
 
 
@@ -132,7 +142,7 @@ def _remote_workers(module: RunnerModule | None, runner: Runner, lifespan: InFor
     """How the runner's worker processes will hear of the end of a lifespan, which from now on tells them."""
     if not isinstance(lifespan, WorkerLifespan):
         worker_lifespans.remember(lifespan)
-        lifespan.reach("here", lambda: ThisProcess(lifespan.id))
+        lifespan.reach("here", lambda: ThisProcess.of(lifespan))
     if module is None:
         return None
     return cast("RemoteWorkers", lifespan.reach(module.key(runner), lambda: module.remote_workers(runner, lifespan.id)))

@@ -13,6 +13,8 @@ from typing import Any, cast
 import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
 
 from prefect_lifespan.masking import MASK, in_addresses, revealed, sounds_secret
+from prefect_lifespan.provider_pickling.sent_classes import whole
+from prefect_lifespan.signal_safe import within
 
 _SHORTEST = 4  # characters of what goes by the name of a secret, and is one
 _ANNOTATIONS = "__annotations__"
@@ -69,5 +71,5 @@ def secret_in(value: object) -> str | None:
     pickler = cast("Any", cloudpickle).Pickler(io.BytesIO())
     pickler.persistent_id = search.persistent_id
     with suppress(Exception):
-        pickler.dump(value)
+        within(whole(), lambda _: pickler.dump(value))  # it does not look into bytes
     return search.found
