@@ -52,7 +52,10 @@ def flow_runs() -> tuple[Callable[[], object], Callable[[], object]]:
     from prefect import flow, task
 
     injected = task(work)
-    plain = task(lambda: None, name="plain")
+
+    @task
+    def plain() -> None:
+        pass
 
     @flow(name="growth")
     @lifespan(App)

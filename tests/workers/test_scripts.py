@@ -163,6 +163,12 @@ def test_a_second_run_in_the_same_process_has_its_own_resources_and_overrides(sc
     assert opened == Counter(mark.pid for mark in script.marks("again") if mark.what == "close db success")
 
 
+def test_what_has_changed_on_a_class_and_in_the_globals_of_its_functions_reaches_processes_that_had_it_before(
+    script: Script,
+) -> None:
+    assert script.seen["greeted"] == [["hello, nobody"], ["good bye, everybody"]]
+
+
 @pytest.mark.parametrize(("how", "names"), [("threads", ("left", "right")), ("gathered", ("east", "west"))])
 def test_concurrent_runs_have_their_own_resources_and_overrides(
     script: Script, how: str, names: tuple[str, str]

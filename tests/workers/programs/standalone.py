@@ -101,8 +101,16 @@ def model() -> Iterator[Handle]:
     yield from opened(os.environ["TESTS_PROCESS_MARKS"], "model of a script")
 
 
+NAME = "nobody"
+
+
+def greet(greeting: str) -> str:
+    return f"{greeting}, {NAME}"
+
+
 class App(containers.DeclarativeContainer):
     marks = providers.Object("")
+    greeting = providers.Callable(greet, "hello")
     clock = providers.Singleton(Clock)
     db = providers.Resource(opened, marks, "db")
     api = providers.Resource(aopened, marks, "api")
@@ -130,6 +138,12 @@ async def fetch(
 @inject
 def read(clock: Clock = Provide[App.clock]) -> tuple[str, bool, bool]:
     return clock.name, isinstance(clock, Clock), isinstance(clock, Stopped)
+
+
+@task
+@inject
+def receive(_: int, greeting: str = Provide[App.greeting]) -> str:
+    return greeting
 
 
 @task(retries=1)
@@ -204,6 +218,13 @@ def again(marks: str) -> dict[str, Any]:
 
 
 @flow
+@lifespan(App, eager=False)
+def greeted() -> set[str]:
+    """What its workers are told, of which one may be new."""
+    return set(receive.map(range(4)).result())
+
+
+@flow
 @lifespan(App, eager=False, overrides=lambda marks, **_: {"marks": marks})
 def meeting(marks: str, theirs: str) -> tuple[str, bool]:
     """One of two concurrent runs."""
@@ -238,6 +259,10 @@ def runs(kind: str, address: str, folder: str) -> dict[str, Any]:
     with override(App, clock=Stopped("again")):
         seen["again"] = again.with_options(task_runner=runner)(f"{folder}/again")
     mark(f"{folder}/again", "returned")
+    seen["greeted"] = [list(greeted.with_options(task_runner=runner)())]
+    App.greeting.set_args("good bye")
+    globals()["NAME"] = "everybody"
+    seen["greeted"].append(list(greeted.with_options(task_runner=runner)()))
 
     def meets(name: str, other: str) -> Any:
         with override(App, clock=Stopped(name)):
