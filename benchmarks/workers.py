@@ -69,11 +69,11 @@ class Compared:
     injected: list[float]
 
     def cells(self) -> list[str]:
-        """Medians of both, and by how much a task takes longer, round by round: median and quartiles."""
+        """Least and median of both, and by how much a task takes longer, round by round: median and quartiles."""
         longer = [100 * (mine / theirs - 1) for theirs, mine in zip(self.plain, self.injected, strict=True)]
         low, middle, high = statistics.quantiles(longer, n=4, method="inclusive") if len(longer) > 1 else longer * 3
-        medians = [duration(statistics.median(each)) for each in (self.plain, self.injected)]
-        return [*medians, *(f"{percent:+.1f} %" for percent in (middle, low, high))]
+        both = [f"{duration(min(each))}, {duration(statistics.median(each))}" for each in (self.plain, self.injected)]
+        return [*both, *(f"{percent:+.1f} %" for percent in (middle, low, high))]
 
 
 def measure(name: str, *, workers: int, tasks: int, rounds: int, batch: int) -> Measured:
@@ -137,8 +137,8 @@ def overhead(measured: dict[str, Measured]) -> str:
         rows.append([f"{name}, processor", *figures.compared("cpu").cells()])
     headers = [
         "runner, time",
-        "plain, a task",
-        "injected, a task",
+        "plain, a task: least, median",
+        "injected, a task: least, median",
         "longer by, median",
         "lower quartile",
         "upper quartile",

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import pytest
 from dependency_injector import containers, providers
 from prefect import flow, get_client, task
@@ -20,6 +21,7 @@ from sqlalchemy import make_url
 
 from prefect_lifespan import Provide, UsageError, inject, lifespan, override
 from prefect_lifespan.provider_pickling import register
+from prefect_lifespan.provider_pickling.sent_classes import hold, release
 from prefect_lifespan.workers.stored_secrets import secret_in
 
 PLANTED = "planted-7c1f"
@@ -75,6 +77,18 @@ def test_a_secret_is_found_wherever_it_would_be_pickled(provider: Any) -> None:
 def test_what_holds_none_passes(provider: Any) -> None:
     register()
     assert secret_in((App, {"db": provider})) is None
+
+
+def test_a_secret_is_found_in_a_class_that_goes_by_value_and_has_been_pickled_before() -> None:
+    class Local(containers.DeclarativeContainer):
+        password = providers.Object(SecretStr(PLANTED))
+
+    hold(Local, "a lifespan")
+    cloudpickle.dumps(Local)
+    found = secret_in((Local, {}))
+    release("a lifespan")
+
+    assert found is not None
 
 
 @task

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
 from dependency_injector import containers
 
@@ -63,14 +63,17 @@ def to_be_filled(provider_class: Any, container: ContainerClass, path: str) -> A
 
 
 def fill(provider: Any, container: ContainerClass, path: str, write: Callable[[], None]) -> None:
-    """Fill a provider that has arrived; one that the class has, or another thread has filled, stays as it is."""
+    """Fill a provider that has arrived.
+
+    One that the class has, or another thread has filled, stays as it is, unless the class is refilled.
+    """
     with _lock:
-        unpickled = _of(container)
         if _declared(container, path) is provider:
-            if _refilled.get() is container and path in unpickled.filled:
-                provider.reset_override()
+            if _refilled.get() is container and path in _of(container).filled:
+                cast("Any", provider).reset_override()
                 write()
             return
+        unpickled = _of(container)
         if unpickled.by_path.get(path) is not provider:
             write()
         elif path not in unpickled.filled:
