@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator
 from contextvars import ContextVar
-from typing import Any, cast
+from typing import Any
 
 from dependency_injector import containers
 
@@ -68,10 +68,11 @@ def fill(provider: Any, container: ContainerClass, path: str, write: Callable[[]
     One that the class has, or another thread has filled, stays as it is, unless the class is refilled.
     """
     with _lock:
-        if _declared(container, path) is provider:
-            if _refilled.get() is container and path in _of(container).filled:
-                cast("Any", provider).reset_override()
-                write()
+        is_there = _declared(container, path) is provider
+        if is_there and _refilled.get() is container and path in _of(container).filled:
+            provider.reset_override()
+            write()
+        if is_there:
             return
         unpickled = _of(container)
         if unpickled.by_path.get(path) is not provider:
