@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,6 +103,20 @@ def _group(item: pytest.Item) -> str:
             if group in runner and runner != "dask threads":
                 return group
     return item.path.relative_to(Path(__file__).parent).as_posix()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what the tests of each folder have taken, where several processes share them."""
+    if not config.getoption("numprocesses", None):
+        return
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds[Path(report.nodeid.partition("::")[0]).parent.name] += report.duration
+    terminalreporter.section("seconds by folder, of all processes together")
+    longest_first = sorted(seconds.items(), key=lambda each: -each[1])
+    terminalreporter.write_line(", ".join(f"{folder} {took:.0f}" for folder, took in longest_first))
 
 
 @pytest.fixture(scope="session")

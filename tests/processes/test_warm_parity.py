@@ -200,7 +200,12 @@ def test_what_comes_of_a_run_is_the_same(pools: list[WarmPool], name: str) -> No
         scenario.act(pool, run, label)
     for pool, run in zip(pools, runs, strict=True):
         reaches_state(pool.client, run, scenario.end)
-        eventually(lambda pool=pool, run=run: _has_ended(pool, run, label, scenario), f"{name} ends", pool.worker.log)
+        eventually(
+            lambda pool=pool, run=run: _has_ended(pool, run, label, scenario),
+            f"{name} ends",
+            pool.worker.log,
+            every_seconds=0.1,
+        )
 
     process, warm = (Seen.of(pool, run, label) for pool, run in zip(pools, runs, strict=True))
     if scenario.is_cut_off:
