@@ -155,7 +155,7 @@ class World:
 
     def enter(self, resource: Resource, attempt: Attempt) -> Verdict:
         """It has been entered: it stays, or is exited at once."""
-        verdict = resource.opened(attempt, self.now, self.now)
+        verdict = resource.opened(attempt, self.now)
         self.told.setdefault(resource, []).append(verdict)
         self.entered.append(resource)
         if verdict is not Verdict.STAYS:

@@ -65,7 +65,7 @@ def begin(opening: open_.Opening[Resource], resource: Resource, now: float = 0.0
 
 def opened(opening: open_.Opening[Resource], resource: Resource, now: float = 0.0) -> None:
     attempt = begin(opening, resource, now)
-    assert resource.opened(attempt, now, now) is Verdict.STAYS
+    assert resource.opened(attempt, now) is Verdict.STAYS
     opening.succeeded(resource)
 
 
@@ -74,7 +74,7 @@ def test_what_needs_another_begins_when_that_is_open_and_nothing_is_left_then() 
     opening = opening_of([a, b])
     attempt = begin(opening, a)
     assert opening.next(0) == open_.Wait(None)
-    a.opened(attempt, 0, 0)
+    a.opened(attempt, 0)
     opening.succeeded(a)
     opened(opening, b)
     assert opening.next(0) is None
@@ -87,7 +87,7 @@ def test_up_to_so_many_that_are_not_side_by_side_open_at_a_time_in_the_order_in_
     opening = opening_of(resources, at_most=2)
     attempts = [begin(opening, resource, cancellable=False) for resource in resources[:2]]
     assert opening.next(0) == open_.Wait(None)
-    resources[0].opened(attempts[0], 0, 0)
+    resources[0].opened(attempts[0], 0)
     opening.succeeded(resources[0])
     begin(opening, resources[2], cancellable=False)
 
@@ -107,6 +107,22 @@ def test_a_failure_is_tried_again_after_its_pause_and_is_final_when_no_attempt_i
     assert a.events == [("open-retried", 1), ("open-failed", 2)]
 
 
+def test_two_that_fail_before_anything_else_is_done_leave_nothing_that_is_under_way_uncancelled() -> None:
+    schedule = Schedule("App")
+    a, b, c = (Resource(name, schedule, asynchronous=True) for name in "abc")
+    opening = opening_of([a, b, c])
+    for resource in (a, b, c):
+        begin(opening, resource)
+    first = OSError("a")
+    opening.failed(a, first, 1)
+    opening.failed(b, OSError("b"), 1)
+    commands = [opening.next(1), opening.next(1)]
+    assert open_.Cancel(c) in commands
+    opening.failed(c, OSError("cancelled"), 2)
+    assert opening.next(2) is None
+    assert (opening.failure, {each.state for each in (a, b, c)}) == (first, {State.PENDING})
+
+
 def test_a_task_is_cancelled_at_its_limit_and_left_behind_after_its_grace() -> None:
     a, _ = two(open_timeout_seconds=10, retries=3, retry_delay_seconds=0)
     opening = opening_of([a])
@@ -117,7 +133,7 @@ def test_a_task_is_cancelled_at_its_limit_and_left_behind_after_its_grace() -> N
     assert opening.next(10 + limits.GRACE_SECONDS) == open_.LeaveBehind(a)
     assert opening.next(12) is None
     assert isinstance(opening.failure, ResourceTimeoutError)
-    assert a.opened(attempt, 13, 13) is Verdict.LEFT_BEHIND
+    assert a.opened(attempt, 13) is Verdict.LEFT_BEHIND
     assert a.state is State.PENDING
 
 
@@ -126,7 +142,7 @@ def test_what_a_task_enters_after_it_was_cancelled_at_its_limit_took_too_long() 
     opening = opening_of([a])
     attempt = begin(opening, a)
     assert opening.next(10) == open_.Cancel(a)
-    assert a.opened(attempt, 10.5, 10.5) is Verdict.TOOK_TOO_LONG
+    assert a.opened(attempt, 10.5) is Verdict.TOOK_TOO_LONG
     opening.failed(a, attempt.timeout(), 10.5)
     assert isinstance(a.failure, ResourceTimeoutError)
 
@@ -137,15 +153,15 @@ def test_a_thread_is_left_behind_at_its_limit_and_the_next_attempt_has_another_o
     first = begin(opening, a, cancellable=False)
     assert opening.next(10) == open_.LeaveBehind(a)
     second = begin(opening, a, 10, cancellable=False)
-    assert a.opened(first, 11, 11) is Verdict.LEFT_BEHIND
-    assert a.opened(second, 11, 11) is Verdict.STAYS
+    assert a.opened(first, 11) is Verdict.LEFT_BEHIND
+    assert a.opened(second, 11) is Verdict.STAYS
 
 
 def test_in_the_calling_thread_the_limit_is_looked_at_when_it_is_done() -> None:
     a = Resource("a", Schedule("App"), open_timeout_seconds=10)
     command = opening_of([a]).next(0)
     assert isinstance(command, open_.Open)
-    assert a.opened(command.claim.attempt, 11, 11) is Verdict.TOOK_TOO_LONG
+    assert a.opened(command.claim.attempt, 11) is Verdict.TOOK_TOO_LONG
 
 
 def test_time_that_it_waits_for_others_does_not_count_towards_its_limit() -> None:
@@ -177,7 +193,7 @@ def test_a_failure_cancels_what_is_under_way_and_waits_for_it_no_longer_than_clo
     own = OSError("own")
     opening.failed(a, own, 0)
     assert [opening.next(0), opening.next(0)] == [open_.Cancel(b), open_.Cancel(c)]
-    assert b.opened(attempts[1], 1, 1) is Verdict.STAYS
+    assert b.opened(attempts[1], 1) is Verdict.STAYS
     opening.succeeded(b)
     assert opening.next(1) == open_.Wait(5)
     assert opening.next(5) == open_.Cancel(c)
@@ -208,7 +224,7 @@ def test_nothing_opens_when_the_lifespan_has_ended_and_what_is_entered_then_come
     attempt = begin(opening, a)
     ending = CloseReport("App", None)
     a.schedule.end(ending)
-    assert a.opened(attempt, 1, 1) is Verdict.CAME_LATE
+    assert a.opened(attempt, 1) is Verdict.CAME_LATE
     a.came_late()
     a.came_late()
     assert a.state is State.CLOSED
@@ -267,7 +283,7 @@ def test_a_closer_in_a_thread_is_left_open_at_its_limit() -> None:
     a = Resource("a", Schedule("App"))
     opening = opening_of([a])
     attempt = begin(opening, a, cancellable=False)
-    a.opened(attempt, 0, 0)
+    a.opened(attempt, 0)
     opening.succeeded(a)
     closing = closing_of([a])
     closes(closing, a, limit=10)
@@ -295,7 +311,7 @@ def test_what_a_late_opening_needs_closes_after_it_or_after_its_limit() -> None:
     late = Resource("late", schedule, a, close_timeout_seconds=10)
     opening = opening_of([a])
     attempt = begin(opening, a, cancellable=False)
-    a.opened(attempt, 0, 0)
+    a.opened(attempt, 0)
     opening.succeeded(a)
     begin(opening_of([late]), late, cancellable=False)
     schedule.end()

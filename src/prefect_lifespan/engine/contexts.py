@@ -35,10 +35,12 @@ class ResourceContext:
     """The context of one resource: made where it opens, of the variables that are set there."""
 
     def __init__(self) -> None:
-        # Of nothing, and filled: a variable that was copied could not be unset again.
-        self.context: Context = Context()
+        here = copy_context()
+        # Where something is passing, one of nothing that is filled: a variable that was copied could not be unset again.
+        nothing_passes = passing.variables.isdisjoint(here)
+        self.context: Context = here if nothing_passes else Context()
         self._lent: list[tuple[Token[Any], object]] = []
-        self.context.run(self._fill, copy_context())
+        self.context.run(begin_what_closing_ends) if nothing_passes else self.context.run(self._fill, here)
 
     def closing(self, close: Callable[[], T]) -> Callable[[], T]:
         """`close`, to be called in this context, with what is passing as it is here and now."""

@@ -47,26 +47,20 @@ class Entered:
     signal has interrupted sees how far it came, and calls the exit neither twice nor not at all.
     """
 
-    __slots__ = ("_begun", "_exit", "_given", "_leaving", "_told", "at", "is_async")
+    __slots__ = ("_exit", "_given", "_leaving", "_told", "at", "is_async")
 
     def __init__(self) -> None:
         self.is_async: bool = False
-        self.at: float = perf_counter()  # when it was entered
-        self._begun = self.at
+        self.at: float = 0.0  # when it was entered
         self._exit: Callable[..., Any] | None = None
         self._given: list[object] = []
         self._told: Iterator[tuple[Any, Any, Any]] | list[Any] | None = None  # what the exit is still to be called with
-        self._leaving: Iterator[object] = iter(())
+        self._leaving: Iterator[object] = _NOTHING_LEFT
 
     @property
     def value(self) -> object:
         """What is injected."""
         return self._given[0]
-
-    @property
-    def seconds(self) -> float:
-        """How long entering took."""
-        return self.at - self._begun
 
     @property
     def has_exit(self) -> bool:
@@ -124,6 +118,8 @@ class Entered:
         if isinstance(self._told, list) and self._told:
             await self._told.pop()
 
+
+_NOTHING_LEFT: Iterator[object] = iter(())
 
 Call: TypeAlias = Callable[[], object]
 

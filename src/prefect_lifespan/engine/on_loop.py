@@ -10,10 +10,10 @@ callback was to do. So those are the standard library's: whatever ends comes int
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeAlias
 
 from prefect_lifespan.engine.awaiting import end_of
 from prefect_lifespan.engine.blocking import settle
@@ -52,31 +52,43 @@ def _is_asynchronous(slot: Slot) -> bool:
     return slot.node.is_async
 
 
+End: TypeAlias = "asyncio.Future[Any] | InTask | None"
+
+
 class _Queue:
-    """What has ended, as the driver of one call waits for it."""
+    """What has ended, as the driver of one call waits for it: a future, or what has an attempt behind it."""
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
-        self._ended: asyncio.Queue[asyncio.Future[Any]] = asyncio.Queue()
-        self._nothing: asyncio.Future[None] = self.loop.create_future()
+        self._ended: asyncio.Queue[End] = asyncio.Queue()
+        self.put: Callable[[End], None] = self._ended.put_nowait
 
     def watch(self, end: asyncio.Future[Any]) -> None:
         """Let it come into the queue when it is done."""
-        end.add_done_callback(self._ended.put_nowait)
+        end.add_done_callback(self.put)
 
     def forget(self, end: asyncio.Future[Any]) -> None:
         """Watch it no more: one that goes on would keep the queue, and all that waits in it."""
-        end.remove_done_callback(self._ended.put_nowait)
+        end.remove_done_callback(self.put)
 
     def wake(self) -> None:
         """Let whoever waits look again, from whatever thread or signal's handler."""
-        self.loop.call_soon_threadsafe(self._ended.put_nowait, self._nothing)
+        self.loop.call_soon_threadsafe(self.put, None)
 
-    async def next(self, until: float | None) -> asyncio.Future[Any]:
-        """What has ended next; something else where nothing has until then, or when it was woken."""
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has ended that was not taken."""
+        return self._ended.empty()
+
+    def next_at_once(self) -> End:
+        """What has ended next, where something has."""
+        return self._ended.get_nowait()
+
+    async def next(self, until: float | None) -> End:
+        """What has ended next; None where nothing has until then, or when it was woken."""
         if until is None:
             return await self._ended.get()
-        timer = self.loop.call_later(max(until - perf_counter(), 0.0), self._ended.put_nowait, self._nothing)
+        timer = self.loop.call_later(max(until - perf_counter(), 0.0), self.put, None)
         try:
             return await self._ended.get()
         finally:
@@ -119,12 +131,16 @@ class _Opener:
             raise failure
 
     async def _drive(self) -> None:
-        while (command := self._opening.next(perf_counter())) is not None:
+        while (command := self._opening.next(now := perf_counter())) is not None:
             if self._opening.failure is None:
                 held_signals.deliver()
             match command:
                 case open_.Open(slot, claim):
-                    await self._open(slot, claim)
+                    slot.opened_on = self._queue.loop
+                    if slot.asynchronous:
+                        self._begin(slot, self._in_task(slot, claim), now)
+                    else:
+                        await self._open_blocking(slot, claim)
                 case open_.Await(slot):
                     self._await(slot)
                 case open_.Cancel(slot):
@@ -135,15 +151,11 @@ class _Opener:
                 case open_.Wait(until):
                     await self._wait(until)
 
-    async def _open(self, slot: Slot, claim: Claim) -> None:
-        slot.opened_on = self._queue.loop
-        if slot.asynchronous:
-            self._begin(slot, InTask(slot, claim.attempt))
-            return
+    async def _open_blocking(self, slot: Slot, claim: Claim) -> None:
         # Tasks that were just started get to their first wait. And a caller who has been cancelled hears of it.
         await asyncio.sleep(0)
         if self._in_threads:
-            self._begin(slot, InThread(slot, claim.attempt, on_loop=True))
+            self._begin(slot, InThread(slot, claim.attempt, on_loop=True), perf_counter())
         else:
             self._open_here(slot, claim)
 
@@ -153,25 +165,28 @@ class _Opener:
             # It is blocking, and nothing but a signal could interrupt it.
             within(held_signals.let_through(), lambda _: here.enter())
         except NeedsEventLoop as needs:
-            self._begin(slot, InTask(slot, claim.attempt, needs.made))
+            self._begin(slot, self._in_task(slot, claim, needs.made), perf_counter())
         except BaseException as error:
             settle(slot, error, fails=False)
             self._opening.failed(slot, error, perf_counter())
         else:
             self._opening.succeeded(slot)
 
-    def _begin(self, slot: Slot, place: InTask | InThread) -> None:
+    def _in_task(self, slot: Slot, claim: Claim, made: object = None) -> InTask:
+        return InTask(slot, claim.attempt, self._queue.loop, self._queue.put, made)
+
+    def _begin(self, slot: Slot, place: InTask | InThread, now: float) -> None:
         self._places[slot] = slot.place = place
-        self._opening.begun(slot, perf_counter(), cancellable=isinstance(place, InTask))
+        self._opening.begun(slot, now, cancellable=isinstance(place, InTask))
         place.begin()
         self._watch(slot, place)
 
     def _watch(self, slot: Slot, place: InTask | InThread) -> None:
-        ends = [end_of(place.entering)] if isinstance(place, InThread) else [place.over, place.task]
-        for end in ends:
-            if end is not None:
-                self._at[end] = slot, place
-                self._queue.watch(end)
+        # A task says itself that the attempt is over; its own end comes after that, or in the place of it.
+        end = place.task if isinstance(place, InTask) else end_of(place.entering)
+        if end is not None:
+            self._at[end] = slot, place
+            self._queue.watch(end)
 
     def _await(self, slot: Slot) -> None:
         waiter = slot.waiter()
@@ -184,25 +199,33 @@ class _Opener:
 
     async def _wait(self, until: float | None) -> None:
         try:
-            ended = await self._queue.next(until)
+            end = await self._queue.next(until)
         except asyncio.CancelledError as cancelled:
             self._interruption = self._interruption or cancelled
             self._opening.wind_down(cancelled, perf_counter())
             return
-        slot, place = self._at.pop(ended, (None, None))
-        if slot is None:
-            return
-        if place is None:
-            self._opening.ended_elsewhere(slot, ended.result().exception(), perf_counter())
-        elif self._places.get(slot) is not place:
+        while True:
+            if isinstance(end, InTask):
+                self._take(end.slot, end)
+            elif end in self._at:
+                slot, place = self._at.pop(end)
+                if isinstance(place, InTask) and not place.is_over:  # by a signal, or before its first step
+                    await place.settle(place.interruption or asyncio.CancelledError())
+                if place is not None:
+                    self._take(slot, place)
+                else:
+                    self._opening.ended_elsewhere(slot, end.result().exception(), perf_counter())
+            if self._queue.is_empty:
+                return
+            end = self._queue.next_at_once()
+
+    def _take(self, slot: Slot, place: InTask | InThread) -> None:
+        """An attempt has ended."""
+        if self._places.get(slot) is not place:
             return  # it has been left behind
-        else:
-            if isinstance(place, InThread):
-                self._take_from_thread(slot, place)
-            else:
-                await self._take_from_task(slot, place)
-            if self._places.get(slot) is place:
-                self._forget(slot, place)
+        self._take_from_task(slot, place) if isinstance(place, InTask) else self._take_from_thread(slot, place)
+        if self._places.get(slot) is place:
+            self._forget(slot, place)
 
     def _forget(self, slot: Slot, place: InTask | InThread) -> None:
         """Its task, which may go on, says nothing more of the opening."""
@@ -220,14 +243,12 @@ class _Opener:
             self._opening.failed(slot, error, perf_counter())
         elif self._opening.failure is None:
             assert slot.claim is not None, "it has been claimed"
-            self._begin(slot, InTask(slot, slot.claim.attempt, error.made))
+            self._begin(slot, self._in_task(slot, slot.claim, error.made), perf_counter())
         else:
             error.discard()
             self._opening.refused(slot, self._opening.failure)
 
-    async def _take_from_task(self, slot: Slot, place: InTask) -> None:
-        if not place.over.done():  # it was ended before it came to that: by a signal, or before its first step
-            await place.settle(place.interruption or asyncio.CancelledError())
+    def _take_from_task(self, slot: Slot, place: InTask) -> None:
         interruption = place.interruption
         if interruption is not None and not isinstance(interruption, Exception):
             self._interruption = self._interruption or interruption
@@ -256,6 +277,8 @@ class _Opener:
                 self._opening.refused(slot, error)
             else:
                 self._watch(slot, place)
+                if isinstance(place, InTask) and place.is_over:  # it says so once, and who heard it was interrupted
+                    self._queue.put(place)
 
 
 async def aclose_all(schedule: SharedSchedule, needs: Needs, report: CloseReport) -> None:
@@ -349,9 +372,9 @@ class _Closer(Closer):
         except asyncio.CancelledError as cancelled:
             self._report.interrupted(cancelled)
             return
-        slot, place = self._at.pop(ended, (None, None))
-        if slot is None:
+        if ended not in self._at:
             return
+        slot, place = self._at.pop(ended)
         if place is None:
             self._closing.late_ended(slot)
         elif isinstance(place, InTask):

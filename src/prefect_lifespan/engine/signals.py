@@ -11,6 +11,7 @@ which is bounded. A blocking initialiser or closer holds up the loop: a signal i
 
 from __future__ import annotations
 
+import inspect
 import signal
 import threading
 from collections.abc import Callable, Generator
@@ -24,6 +25,12 @@ Handler = Callable[[int, FrameType | None], Any]
 Wake = Callable[[], object]
 
 HELD = (signal.SIGTERM, signal.SIGINT)
+
+# What the system knows of handlers. The module's own functions look each answer up among the names of constants: for a
+# function they make an error that shows it, and drop that. Asyncio's handler shows the main task, which takes longer than
+# opening some resources.
+_handler_of = inspect.unwrap(signal.getsignal)
+_handle_by = inspect.unwrap(signal.signal)
 
 
 class _StandIn:
@@ -127,13 +134,13 @@ class HeldSignals:
 
     def _stand_in(self) -> None:
         for number in HELD:
-            handler = signal.getsignal(number)
+            handler = _handler_of(number)
             # By default SIGTERM ends the process at once, and a handler that is not Python's cannot be put back.
             if isinstance(handler, _StandIn):  # put back perhaps by whoever has found it
                 self._standing_in[number] = handler
             elif callable(handler):
                 self._standing_in[number] = _StandIn(self, handler)
-                signal.signal(number, self._standing_in[number])
+                _handle_by(number, self._standing_in[number])
 
     def _release(self, holder: object) -> None:
         self._holders.pop(holder, None)
@@ -143,14 +150,14 @@ class HeldSignals:
 
     def _hand_back(self) -> None:
         for number, standing in list(self._standing_in.items()):
-            handler: object = signal.getsignal(number)
+            handler: object = _handler_of(number)
             if handler is standing:
-                signal.signal(number, standing.instead_of)
+                _handle_by(number, standing.instead_of)
             self._standing_in.pop(number, None)
 
     def _handled(self, number: int) -> BaseException | None:
         """What the handler raises. It is called, and the signal not sent anew: asyncio hears of each that is sent."""
-        handler = signal.getsignal(number)
+        handler = _handler_of(number)
         if isinstance(handler, _StandIn):
             handler = handler.instead_of
         try:

@@ -28,7 +28,7 @@ class ExitAtOnce:
     def __init__(self, slot: Slot, place: Place, attempt: Attempt, verdict: Verdict, because: Outcome) -> None:
         self._slot = slot
         self._verdict = verdict
-        self._seconds = place.entered.seconds
+        self._seconds = attempt.clock.seconds(place.entered.at)
         self._ending = slot.schedule.ending or CloseReport(slot.schedule.container, None)
         if verdict is Verdict.TOOK_TOO_LONG:
             self._ending = CloseReport(slot.schedule.container, attempt.timeout())
@@ -63,8 +63,7 @@ class ExitAtOnce:
 
 def exit_at_once(slot: Slot, place: Place, attempt: Attempt, because: Outcome = None) -> ExitAtOnce | None:
     """How what has been entered is to be exited at once; None where it stays, and is open."""
-    now = perf_counter()
-    verdict = slot.opened(attempt, place.entered.at, now)
+    verdict = slot.opened(attempt, place.entered.at)
     if verdict is Verdict.STAYS:
         return None
     return ExitAtOnce(slot, place, attempt, verdict, because)
@@ -80,7 +79,7 @@ def stay(slot: Slot, place: Place, attempt: Attempt, because: Outcome = None) ->
     """
     leaving = exit_at_once(slot, place, attempt, because)
     if leaving is None:
-        slot.event("opened", attempt.clock.seconds(perf_counter()))
+        slot.event("opened", attempt.clock.seconds(place.entered.at))
         return
     error: BaseException | None = None
     try:

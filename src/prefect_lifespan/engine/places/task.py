@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextvars import Context, copy_context
 from functools import partial
-from time import perf_counter
 from typing import Any
 
 import anyio
@@ -29,15 +28,24 @@ class InTask:
     takes the exception over and settles what has been entered, and closing lets another task exit it.
     """
 
-    def __init__(self, slot: Slot, attempt: Attempt, made: object = None) -> None:
-        self._slot = slot
+    def __init__(
+        self,
+        slot: Slot,
+        attempt: Attempt,
+        loop: asyncio.AbstractEventLoop,
+        tell: Callable[[InTask], object],
+        made: object = None,
+    ) -> None:
+        self.slot = slot
         self._attempt = attempt
+        self._tell: Callable[[InTask], object] | None = tell  # whoever opens it, that the attempt is over
         self._made = made  # what a blocking initialiser returned that turned out to be asynchronous
         self.entered: Entered = Entered()
         self.context: ResourceContext = ResourceContext()
-        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
-        # Done when the attempt is over: it is open, has failed, or is left behind. `task` goes on till it closes.
-        self.over: asyncio.Future[None] = self.loop.create_future()
+        self.loop: asyncio.AbstractEventLoop = loop
+        self.is_over: bool = (
+            False  # the attempt: it is open, has failed, or is left behind; `task` goes on till it closes
+        )
         self.task: ResourceTask | None = None
         self.failure: BaseException | None = None  # of entering
         self.exit_error: BaseException | None = None
@@ -52,7 +60,7 @@ class InTask:
 
     def begin(self) -> None:
         """Let it be entered."""
-        self._slot.found_asynchronous = True
+        self.slot.found_asynchronous = True
         self.task = self._task_of(self._run())
 
     @property
@@ -78,29 +86,36 @@ class InTask:
         """
         if self._exits_at_once:
             self._exits_at_once = False
-        elif self.task is not None and not self.over.done():
+        elif self.task is not None and not self.is_over:
             self._cancellations += 1
             self.task.cancel()
         return False
 
     def leave_behind(self) -> None:
         """Wait no longer for an initialiser that ignores its cancellation: what it enters, it closes itself."""
-        if not self.over.done():
-            self.over.set_result(None)
+        self.is_over, self._tell = True, None
         if self.task is not None:
             self.task.cancel()
 
     async def _run(self) -> None:
         try:
-            await self._live()
+            if await self._enter():
+                while not self._told_to_exit:
+                    try:
+                        await self._telling_to_exit()
+                    except asyncio.CancelledError as cancelled:
+                        await self._stay_cancelled(cancelled)
+                await self._leave()
         except (asyncio.CancelledError, GeneratorExit):
             raise
         except BaseException as error:
             # Kept, and not raised: whoever opens raises it, and what leaves a task may leave the loop with it.
             self._interruption = error
 
-    async def _live(self) -> None:
-        slot, error = self._slot, None
+    async def _enter(self) -> bool:
+        """Enter it; whether it is open, and is to be exited."""
+        slot, task, error = self.slot, self.task, None
+        assert task is not None, "it runs"
         being_opened.set((*being_opened.get(), slot))
         try:
             made, self._made = self._made, None
@@ -108,21 +123,18 @@ class InTask:
         except BaseException as raised:
             error = raised
         being_opened.set(())
-        task = self.task
-        assert task is not None, "it runs"
         self.was_cancelled = task.cancelling() > self._cancellations
         is_open = await self.settle(error)
         if error is not None:
             if isinstance(error, Exception) and not self.entered.is_held:
-                return  # whoever opens is told
+                return False  # whoever opens is told
             raise error
         if is_open:
             for _ in range(self._cancellations):  # they are over: a task group in the resource counts what is pending
                 task.uncancel()
-            slot.event("opened", self._attempt.clock.seconds(perf_counter()))
-            if self.entered.has_exit:
-                await self._stay(task)
-                await self._leave()
+            slot.event("opened", self._attempt.clock.seconds(self.entered.at))
+            task.culprit = None  # what has failed meanwhile was the opening's
+        return is_open and self.entered.has_exit
 
     async def settle(self, error: BaseException | None) -> bool:
         """End the attempt, which `error` may have ended: what has been entered is open, or exited at once.
@@ -130,7 +142,7 @@ class InTask:
         Whether it is open. Doing it again does nothing.
         """
         if self.entered.is_held:
-            leaving = exit_at_once(self._slot, self, self._attempt, error)
+            leaving = exit_at_once(self.slot, self, self._attempt, error)
             if leaving is None:
                 self._is_over()
                 return True
@@ -158,47 +170,46 @@ class InTask:
         return late
 
     def _is_over(self) -> None:
-        if not self.over.done():
-            self.over.set_result(None)
+        tell = self._tell
+        if tell is not None:
+            self.is_over = True
+            tell(self)
+            self._tell = None
 
     # Staying
 
-    async def _stay(self, task: ResourceTask) -> None:
-        task.culprit = None  # what has failed meanwhile was the opening's
-        while not self._told_to_exit:
-            try:
-                await self._wait()
-            except asyncio.CancelledError as cancelled:
-                schedule = self._slot.schedule
-                if schedule.is_being_cancelled and task.culprit is None:
-                    continue  # the loop is shutting down and cancels every task: this one's turn comes, in order
-                if task.culprit is None and not schedule.has_owner:
-                    self._slot.ended()  # with its loop: nobody is left to close it
-                    self._may_exit()
-                else:
-                    await self._stay_failed(task.culprit or cancelled)
-                if self._outcome is None:
-                    self._outcome = cancelled  # as a body in its place would have been told
+    def _telling_to_exit(self) -> asyncio.Future[None]:
+        """Done when it is told to exit; another one each time: it is cancelled with the task."""
+        self._waiting = self.loop.create_future()
+        return self._waiting
+
+    async def _stay_cancelled(self, cancelled: asyncio.CancelledError) -> None:
+        """Its task has been cancelled while it was open."""
+        schedule, culprit = self.slot.schedule, None if self.task is None else self.task.culprit
+        if culprit is None and schedule.is_being_cancelled:
+            return  # the loop is shutting down and cancels every task: this one's turn comes, in order
+        if culprit is None and not schedule.has_owner:
+            self.slot.ended()  # with its loop: nobody is left to close it
+            self._may_exit()
+        else:
+            await self._stay_failed(culprit or cancelled)
+        if self._outcome is None:
+            self._outcome = cancelled  # as a body in its place would have been told
 
     async def _stay_failed(self, error: BaseException) -> None:
         """Out of use, because a child of a task group in the resource has failed: it is exited in its turn all the same.
 
         Whoever uses it closes before. A cancellation of the task itself ends the waiting where nobody is left to close it.
         """
-        self._slot.failed_while_open(error)
+        self.slot.failed_while_open(error)
         # Unshielded, anyio would go on cancelling the task with every turn of the loop, as it is in a cancelled scope.
         with anyio.CancelScope(shield=True):
             while not self._told_to_exit:
                 try:
-                    await self._wait()
+                    await self._telling_to_exit()
                 except asyncio.CancelledError:
-                    if not self._slot.schedule.has_owner:
+                    if not self.slot.schedule.has_owner:
                         self._may_exit()
-
-    async def _wait(self) -> None:
-        """Wait to be told to exit; a cancellation ends the waiting, and leaves the rest to the caller."""
-        self._waiting = self.loop.create_future()  # another one each time: it is cancelled with the task
-        await self._waiting
 
     def _may_exit(self) -> None:
         self._told_to_exit = True
@@ -220,14 +231,14 @@ class InTask:
         """The same for a caller in another thread, or after the loop has ended."""
         done: Future[None] = Future()
         if self.task is None or (self.task.done() and not self.is_to_be_left):
-            self._tell(done)
+            self._note(done)
         elif self.loop is running_loop() or not self.loop.is_running():
             done.set_exception(
-                LifespanError(f"{self._slot.path} was opened on an event loop: close it there, in a coroutine")
+                LifespanError(f"{self.slot.path} was opened on an event loop: close it there, in a coroutine")
             )
         else:
             self.loop.call_soon_threadsafe(self.request_exit, outcome)
-            self.loop.call_soon_threadsafe(self._tell_when_done, done)
+            self.loop.call_soon_threadsafe(self._note_when_done, done)
         return done
 
     def cancel_exit(self) -> None:
@@ -253,12 +264,12 @@ class InTask:
             if error is not self._outcome:  # else it let through what it was told, which says that it has closed
                 self.exit_error = error
 
-    def _tell_when_done(self, done: Future[None]) -> None:
+    def _note_when_done(self, done: Future[None]) -> None:
         assert self.task is not None, "it has been told to exit"
-        self.task.add_done_callback(partial(self._tell, done))
+        self.task.add_done_callback(partial(self._note, done))
 
-    def _tell(self, done: Future[None], _: object = None) -> None:
+    def _note(self, done: Future[None], _: object = None) -> None:
         done.set_result(None) if self.exit_error is None else done.set_exception(self.exit_error)
 
     def _task_of(self, work: Coroutine[Any, Any, None]) -> ResourceTask:
-        return ResourceTask(work, loop=self.loop, name=f"lifespan of {self._slot.path}", context=self.context.context)
+        return ResourceTask(work, loop=self.loop, name=f"lifespan of {self.slot.path}", context=self.context.context)

@@ -190,7 +190,8 @@ class Opening(Generic[S]):
         """
         if self.failure is None:
             self.failure = error
-        self._due.clear()
+        # What is to be cancelled or left behind still is.
+        self._due = deque(command for command in self._due if not isinstance(command, Open))
         for resource, claim in list(self._mine.items()):
             attempt = claim.attempt
             if attempt.phase is Phase.PAUSING or not attempt.watched:  # nobody is at it

@@ -191,27 +191,31 @@ class Standing(ABC):
         """Whether `holder` has the claim to an opening that has not ended."""
         return self.state is State.OPENING and self.claim is not None and self.claim.holder is holder
 
-    def opened(self, attempt: Attempt, at: float, now: float) -> Verdict:
+    def opened(self, attempt: Attempt, at: float) -> Verdict:
         """The attempt has entered it, at `at`: whether it stays so. If not, whoever has entered it exits it at once."""
-        verdict = self.schedule.alone(self._opened, attempt, at, now)
+        verdict = self.schedule.alone(self._opened, attempt, at)
         if self._to_wake:
             self.tell()
         return verdict
 
-    def _opened(self, attempt: Attempt, at: float, now: float) -> Verdict:
+    def _opened(self, attempt: Attempt, at: float) -> Verdict:
         if attempt.given_up is not None:
             return Verdict.LEFT_BEHIND
         if self.state is State.OPEN:
             return Verdict.STAYS
         if self.schedule.ended:
             return Verdict.CAME_LATE
-        if attempt.limit is not None and attempt.is_too_late(now):
+        if attempt.limit is not None and attempt.is_too_late(at):
             return Verdict.TOOK_TOO_LONG
         state = after(Change.OPENED, self.state, self.path)
         self.failure = None
         self.opened_at = at
         # By when it was entered, not by when that was told: others may have overtaken it in between.
-        bisect.insort(self.schedule.opened, self, key=_OPENED_AT)
+        others = self.schedule.opened
+        if others and others[-1].opened_at > at:
+            bisect.insort(others, self, key=_OPENED_AT)
+        else:
+            others.append(self)
         self._end_opening(None)
         self.take_into_use()
         self.state = state
