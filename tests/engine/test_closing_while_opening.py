@@ -216,3 +216,28 @@ def test_a_late_opening_that_is_cancelled_as_it_closes_closes_to_the_end(
         (await engine.aclose()).settle()
 
     run(main)
+
+
+def test_an_opening_that_begins_while_another_one_is_cancelled_for_closing_is_refused() -> None:
+    """It began anew, was not cancelled, and closing waited for it as long as a closing may take."""
+    cancelled: list[bool] = []
+
+    async def hanging() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.append(True)
+
+    async def main() -> None:
+        engine = async_engine_of(declare(a=providers.Resource(hanging)), close_timeout_seconds=SHORT)
+        first = asyncio.create_task(engine.aopen(engine.eager(), "first use"))
+        await turns()
+        second = asyncio.create_task(engine.aopen(engine.eager(), "another use"))  # begins when closing waits
+        (await engine.aclose()).settle()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        with pytest.raises(LifespanClosedError):
+            await second
+
+    run(main)
+    assert cancelled == [True]
