@@ -336,7 +336,7 @@ class Engine:
     async def _aclose(self, report: CloseReport) -> None:
         for engine, told in self.dependents.to_close(report):
             report.merge(await engine.aclose(told))
-        self.schedule.end(report)  # before anything is waited for: nobody begins an opening meanwhile that is not cancelled
+        self.schedule.end(report)  # first: what begins to open while this waits would not be cancelled
         under_way = [*self._tasks]  # they leave the set as they end, and one may before it is waited for
         for task in under_way:
             task.cancel()
