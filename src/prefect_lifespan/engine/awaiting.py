@@ -7,7 +7,7 @@ callback was to do. So the callbacks are the standard library's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
@@ -32,6 +32,19 @@ async def uninterrupted(
             interruption = interruption or cancelled
     then(task.result())
     return interruption
+
+
+async def cancelled(
+    tasks: Collection[asyncio.Task[None]], interrupted: Callable[[BaseException | None], object]
+) -> None:
+    """Cancel tasks and await their end, and hand on what interrupts that, or has ended one: a signal that nobody has heard of."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        interrupted(await uninterrupted(asyncio.wait(tasks)))
+    for error in [task.exception() for task in tasks if not task.cancelled()]:
+        if not isinstance(error, Exception):
+            interrupted(error)
 
 
 def end_of(future: Future[Any], *, in_this_thread: bool = False) -> asyncio.Future[Future[Any]]:

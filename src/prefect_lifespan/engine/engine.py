@@ -17,7 +17,7 @@ from dependency_injector.wiring import Modifier
 
 from prefect_lifespan.engine import blocking
 from prefect_lifespan.engine.awaited import offer_awaited_calls
-from prefect_lifespan.engine.awaiting import uninterrupted
+from prefect_lifespan.engine.awaiting import cancelled
 from prefect_lifespan.engine.calls import ContainerCalls
 from prefect_lifespan.engine.dependents import Dependents
 from prefect_lifespan.engine.events import Observer
@@ -337,14 +337,8 @@ class Engine:
         for engine, told in self.dependents.to_close(report):
             report.merge(await engine.aclose(told))
         self.schedule.end(report)  # first: what begins to open while this waits would not be cancelled
-        under_way = [*self._tasks]  # they leave the set as they end, and one may before it is waited for
-        for task in under_way:
-            task.cancel()
-        if under_way:
-            report.interrupted(await uninterrupted(asyncio.wait(under_way)))
-        for error in [task.exception() for task in under_way if not task.cancelled()]:
-            if not isinstance(error, Exception):
-                report.interrupted(error)  # a signal, which nobody has heard of
+        # They leave the set as they end, and one may before it is waited for.
+        await cancelled([*self._tasks], report.interrupted)
         await apersist(report, lambda: aclose_all(self.schedule, self.needs, report))
         self._end()
 

@@ -372,7 +372,7 @@ class _Closer(Closer):
         except asyncio.CancelledError as cancelled:
             self._report.interrupted(cancelled)
             return
-        if ended not in self._at:
+        if not asyncio.isfuture(ended) or ended not in self._at:
             return
         slot, place = self._at.pop(ended)
         if place is None:
