@@ -134,7 +134,7 @@ class _Opener:
 
     def _needs_loop(self, slot: Slot, needs: NeedsEventLoop) -> None:
         needs.discard()
-        slot.found_asynchronous = True
+        slot.asynchronous = True
         error = AsyncResourceError([slot.path], self._where, on_loop=self._on_loop)
         self._opening.refused(slot, error)
         self._opening.wind_down(error, perf_counter())

@@ -68,14 +68,9 @@ class Entered:
         return self._exit is not None
 
     @property
-    def is_left(self) -> bool:
-        """Whether its exit has been called, whatever came of it."""
-        return self._told is not None and not operator.length_hint(self._told)
-
-    @property
     def is_held(self) -> bool:
-        """Whether it has been entered, and its exit not been called."""
-        return bool(self._given) and not self.is_left
+        """Whether it has been entered, and its exit not been called; it has been as soon as nothing is left to be told."""
+        return bool(self._given) and (self._told is None or bool(operator.length_hint(self._told)))
 
     def gives(self, value: object) -> None:
         """There is nothing to enter."""
@@ -135,8 +130,7 @@ def call_of(provider: Any) -> Call:
 
 def _called(provider: Any) -> object:
     initialiser = provider.initialiser
-    args, kwargs = _arguments_of(provider)
-    awaitable = list(filter(_is_to_be_awaited, (*args, *kwargs.values()))) if args or kwargs else []
+    args, kwargs, awaitable = _arguments_of(provider)
     logging_setups.begins(provider, initialiser, args, kwargs)
     if awaitable:
         resources = [slot.value for slot in provider.engine.needs(provider.slot)]
@@ -202,19 +196,35 @@ def manager_of(made: object, resource: str = "") -> object:
     return made
 
 
-def _given(argument: Any) -> object:
-    # As dependency-injector has it: a delegated provider is an argument itself.
-    return argument() if providers.is_provider(argument) and not providers.is_delegated(argument) else argument
+def _arguments_of(provider: Any) -> tuple[list[object], dict[str, object], list[Any]]:
+    """What a managed resource's initialiser is called with, and what of that may have to be awaited before.
 
-
-def _arguments_of(provider: Any) -> tuple[list[object], dict[str, object]]:
-    """What a managed resource's initialiser is called with; that it could not be made is noted on the resource."""
+    That it could not be made is noted on the resource.
+    """
     provider.argument_failure = None
+    awaitable: list[Any] = []
     args, kwargs = provider.args, provider.kwargs
     if not args and not kwargs:
-        return [], {}
+        return [], {}, awaitable
+
+    managed = cast("object", type(provider))
+
+    def given(argument: Any) -> object:
+        if (
+            cast("object", type(argument)) is managed
+        ):  # as most are: another resource, whose value is handed over as it is
+            value = argument.slot.value
+            if argument.slot.at_hand:
+                return value
+        # As dependency-injector has it: a delegated provider is an argument itself.
+        called = providers.is_provider(argument) and not providers.is_delegated(argument)
+        value = argument() if called else argument
+        if _is_to_be_awaited(value):
+            awaitable.append(value)
+        return value
+
     try:
-        return list(map(_given, args)), dict(zip(kwargs, map(_given, kwargs.values()), strict=True))
+        return list(map(given, args)), {name: given(argument) for name, argument in kwargs.items()}, awaitable
     except Exception as error:
         provider.argument_failure = error
         raise

@@ -10,7 +10,8 @@ callback was to do. So those are the standard library's: whatever ends comes int
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from time import perf_counter
 from typing import Any, TypeAlias
@@ -52,47 +53,52 @@ def _is_asynchronous(slot: Slot) -> bool:
     return slot.node.is_async
 
 
-End: TypeAlias = "asyncio.Future[Any] | InTask | None"
+End: TypeAlias = asyncio.Future[Any] | None
 
 
 class _Queue:
-    """What has ended, as the driver of one call waits for it: a future, or what has an attempt behind it."""
+    """What has ended, as the driver of one call waits for it: futures, and attempts that say so themselves."""
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self._ended: asyncio.Queue[End] = asyncio.Queue()
-        self.put: Callable[[End], None] = self._ended.put_nowait
+        self._put: Callable[[End], None] = self._ended.put_nowait
+        self._over: deque[InTask] = deque()
 
     def watch(self, end: asyncio.Future[Any]) -> None:
         """Let it come into the queue when it is done."""
-        end.add_done_callback(self.put)
+        end.add_done_callback(self._put)
 
     def forget(self, end: asyncio.Future[Any]) -> None:
         """Watch it no more: one that goes on would keep the queue, and all that waits in it."""
-        end.remove_done_callback(self.put)
+        end.remove_done_callback(self._put)
+
+    def is_over(self, place: InTask) -> None:
+        """An attempt has come to its end; several at a time wake the driver once."""
+        self._over.append(place)
+        if len(self._over) == 1:
+            self._put(None)
 
     def wake(self) -> None:
         """Let whoever waits look again, from whatever thread or signal's handler."""
-        self.loop.call_soon_threadsafe(self.put, None)
+        self.loop.call_soon_threadsafe(self._put, None)
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing has ended that was not taken."""
-        return self._ended.empty()
-
-    def next_at_once(self) -> End:
-        """What has ended next, where something has."""
-        return self._ended.get_nowait()
-
-    async def next(self, until: float | None) -> End:
-        """What has ended next; None where nothing has until then, or when it was woken."""
-        if until is None:
+    async def wait(self, until: float | None) -> End:
+        """What has ended next; None where nothing has until then, where it is attempts that have, or when it was woken."""
+        if self._over:  # whoever took some was interrupted
+            return None
+        if until is None or not self._ended.empty():
             return await self._ended.get()
-        timer = self.loop.call_later(max(until - perf_counter(), 0.0), self.put, None)
+        timer = self.loop.call_later(max(until - perf_counter(), 0.0), self._put, None)
         try:
             return await self._ended.get()
         finally:
             timer.cancel()
+
+    def attempts(self) -> Iterator[InTask]:
+        """The attempts that have come to their end since they were asked for last."""
+        while self._over:
+            yield self._over.popleft()
 
 
 class _Opener:
@@ -173,7 +179,7 @@ class _Opener:
             self._opening.succeeded(slot)
 
     def _in_task(self, slot: Slot, claim: Claim, made: object = None) -> InTask:
-        return InTask(slot, claim.attempt, self._queue.loop, self._queue.put, made)
+        return InTask(slot, claim.attempt, self._queue.loop, self._queue.is_over, made)
 
     def _begin(self, slot: Slot, place: InTask | InThread, now: float) -> None:
         self._places[slot] = slot.place = place
@@ -199,25 +205,22 @@ class _Opener:
 
     async def _wait(self, until: float | None) -> None:
         try:
-            end = await self._queue.next(until)
+            end = await self._queue.wait(until)
         except asyncio.CancelledError as cancelled:
             self._interruption = self._interruption or cancelled
             self._opening.wind_down(cancelled, perf_counter())
             return
-        while True:
-            if isinstance(end, InTask):
-                self._take(end.slot, end)
-            elif end in self._at:
-                slot, place = self._at.pop(end)
-                if isinstance(place, InTask) and not place.is_over:  # by a signal, or before its first step
-                    await place.settle(place.interruption or asyncio.CancelledError())
-                if place is not None:
-                    self._take(slot, place)
-                else:
-                    self._opening.ended_elsewhere(slot, end.result().exception(), perf_counter())
-            if self._queue.is_empty:
-                return
-            end = self._queue.next_at_once()
+        for over in self._queue.attempts():
+            self._take(over.slot, over)
+        if end is None or end not in self._at:
+            return
+        slot, place = self._at.pop(end)
+        if isinstance(place, InTask) and not place.is_over:  # by a signal, or before its first step
+            await place.settle(place.interruption or asyncio.CancelledError())
+        if place is not None:
+            self._take(slot, place)
+        else:
+            self._opening.ended_elsewhere(slot, end.result().exception(), perf_counter())
 
     def _take(self, slot: Slot, place: InTask | InThread) -> None:
         """An attempt has ended."""
@@ -278,7 +281,7 @@ class _Opener:
             else:
                 self._watch(slot, place)
                 if isinstance(place, InTask) and place.is_over:  # it says so once, and who heard it was interrupted
-                    self._queue.put(place)
+                    self._queue.is_over(place)
 
 
 async def aclose_all(schedule: SharedSchedule, needs: Needs, report: CloseReport) -> None:
@@ -368,11 +371,11 @@ class _Closer(Closer):
 
     async def _wait(self, until: float | None) -> None:
         try:
-            ended = await self._queue.next(until)
+            ended = await self._queue.wait(until)
         except asyncio.CancelledError as cancelled:
             self._report.interrupted(cancelled)
             return
-        if not asyncio.isfuture(ended) or ended not in self._at:
+        if ended is None or ended not in self._at:
             return
         slot, place = self._at.pop(ended)
         if place is None:

@@ -177,7 +177,8 @@ class Slot(Standing):
         )
         self.place: Place | None = None
         self.opened_on: asyncio.AbstractEventLoop | None = None  # where the driver of an opening under way runs
-        self.found_asynchronous = False  # what its initialiser returned was to be entered on an event loop
+        # Whether it is opened on an event loop: told by its initialiser's kind, or found out when it was opened.
+        self.asynchronous: bool = node.is_async
         self._attempt = 1  # which attempt at opening it events tell of
 
     def __repr__(self) -> str:
@@ -186,11 +187,6 @@ class Slot(Standing):
     def own_policy(self) -> Policy:
         """How this resource is opened and closed: its initialiser's word first, then the lifespan's."""
         return policy_of(self.provider.initialiser).over(self.schedule.defaults)
-
-    @property
-    def asynchronous(self) -> bool:
-        """Whether it is opened on an event loop: told by its initialiser's kind, or found out when it was opened."""
-        return self.node.is_async or self.found_asynchronous
 
     def closed_error(self) -> LifespanClosedError:
         """The error for a use that comes too late."""

@@ -109,7 +109,7 @@ class Course:
             with _under_way(slot):
                 yield
         except AsyncResourceError as error:
-            if slot.found_asynchronous:
+            if slot.asynchronous and not slot.node.is_async:  # as was found out just now
                 raise NeedsEventLoop from error
             row.failed(summary_of(error))
         except Exception as error:

@@ -60,7 +60,7 @@ class InTask:
 
     def begin(self) -> None:
         """Let it be entered."""
-        self.slot.found_asynchronous = True
+        self.slot.asynchronous = True
         self.task = self._task_of(self._run())
 
     @property
