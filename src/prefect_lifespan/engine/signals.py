@@ -11,7 +11,6 @@ which is bounded. A blocking initialiser or closer holds up the loop: a signal i
 
 from __future__ import annotations
 
-import inspect
 import signal
 import threading
 from collections.abc import Callable, Generator
@@ -25,12 +24,6 @@ Handler = Callable[[int, FrameType | None], Any]
 Wake = Callable[[], object]
 
 HELD = (signal.SIGTERM, signal.SIGINT)
-
-# What the system knows of handlers. The module's own functions look each answer up among the names of constants: for a
-# function they make an error that shows it, and drop that. Asyncio's handler shows the main task, which takes longer than
-# opening some resources.
-_handler_of = inspect.unwrap(signal.getsignal)
-_handle_by = inspect.unwrap(signal.signal)
 
 
 class _StandIn:
@@ -134,13 +127,13 @@ class HeldSignals:
 
     def _stand_in(self) -> None:
         for number in HELD:
-            handler = _handler_of(number)
+            handler = signal.getsignal(number)
             # By default SIGTERM ends the process at once, and a handler that is not Python's cannot be put back.
             if isinstance(handler, _StandIn):  # put back perhaps by whoever has found it
                 self._standing_in[number] = handler
             elif callable(handler):
                 self._standing_in[number] = _StandIn(self, handler)
-                _handle_by(number, self._standing_in[number])
+                signal.signal(number, self._standing_in[number])
 
     def _release(self, holder: object) -> None:
         self._holders.pop(holder, None)
@@ -150,14 +143,14 @@ class HeldSignals:
 
     def _hand_back(self) -> None:
         for number, standing in list(self._standing_in.items()):
-            handler: object = _handler_of(number)
+            handler: object = signal.getsignal(number)
             if handler is standing:
-                _handle_by(number, standing.instead_of)
+                signal.signal(number, standing.instead_of)
             self._standing_in.pop(number, None)
 
     def _handled(self, number: int) -> BaseException | None:
         """What the handler raises. It is called, and the signal not sent anew: asyncio hears of each that is sent."""
-        handler = _handler_of(number)
+        handler = signal.getsignal(number)
         if isinstance(handler, _StandIn):
             handler = handler.instead_of
         try:
