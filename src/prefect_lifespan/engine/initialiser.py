@@ -210,9 +210,8 @@ def _arguments_of(provider: Any) -> tuple[list[object], dict[str, object], list[
     managed = cast("object", type(provider))
 
     def given(argument: Any) -> object:
-        if (
-            cast("object", type(argument)) is managed
-        ):  # as most are: another resource, whose value is handed over as it is
+        # Most are another resource, whose value is handed over as it is.
+        if cast("object", type(argument)) is managed:
             value = argument.slot.value
             if argument.slot.at_hand:
                 return value

@@ -172,9 +172,8 @@ class Slot(Standing):
         self.number: int = next(slot_numbers)
         self.provider = provider  # a ManagedResource
         self.value: object = None
-        self.at_hand: bool = (
-            False  # whether `value` is what the container's provider gives: open, and not overridden there
-        )
+        # Whether `value` is what the container's provider gives: open, and not overridden there.
+        self.at_hand: bool = False
         self.place: Place | None = None
         self.opened_on: asyncio.AbstractEventLoop | None = None  # where the driver of an opening under way runs
         # Whether it is opened on an event loop: told by its initialiser's kind, or found out when it was opened.

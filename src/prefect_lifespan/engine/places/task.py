@@ -43,9 +43,8 @@ class InTask:
         self.entered: Entered = Entered()
         self.context: ResourceContext = ResourceContext()
         self.loop: asyncio.AbstractEventLoop = loop
-        self.is_over: bool = (
-            False  # the attempt: it is open, has failed, or is left behind; `task` goes on till it closes
-        )
+        # The attempt: it is open, has failed, or is left behind; `task` goes on till it closes.
+        self.is_over: bool = False
         self.task: ResourceTask | None = None
         self.failure: BaseException | None = None  # of entering
         self.exit_error: BaseException | None = None
