@@ -11,11 +11,13 @@ which is bounded. A blocking initialiser or closer holds up the loop: a signal i
 
 from __future__ import annotations
 
+import importlib
 import signal
+import sys
 import threading
 from collections.abc import Callable, Generator
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 from prefect_lifespan.forks import children
 from prefect_lifespan.managers import manager
@@ -24,6 +26,17 @@ Handler = Callable[[int, FrameType | None], Any]
 Wake = Callable[[], object]
 
 HELD = (signal.SIGTERM, signal.SIGINT)
+
+# Before Python 3.13 the two functions look each answer up among the names of constants: for a handler they make an error that
+# shows it, and drop that. Asyncio's handler shows the main task, which takes longer than some resources take to open. So what
+# the two call is called here (tests/contract/test_signals.py).
+handler_of: Callable[[int], object]
+handle_by: Callable[[int, Handler], object]
+if sys.version_info >= (3, 13):
+    handler_of, handle_by = signal.getsignal, signal.signal
+else:
+    _in_c = cast("Any", importlib.import_module("_signal"))
+    handler_of, handle_by = _in_c.getsignal, _in_c.signal
 
 
 class _StandIn:
@@ -127,13 +140,13 @@ class HeldSignals:
 
     def _stand_in(self) -> None:
         for number in HELD:
-            handler = signal.getsignal(number)
+            handler = handler_of(number)
             # By default SIGTERM ends the process at once, and a handler that is not Python's cannot be put back.
             if isinstance(handler, _StandIn):  # put back perhaps by whoever has found it
                 self._standing_in[number] = handler
             elif callable(handler):
                 self._standing_in[number] = _StandIn(self, handler)
-                signal.signal(number, self._standing_in[number])
+                handle_by(number, self._standing_in[number])
 
     def _release(self, holder: object) -> None:
         self._holders.pop(holder, None)
@@ -143,14 +156,14 @@ class HeldSignals:
 
     def _hand_back(self) -> None:
         for number, standing in list(self._standing_in.items()):
-            handler: object = signal.getsignal(number)
+            handler = handler_of(number)
             if handler is standing:
-                signal.signal(number, standing.instead_of)
+                handle_by(number, standing.instead_of)
             self._standing_in.pop(number, None)
 
     def _handled(self, number: int) -> BaseException | None:
         """What the handler raises. It is called, and the signal not sent anew: asyncio hears of each that is sent."""
-        handler = signal.getsignal(number)
+        handler = handler_of(number)
         if isinstance(handler, _StandIn):
             handler = handler.instead_of
         try:
