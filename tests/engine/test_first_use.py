@@ -121,6 +121,32 @@ def test_one_cancelled_waiter_cancels_nobody_elses_opening(asynchronous: bool) -
     run(main)
 
 
+def test_a_failure_that_all_who_waited_for_it_were_cancelled_before_is_no_error_that_nobody_asks_for() -> None:
+    complaints: list[dict[str, Any]] = []
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        may_fail = asyncio.Event()
+
+        async def failing() -> str:
+            await may_fail.wait()
+            raise OSError("no database")
+
+        engine = async_engine_of(declare(a=providers.Resource(failing)))
+        waiters = [asyncio.create_task(engine.aopen(engine.eager(), "first use")) for _ in range(2)]
+        await turns()
+        for waiter in waiters:
+            waiter.cancel()
+        await turns()
+        may_fail.set()
+        await turns()
+        (await engine.aclose()).settle()
+
+    run(main)
+    gc.collect()
+    assert not complaints
+
+
 def test_a_waiter_takes_over_when_the_one_that_opens_the_lifespan_is_cancelled() -> None:
     async def main() -> None:
         calls: list[int] = []

@@ -392,4 +392,6 @@ class Engine:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # Gathered: that asks for an error which nobody else does where all that waited were cancelled. The log has it.
+        asyncio.gather(task, return_exceptions=True)
         return task
