@@ -108,6 +108,21 @@ def test_what_its_functions_find_may_be_another_when_nobody_holds_it_any_more(el
     assert elsewhere("first.provider is last.provider, last.provider.init()", *sent) == "(True, 'second')"
 
 
+def test_what_has_changed_on_it_arrives_with_a_lifespan_also_where_it_came_without_one(
+    shop: Any, elsewhere: Elsewhere
+) -> None:
+    class App(containers.DeclarativeContainer):
+        db = providers.Resource(shop.open_db, "sqlite://")
+
+    sent = [cloudpickle.dumps(Provide[App.db])]
+    App.db.set_args("postgresql://")
+    hold(App, "lifespan")
+    sent.append(cloudpickle.dumps(Provide[App.db]))
+    release("lifespan")
+
+    assert elsewhere("first.provider is last.provider, last.provider.args", *sent) == "(True, ('postgresql://',))"
+
+
 def test_its_own_process_knows_better_than_what_comes_back(app: Any) -> None:
     before = task_of(app)
     app.db.set_args("postgresql://")

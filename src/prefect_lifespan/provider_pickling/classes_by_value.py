@@ -27,6 +27,7 @@ _UNPICKLED = "__prefect_lifespan_unpickled__"
 # Reentrant: to fill one provider may unpickle a class, with providers of its own.
 _lock = threading.RLock()
 _refilled: ContextVar[ContainerClass | None] = ContextVar("prefect_lifespan_refilled", default=None)
+_kept: ContextVar[set[ContainerClass]] = ContextVar("prefect_lifespan_kept")
 
 
 class UnpickledProviders:
@@ -69,9 +70,12 @@ def fill(provider: Any, container: ContainerClass, path: str, write: Callable[[]
     """
     with _lock:
         is_there = _declared(container, path) is provider
-        if is_there and _refilled.get() is container and path in _of(container).filled:
-            provider.reset_override()
-            write()
+        if is_there and path in _of(container).filled:
+            if _refilled.get() is container:
+                provider.reset_override()
+                write()
+            else:
+                _kept.get(set()).add(container)
         if is_there:
             return
         unpickled = _of(container)
@@ -90,6 +94,17 @@ def refilling(container: ContainerClass) -> Generator[None]:
         yield
     finally:
         _refilled.reset(token)
+
+
+@manager
+def keeping() -> Generator[set[ContainerClass]]:
+    """The classes that come in the body, had come from another process before, and so stay as they are."""
+    kept: set[ContainerClass] = set()
+    token = _kept.set(kept)
+    try:
+        yield kept
+    finally:
+        _kept.reset(token)
 
 
 def _declared(container: Any, path: str) -> AnyProvider | None:

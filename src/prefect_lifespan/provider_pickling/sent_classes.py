@@ -26,7 +26,7 @@ from prefect_lifespan.graph import graph_of
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.managers import manager
 from prefect_lifespan.provider_pickling.by_name import is_importable
-from prefect_lifespan.provider_pickling.classes_by_value import refilling
+from prefect_lifespan.provider_pickling.classes_by_value import keeping, refilling
 from prefect_lifespan.signal_safe import under, within
 
 # Each has its own record of the classes that came by it, and takes a class that came by the other for another one.
@@ -118,24 +118,40 @@ def _loaded(pickler: str, class_id: str, digest: str, data: bytes) -> ContainerC
     """The class of this process that the bytes stand for."""
     container = _here.get((pickler, class_id))
     if container is None:
-        # Several threads may be the first: they load it side by side, as one may wait for what the other imports.
-        container = pickle.loads(data)  # noqa: S301 - from a process of the same run
-        under(_lock, _has_arrived, container, pickler, class_id, digest, data)
+        container = within(keeping(), lambda kept: _arrived(kept, pickler, class_id, digest, data))
     elif not _sent[container].is_as(pickler, digest):
         under(_lock, _change, container, pickler, digest, data)
     return container
 
 
-def _has_arrived(container: ContainerClass, pickler: str, class_id: str, digest: str, data: bytes) -> None:
-    _sent.setdefault(container, SentClass(container, class_id)).has_arrived(pickler, digest, data, container)
+def _arrived(kept: set[ContainerClass], pickler: str, class_id: str, digest: str, data: bytes) -> ContainerClass:
+    """The class, loaded from these bytes for the first time."""
+    # Several threads may be the first: they load it side by side, as one may wait for what the other imports.
+    container: ContainerClass = pickle.loads(data)  # noqa: S301 - from a process of the same run
+    # It may have come before without such bytes, as it does with a task that is sent outside of its lifespans.
+    under(_lock, _has_arrived, container, pickler, class_id, digest, data, was_there=container in kept)
+    return container
+
+
+def _has_arrived(
+    container: ContainerClass, pickler: str, class_id: str, digest: str, data: bytes, *, was_there: bool
+) -> None:
+    sent = _sent.setdefault(container, SentClass(container, class_id))
+    if was_there and not (sent.has_come and sent.is_as(pickler, digest)):
+        _refill(container, data)
+    sent.has_arrived(pickler, digest, data, container)
     _here[pickler, class_id] = container
 
 
 def _change(container: ContainerClass, pickler: str, digest: str, data: bytes) -> None:
     sent = _sent[container]
     if not sent.is_as(pickler, digest):
-        within(refilling(container), lambda _: pickle.loads(data))  # noqa: S301 - from a process of the same run
+        _refill(container, data)
         sent.has_arrived(pickler, digest, data, container)
+
+
+def _refill(container: ContainerClass, data: bytes) -> None:
+    within(refilling(container), lambda _: pickle.loads(data))  # noqa: S301 - from a process of the same run
 
 
 def hold(container: ContainerClass, holder: str) -> None:
