@@ -123,6 +123,34 @@ def test_what_has_changed_on_it_arrives_with_a_lifespan_also_where_it_came_witho
     assert elsewhere("first.provider is last.provider, last.provider.args", *sent) == "(True, ('postgresql://',))"
 
 
+class Releasing:
+    """What is pickled while the last lifespan that holds its class ends, in another thread perhaps."""
+
+    def __reduce__(self) -> tuple[Callable[[], str], tuple[()]]:
+        release("ending")
+        return str, ()
+
+
+def test_what_was_pickled_as_its_last_lifespan_ended_is_not_what_the_next_one_sends(elsewhere: Elsewhere) -> None:
+    url = "first"
+
+    def opened() -> Iterator[str]:
+        yield url
+
+    class App(containers.DeclarativeContainer):
+        db = providers.Resource(opened)
+        releasing = providers.Object(Releasing())
+
+    hold(App, "ending")
+    sent = [cloudpickle.dumps(Provide[App.db])]
+    url = "second"
+    hold(App, "next")
+    sent.append(cloudpickle.dumps(Provide[App.db]))
+    release("next")
+
+    assert elsewhere("last.provider.init()", *sent) == "'second'"
+
+
 def test_its_own_process_knows_better_than_what_comes_back(app: Any) -> None:
     before = task_of(app)
     app.db.set_args("postgresql://")

@@ -59,11 +59,12 @@ class SentClass:
 
     def held_by(self, holder: str, container: ContainerClass) -> None:
         """One more will send it, from now on, as it is now."""
-        self.holders.add(holder)
         graph = graph_of(container)
-        if self._graph() is not graph:
+        # Without holders: what somebody was still pickling when the last one released it.
+        if not self.holders or self._graph() is not graph:
             self._graph = ref(graph)
             self._made.clear()
+        self.holders.add(holder)
 
     def released_by(self, holder: str) -> None:
         """One will send it no more; without any, what its functions find in their globals may be something else next time."""
