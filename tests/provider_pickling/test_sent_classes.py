@@ -159,17 +159,50 @@ def test_its_own_process_knows_better_than_what_comes_back(app: Any) -> None:
     assert app.db.args == ("postgresql://",)
 
 
-def test_what_it_derives_from_is_pickled_once_as_well(app: Any, elsewhere: Elsewhere) -> None:
+def test_what_it_derives_from_is_pickled_once_with_it_and_once_by_itself(app: Any, elsewhere: Elsewhere) -> None:
     class Derived(app):
         more = providers.Factory(dict, db=app.db)
 
     hold(Derived, "derived")
-    sent = [cloudpickle.dumps((Provide[Derived.more], Provide[app.db], Derived)) for _ in range(2)]
+    sent = [cloudpickle.dumps((Provide[Derived.more], Provide[app.db], Derived)) for _ in range(3)]
     release("derived")
 
-    assert Counted.times == 1
+    assert Counted.times == 2
     facts = "last[2].more is first[0].provider, last[2].db is last[1].provider is last[0].provider.kwargs['db']"
     assert elsewhere(facts, *sent) == "(True, True)"
+
+
+def test_what_has_changed_on_what_it_derives_from_arrives_with_it(shop: Any, elsewhere: Elsewhere) -> None:
+    class Base(containers.DeclarativeContainer):
+        db = providers.Resource(shop.open_db, "sqlite://")
+
+    class Derived(Base):
+        more = providers.Factory(dict, db=Base.db)
+
+    sent: list[bytes] = []
+    for lifespan, url in [("one", "sqlite://"), ("two", "postgresql://")]:
+        Base.db.set_args(url)
+        hold(Derived, lifespan)
+        sent.append(cloudpickle.dumps(Provide[Derived.more]))
+        release(lifespan)
+
+    facts = "first.provider is last.provider, last.provider.kwargs['db'].args"
+    assert elsewhere(facts, *sent) == "(True, ('postgresql://',))"
+
+
+def test_classes_that_derive_from_each_other_are_not_sent_many_times_over(shop: Any) -> None:
+    def bytes_of(levels: int) -> int:
+        container: Any = containers.DeclarativeContainer
+        for level in range(levels):
+            container = type(f"App{level}", (container,), {f"db{level}": providers.Resource(shop.open_db, str(level))})
+        hold(container, "lifespan")
+        sent = cloudpickle.dumps(Provide[getattr(container, f"db{levels - 1}")])
+        release("lifespan")
+        return len(sent)
+
+    one, two, nine = map(bytes_of, (1, 2, 9))
+
+    assert nine < one + 12 * (two - one)  # it doubled with each
 
 
 def test_two_threads_that_are_the_first_to_load_it_have_one_of_it(shop: Any, elsewhere: Elsewhere) -> None:

@@ -26,7 +26,7 @@ from prefect_lifespan.provider_pickling.provider_paths import provider_at
 _UNPICKLED = "__prefect_lifespan_unpickled__"
 # Reentrant: to fill one provider may unpickle a class, with providers of its own.
 _lock = threading.RLock()
-_refilled: ContextVar[ContainerClass | None] = ContextVar("prefect_lifespan_refilled", default=None)
+_refilled: ContextVar[tuple[type, ...]] = ContextVar("prefect_lifespan_refilled", default=())
 _kept: ContextVar[set[ContainerClass]] = ContextVar("prefect_lifespan_kept")
 
 
@@ -71,7 +71,7 @@ def fill(provider: Any, container: ContainerClass, path: str, write: Callable[[]
     with _lock:
         is_there = _declared(container, path) is provider
         if is_there and path in _of(container).filled:
-            if _refilled.get() is container:
+            if container in _refilled.get():
                 provider.reset_override()
                 write()
             else:
@@ -88,8 +88,11 @@ def fill(provider: Any, container: ContainerClass, path: str, write: Callable[[]
 
 @manager
 def refilling(container: ContainerClass) -> Generator[None]:
-    """Let a class that came from another process, and comes again in the body, become what it is there by now."""
-    token = _refilled.set(container)
+    """Let a class that came from another process, and comes again in the body, become what it is there by now.
+
+    And what it derives from, which comes with it.
+    """
+    token = _refilled.set(container.__mro__)
     try:
         yield
     finally:

@@ -103,7 +103,8 @@ def _asking(frame: FrameType | None) -> str | None:
 
 
 def _pickled(container: ContainerClass, pickler: str) -> _Bytes:
-    data: bytes = within(whole(container), lambda _: cast("Any", sys.modules[pickler]).dumps(container))
+    # With all others that it is made of or names: each would stand there as bytes too, and its others in those.
+    data: bytes = within(whole(), lambda _: cast("Any", sys.modules[pickler]).dumps(container))
     return _Bytes(_stamp(container), hashlib.sha256(data).hexdigest(), data)
 
 
@@ -184,27 +185,24 @@ def sent_as(container: ContainerClass | None) -> ContainerClass | SentClass | No
 
 def standing_for(container: ContainerClass) -> SentClass | None:
     """What is to be pickled for a class that goes by value; None where that is the class itself."""
-    written_out = _written_out.get()
-    if written_out is None or container in written_out:
+    if _is_whole.get():
         return None
     sent = _sent.get(container)
     return sent if sent is not None and sent.holders else None
 
 
 @manager
-def whole(*classes: ContainerClass) -> Generator[None]:
-    """Pickle these classes as they are in the body; without any, all of them."""
-    written_out = _written_out.get()
-    token = _written_out.set(None if written_out is None or not classes else written_out | {*classes})
+def whole() -> Generator[None]:
+    """Pickle all classes as they are in the body."""
+    token = _is_whole.set(True)
     try:
         yield
     finally:
-        _written_out.reset(token)
+        _is_whole.reset(token)
 
 
 _BASE = containers.DeclarativeContainer
 _sent: WeakKeyDictionary[Any, SentClass] = WeakKeyDictionary()
 _here: WeakValueDictionary[tuple[str, str], Any] = WeakValueDictionary()
 _lock = threading.RLock()
-# The classes that are being written out here; None for all.
-_written_out: ContextVar[frozenset[Any] | None] = ContextVar("prefect_lifespan_written_out", default=frozenset())
+_is_whole: ContextVar[bool] = ContextVar("prefect_lifespan_is_whole", default=False)
