@@ -75,8 +75,9 @@ class RunningCall:
     for without end. One that has not begun has no attributes: no initialiser is faster than one.
     """
 
-    __slots__ = ("flight", "outer", "runs_on", "where")
+    __slots__ = ("began_late", "flight", "outer", "runs_on", "where")
 
+    began_late: bool  # after the last call that a lifespan closes after
     flight: Flight | None  # None when it has ended
     outer: RunningCall | None
     runs_on: (
@@ -84,24 +85,27 @@ class RunningCall:
     )  # its event loop; the thread of a synchronous call; None for what is at home
     where: object  # its text is for a log line
 
-    def begin(self, flight: Flight, where: object) -> None:
-        """The call of the coroutine function that is named `where` begins, and is counted where somebody waits."""
-        if flight.lifespans:
-            if flight.is_home():
-                self.runs_on = None  # each lifespan knows the loop of its thread, and asking takes long
-            else:
-                try:
-                    self.runs_on = get_running_loop()
-                except RuntimeError:  # nobody knows whether a coroutine that is driven by hand goes on
-                    return
-            outer = _within.get()
-            while outer is not None and outer.flight is None:  # that has ended
-                outer = outer.outer
-            self.outer = outer
-            self.where = where
-            self.flight = flight
-            flight.running.add(self)
-            _within.set(self)  # and so it stays: what has ended leads on to what it was made in
+    def begin(self, flight: Flight, where: object) -> bool:
+        """The call of the coroutine function that is named `where` begins; whether it is counted, as where somebody waits."""
+        if not flight.lifespans:
+            return False
+        if flight.is_home():
+            self.runs_on = None  # each lifespan knows the loop of its thread, and asking takes long
+        else:
+            try:
+                self.runs_on = get_running_loop()
+            except RuntimeError:  # nobody knows whether a coroutine that is driven by hand goes on
+                return False
+        outer = _within.get()
+        while outer is not None and outer.flight is None:  # that has ended
+            outer = outer.outer
+        self.outer = outer
+        self.where = where
+        self.flight = flight
+        flight.running.add(self)
+        self.began_late = flight.is_left  # looked at when it is counted: what was in time is waited for
+        _within.set(self)  # and so it stays: what has ended leads on to what it was made in
+        return True
 
     def begin_beside(self, scope: Counts, where: object) -> bool:
         """The same for a synchronous call; whether it is counted, as it is in another thread than the one that closes."""
@@ -113,8 +117,23 @@ class RunningCall:
         self.where = where
         self.flight = flight
         flight.running.add(self)
+        self.began_late = flight.is_left
         _within.set(self)
         return True
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it has begun after the last call that a lifespan closes after, and not for one that it waits for."""
+        flight = self.flight
+        if flight is None or not self.began_late or flight.closes_here(self.runs_on):
+            return False
+        return not any(outer.lets_in for outer in _chain(self.outer))
+
+    @property
+    def lets_in(self) -> bool:
+        """Whether calls that are made in it are in time where others are late: it is waited for, or ended by closing."""
+        flight = self.flight
+        return flight is not None and (flight is _OF_RESOURCES or (flight.is_left and not self.began_late))
 
     def end(self) -> None:
         """It has ended; that may be said again, and of one that has not begun."""
@@ -170,6 +189,7 @@ class Calls:
         self.loop = loop  # that runs there
         self.tell = tell
         self._is_awaited = False
+        self.is_left: bool = False  # by the last call: what begins now is late
         self._flights: WeakSet[Flight] = WeakSet()
         self._lock = threading.Lock()
 
@@ -181,6 +201,8 @@ class Calls:
         self._flights.add(flight)
         if self._is_awaited:
             flight.is_awaited = True
+        if self.is_left:
+            flight.is_left = True
 
     def expect(self) -> None:
         """Be told of each end from now on."""
@@ -191,14 +213,23 @@ class Calls:
         for flight in self._flights:
             flight.is_awaited = True
 
+    def let_nobody_in(self) -> None:
+        """A call that begins from now on is late, unless it is made in one that began before."""
+        under(self._lock, self._let_nobody_in)
+
+    def _let_nobody_in(self) -> None:
+        self.is_left = True
+        for flight in self._flights:
+            flight.is_left = True
+
     def left(self, held_up: AbstractEventLoop | None) -> set[RunningCall]:
         """Those that will end by themselves while this caller waits, and holds up an event loop perhaps."""
         return {call for call in self._others() if self._goes_on(call, held_up)}
 
     def standing(self, held_up: AbstractEventLoop | None) -> list[str]:
         """Those that cannot go on meanwhile, by name: their event loop does not run. One that has closed is forgotten."""
-        going_on = self.left(held_up)
-        return _names({call for call in self._others() if call not in going_on and not self._is_forgotten(call)})
+        others = self._others()
+        return _names({c for c in others if not self._goes_on(c, held_up) and not self._is_forgotten(c)})
 
     def names(self) -> list[str]:
         """Those that have not ended, by name, each with its number; what they call in turn goes without saying."""
@@ -233,12 +264,13 @@ def _names(calls: set[RunningCall]) -> list[str]:
 class Flight:
     """The calls that run in one scope now, counted for each lifespan that is in force in it."""
 
-    __slots__ = ("__weakref__", "home", "is_awaited", "lifespans", "loop", "running", "task")
+    __slots__ = ("__weakref__", "home", "is_awaited", "is_left", "lifespans", "loop", "running", "task")
 
     def __init__(self, lifespans: tuple[Calls, ...]) -> None:
         self.lifespans: tuple[Calls, ...] = lifespans
         self.running: set[RunningCall] = set()
         self.is_awaited: bool = False
+        self.is_left: bool = False  # one of them lets nobody in any more
         # The thread whose synchronous calls are not counted: any, where nobody waits; none, where lifespans close in several.
         self.home: Home = ANYWHERE if not lifespans else NOWHERE
         if len({calls.thread for calls in lifespans}) == 1:
@@ -253,6 +285,13 @@ class Flight:
     def is_home(self) -> bool:
         """Whether this thread's synchronous calls are not counted."""
         return cast("Any", self.home)._is_owned()  # noqa: SLF001 - as written functions ask it
+
+    def closes_here(self, runs_on: AbstractEventLoop | int | None) -> bool:
+        """Whether it is a closing that calls, from its own thread or asyncio task."""
+        if isinstance(runs_on, int):
+            return any(calls.is_left and calls.thread == runs_on for calls in self.lifespans)
+        task = task_on(get_running_loop())
+        return any(calls.is_left and calls.task is task for calls in self.lifespans)
 
     def tell(self) -> None:
         """A call has ended that somebody waits for, perhaps."""

@@ -78,6 +78,12 @@ class InForce:
         """Whether its closing has begun."""
         return self.engine.schedule.ended
 
+    def let_nobody_in(self) -> None:
+        """Let calls be late that begin from now on, but for those that are made in one that has begun before."""
+        self.engine.schedule.lets_nobody_in = True
+        if self.pending is not None:
+            self.pending.calls.let_nobody_in()
+
     def reach(self, key: Hashable, make: Callable[[], Reached]) -> Reached:
         """The other processes that it has reached under `key`, from now on told of its end."""
         return under(self._lock, self._reach, key, make)

@@ -1,11 +1,12 @@
-"""Threads that call while another one closes: whoever begins after that is told so, whatever was kept for the calls before."""
+"""Threads that call while another one closes: whoever begins after that is told so, and nothing closes under who began before."""
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from dependency_injector import containers, providers
@@ -34,6 +35,46 @@ class App(containers.DeclarativeContainer):
 @inject
 def use(first: Handle = Provide[App.first], second: Handle = Provide[App.second]) -> tuple[Handle, Handle]:
     return first, second
+
+
+class ClosedUnder(Exception):
+    pass
+
+
+def work_with(*handles: Handle) -> None:
+    """Use them for a while in which other threads go on."""
+    for _ in range(20):
+        if not all(handle.is_open for handle in handles):
+            raise ClosedUnder
+
+
+@inject
+def work(first: Handle = Provide[App.first]) -> None:
+    work_with(first)
+    try:
+        work_further(first)
+    except LifespanClosedError as error:
+        raise ClosedUnder from error
+
+
+@inject
+def work_further(first: Handle, second: Handle = Provide[App.second]) -> None:
+    work_with(first, second)
+
+
+@inject
+async def awork(first: Handle = Provide[App.first]) -> None:
+    work_with(first)
+    await asyncio.sleep(0)
+    try:
+        await awork_further(first)
+    except LifespanClosedError as error:
+        raise ClosedUnder from error
+
+
+@inject
+async def awork_further(first: Handle, second: Handle = Provide[App.second]) -> None:
+    work_with(first, second)
 
 
 @pytest.fixture(autouse=True)
@@ -78,3 +119,61 @@ def test_no_call_is_given_a_value_once_its_lifespan_has_closed() -> None:
 
     assert given == 0
     assert len(late) == ROUNDS * THREADS
+
+
+def without_a_pause() -> None:
+    while True:
+        work()
+
+
+async def awithout_a_pause() -> None:
+    while True:
+        await awork()
+
+
+def on_a_loop_of_its_own() -> None:
+    asyncio.run(awithout_a_pause())
+
+
+def called_in_threads(calling: Callable[[], None], number: int) -> tuple[list[threading.Thread], list[BaseException]]:
+    """Threads that call until they are refused, and how each of them has ended."""
+    ends: list[BaseException] = []
+
+    def called() -> None:
+        try:
+            calling()
+        except BaseException as error:
+            ends.append(error)
+
+    work()  # what a scope keeps is there when the threads begin
+    threads = [threading.Thread(target=contextvars.copy_context().run, args=(called,)) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    return threads, ends
+
+
+def ended(threads: list[threading.Thread]) -> bool:
+    for thread in threads:
+        thread.join(10)
+    return not any(thread.is_alive() for thread in threads)
+
+
+def test_nothing_closes_under_a_call_that_begins_as_the_last_one_ends() -> None:
+    for _ in range(ROUNDS):
+        with lifespan(App):
+            threads, ends = called_in_threads(without_a_pause, 2)
+
+        assert ended(threads)
+        assert [type(error) for error in ends] == [LifespanClosedError] * 2
+
+
+def test_nor_where_the_lifespan_closes_on_an_event_loop() -> None:
+    async def closing_under_calls() -> tuple[list[threading.Thread], list[BaseException]]:
+        async with lifespan(App):
+            return called_in_threads(on_a_loop_of_its_own, 1)
+
+    for _ in range(ROUNDS):
+        threads, ends = asyncio.run(closing_under_calls())
+
+        assert ended(threads)
+        assert [type(error) for error in ends] == [LifespanClosedError]

@@ -96,6 +96,7 @@ class SharedSchedule(Schedule):
         # None: whoever opens, it is in a thread of its own, because the caller's may be gone when it closes.
         self.home_thread: int | None = threading.get_ident()
         self.loop = loop
+        self.lets_nobody_in = False  # the last call that it closes after has ended
         self.owner: asyncio.Task[Any] | None = None  # on `loop`: what it does ends with closing
         self.threads: Threads = Threads(f"lifespan-{container}", max_workers)
         self.keepers: Keepers = Keepers()
@@ -112,6 +113,11 @@ class SharedSchedule(Schedule):
     def at_home(self) -> bool:
         """Whether the caller runs in the thread that the lifespan was opened in."""
         return threading.get_ident() == self.home_thread
+
+    @property
+    def is_left(self) -> bool:
+        """Whether what is open closes next, its own or that of the lifespan that it stands on."""
+        return self.lets_nobody_in or (self._named_above is not None and self._named_above.is_left)
 
     @property
     def is_being_cancelled(self) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any, Protocol
@@ -19,10 +18,18 @@ from prefect_lifespan.errors import AsyncResourceError, UsageError
 from prefect_lifespan.graph.anchors import redeclared
 from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.graph.reader import ContainerClass
-from prefect_lifespan.injection.given import Given, InACallScope, Loop, kept, loop_of, of_call_scope, on_loop
+from prefect_lifespan.injection.given import (
+    Given,
+    InACallScope,
+    Loop,
+    kept,
+    loop_of,
+    of_call_scope,
+    on_loop,
+    refuse_what_closes,
+)
 from prefect_lifespan.injection.markers import Marker, check_string_ids, is_marker, of_an_inner_container
-from prefect_lifespan.injection.runs_without import runs_without
-from prefect_lifespan.process_wide import process_wide
+from prefect_lifespan.injection.runs_without import tell_of_opening_for_a_call
 from prefect_lifespan.run_context import run_context
 from prefect_lifespan.scope import Kept, Scope, at_hand, current_scope, prepared
 from prefect_lifespan.signal_safe import under
@@ -65,8 +72,9 @@ def _told(report: CloseReport) -> BaseException | None:
 class Call:
     """The decisions of one call that found nothing prepared: which engine gives each parameter, and for how long."""
 
-    def __init__(self, plan: Planned, explicit: Mapping[str, Any], loop: Loop) -> None:
+    def __init__(self, plan: Planned, explicit: Mapping[str, Any], loop: Loop, *, is_late: bool) -> None:
         self._plan = plan
+        self._is_late = is_late
         self._loop = loop
         self.scope: Scope = current_scope()
         self._ground = self.scope.ground
@@ -82,11 +90,13 @@ class Call:
         self._is_closed = False
 
     def _decide(self) -> None:
-        self._at_hand = self._all_but_a_call_scope(self._explicit)
+        self._at_hand = None if self._is_late else self._all_but_a_call_scope(self._explicit)
         if self._at_hand is None:
             markers, explicit = self._plan.markers, self._explicit
             wanted = [m for m in markers.values() if m.name not in explicit or is_marker(explicit[m.name])]
             self._given = [self._give(marker) for marker in wanted]
+            if self._is_late:
+                refuse_what_closes(self._given)
             call_scope = self._new_call_scope or self.scope.call_scope
             self._kept_in_call_scope = {} if call_scope is None else call_scope.kept
             self._of_call_scope = call_scope is not None and any(call_scope.owns(given.engine) for given in self._given)
@@ -341,37 +351,8 @@ class Call:
                 "leave the provider and change what it is declared with, or override it"
             )
         if is_new:
-            self._tell_of_opening_for_the_call(container)
+            tell_of_opening_for_a_call(container, self._plan.where)
         return engine, marker.provider
-
-    def _tell_of_opening_for_the_call(self, container: ContainerClass) -> None:
-        name, where = container.__qualname__, self._plan.where
-        missed = process_wide.open_somewhere(container) if run_context.run() is None else None
-        if missed is not None and missed.is_missed_by(where):
-            missed.logger.warning(
-                "%s was called where no lifespan of %s is in force, although one is open in this process: it opens what it "
-                "needs for each call, and closes it. A thread or executor that does not carry context variables needs "
-                "`carried(function)`, an application whose requests run in contexts of their own "
-                "`lifespan(%s, everywhere=True)`",
-                where,
-                name,
-                name,
-            )
-            return
-        run, logger = run_context.run(), run_context.logger()
-        if run is not None and runs_without.is_new(run, container):
-            logger.warning(
-                "This flow run has no lifespan of %s, which %s asks for: what it needs is opened for this call and closed "
-                "with it, and so for each such call of the run. Put @lifespan(%s) below @flow",
-                name,
-                where,
-                name,
-            )
-        else:
-            level = logging.INFO if run is None else logging.DEBUG
-            logger.log(
-                level, "No lifespan of %s is in force for %s: what it needs is opened for this call", name, where
-            )
 
     def _refuse_an_inner_container(self, marker: Marker) -> None:
         for lifespan in reversed(self.scope.lifespans):

@@ -14,6 +14,7 @@ from prefect_lifespan.engine import Engine, Slot
 from prefect_lifespan.engine.at_hand import NOTHING, making_at_hand, value_at_hand
 from prefect_lifespan.engine.keepers import Keeper
 from prefect_lifespan.engine.loops import running_loop
+from prefect_lifespan.errors import LifespanClosedError
 from prefect_lifespan.graph.edges import AnyProvider
 from prefect_lifespan.injection.markers import Marker
 from prefect_lifespan.scope import Gives, Kept, at_hand, current_scope
@@ -51,6 +52,17 @@ class Given:
         """
         itself = self.as_provider and not isinstance(self.provider, providers.Delegate)
         return (lambda: self.provider) if itself else cast("Callable[[], Any]", self.provider)
+
+
+def refuse_what_closes(given: Iterable[Given]) -> None:
+    """Refuse, for a call that nobody waits for any more, what is open still: it would close under that.
+
+    Raises:
+        LifespanClosedError: there is such a resource among what the parameters need.
+    """
+    for slot in (slot for each in given for slot in each.slots):
+        if slot.schedule.is_left:
+            raise LifespanClosedError(slot.path, slot.schedule.ended_with)
 
 
 def kept(given: Sequence[Given], keeper: Keeper, *beside: object) -> Kept:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 from collections import OrderedDict
@@ -10,6 +11,8 @@ from collections.abc import Hashable, Sequence
 from dependency_injector import containers
 
 from prefect_lifespan.graph.reader import ContainerClass
+from prefect_lifespan.process_wide import process_wide
+from prefect_lifespan.run_context import run_context
 from prefect_lifespan.signal_safe import under
 
 
@@ -52,3 +55,32 @@ def _name_of(container: type) -> str:
 
 
 runs_without: RunsWithout = RunsWithout()
+
+
+def tell_of_opening_for_a_call(container: ContainerClass, where: str) -> None:
+    """A call opens what it needs for itself, as no lifespan of the container is in force: that may be a mistake."""
+    name = container.__qualname__
+    missed = process_wide.open_somewhere(container) if run_context.run() is None else None
+    if missed is not None and missed.is_missed_by(where):
+        missed.logger.warning(
+            "%s was called where no lifespan of %s is in force, although one is open in this process: it opens what it "
+            "needs for each call, and closes it. A thread or executor that does not carry context variables needs "
+            "`carried(function)`, an application whose requests run in contexts of their own "
+            "`lifespan(%s, everywhere=True)`",
+            where,
+            name,
+            name,
+        )
+        return
+    run, logger = run_context.run(), run_context.logger()
+    if run is not None and runs_without.is_new(run, container):
+        logger.warning(
+            "This flow run has no lifespan of %s, which %s asks for: what it needs is opened for this call and closed "
+            "with it, and so for each such call of the run. Put @lifespan(%s) below @flow",
+            name,
+            where,
+            name,
+        )
+    else:
+        level = logging.INFO if run is None else logging.DEBUG
+        logger.log(level, "No lifespan of %s is in force for %s: what it needs is opened for this call", name, where)

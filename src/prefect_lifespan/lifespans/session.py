@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -228,7 +228,8 @@ class Session:
             try:
                 await self.pending.wait_async(only=self._returned)
                 self._cancel_queued(report.outcome)
-                await self.pending.wait_async()
+                for _ in self._until_left(None):
+                    await self.pending.wait_async()
             except BaseException as interruption:
                 report.interrupted(interruption)
         await awaited_within(held_signals.back(), lambda _: self._close_on_loop(in_force, report))
@@ -293,8 +294,9 @@ class Session:
         grace = self._grace = self._grace or Grace.after(report.interruption or report.outcome)
         if grace.seconds is not None:
             self.pending.cancel_queued()
-            waiting = self.pending.wait_async(grace.left)
-            report.interrupted(await uninterrupted(waiting, self._tell_unless))
+            for _ in self._until_left(None):
+                waiting = self.pending.wait_async(grace.left)
+                report.interrupted(await uninterrupted(waiting, self._tell_unless))
 
     def _leave(self) -> InForce | None:
         """Be in force here no more."""
@@ -325,8 +327,18 @@ class Session:
         if report.interruption is None:
             self.pending.wait(self._grace.left, self._returned)
         self._cancel_queued(ending)
-        if not self.pending.wait(self._grace.left):
-            self._tell_left_behind()
+        for _ in self._until_left(running_loop()):
+            if not self.pending.wait(self._grace.left):
+                self._tell_left_behind()
+
+    def _until_left(self, held_up: asyncio.AbstractEventLoop | None) -> Iterator[None]:
+        """Once to wait for the last call; and where others have begun since, when nobody is let in any more, for these."""
+        yield
+        if self._joined or self._in_force is None:
+            return
+        self._in_force.let_nobody_in()
+        if self.pending.calls.left(held_up):
+            yield
 
     def _in_other_processes(self, in_force: InForce) -> Elsewhere:
         if self._elsewhere is None:
