@@ -66,10 +66,10 @@ types-all: types
 layers: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
-# Groups of tests are given out in the order of tests/conftest.py, what takes longest first; three of them share two cores,
+# Groups of tests are given out in the order of tests/conftest.py, what takes longest first; four of them share two cores,
 # as each waits now and then. Tests start hundreds of processes: where an environment forbids bytecode, each of them would
 # compile the library anew.
-PYTEST_OPTIONS := --numprocesses=3 --dist=loadgroup --no-loadscope-reorder
+PYTEST_OPTIONS := --numprocesses=4 --dist=loadgroup --no-loadscope-reorder
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest $(PYTEST_OPTIONS)
 
 pytest: $(VENV)/.installed-dev

@@ -181,6 +181,8 @@ class WorkerLifespan(InForce):
         for reached in self.elsewhere():
             report.merge(reached.close(report.told, grace.left))
         if engine is not None:
+            self.let_nobody_in()
+            self.futures.wait(grace.left)  # for calls of threads that have outlived their tasks
             # What closes it is no task, and has neither.
             report.merge(self._context.copy().run(engine.close, report.told))
             link = self.reference.link
