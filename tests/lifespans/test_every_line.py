@@ -1,6 +1,7 @@
 """An exception of a signal handler, at any line of the library in the main thread: nothing hangs, stays open or is lost."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,9 @@ ON_A_LOOP = [
 def found(modes: list[str], step: int, how: str = "raise") -> list[Any]:
     """What came of each mode."""
     command = [sys.executable, "-m", "tests.lifespans.every_line", ",".join(modes), str(step), "0", how]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=3600, check=False)  # noqa: S603
+    # Its tracing ends that of coverage, which is of no use there.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=3600, check=False)  # noqa: S603
     assert done.returncode == 0, done.stderr
     results = [json.loads(line) for line in done.stdout.splitlines()]
     assert [result["mode"] for result in results] == modes
@@ -48,15 +51,20 @@ def test_an_exception_where_tests_override_and_record_leaves_no_lock_taken() -> 
     assert findings(found(["in_a_test"], 1)) == []
 
 
+def each_by_itself(modes: list[str]) -> list[Any]:
+    """A parameter for each mode, whose tests need not share a process with others of this file."""
+    return [pytest.param(mode, marks=pytest.mark.xdist_group(f"every line, {mode}")) for mode in modes]
+
+
 @pytest.mark.extended
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("mode", [*MODES, *ON_A_LOOP, "async_joined", "async_call"])
+@pytest.mark.parametrize("mode", each_by_itself([*MODES, *ON_A_LOOP, "async_joined", "async_call"]))
 def test_an_exception_at_any_line_leaves_nothing_open_and_is_not_swallowed(mode: str) -> None:
     assert findings(found([mode], 1)) == []
 
 
 @pytest.mark.extended
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("mode", [*ON_A_LOOP, "async_joined", "async_call"])
+@pytest.mark.parametrize("mode", each_by_itself([*ON_A_LOOP, "async_joined", "async_call"]))
 def test_a_signal_at_any_line_on_an_event_loop_leaves_nothing_open_and_is_not_swallowed(mode: str) -> None:
     assert findings(found([mode], 1, "signal")) == []
