@@ -389,8 +389,7 @@ class Engine:
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `work` as a task that outlives a cancelled caller, and that closing waits for."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
+        self._tasks.add(task := asyncio.get_running_loop().create_task(work))  # at once: closing has to know it
         task.add_done_callback(self._tasks.discard)
         # Gathered: that asks for an error which nobody else does where all that waited were cancelled. The log has it.
         asyncio.gather(task, return_exceptions=True)
