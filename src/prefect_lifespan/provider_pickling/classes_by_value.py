@@ -22,6 +22,7 @@ from prefect_lifespan.managers import manager
 from prefect_lifespan.provider_pickling import provider_state
 from prefect_lifespan.provider_pickling.by_name import is_found_by_name
 from prefect_lifespan.provider_pickling.provider_paths import provider_at
+from prefect_lifespan.signal_safe import under
 
 _UNPICKLED = "__prefect_lifespan_unpickled__"
 # Reentrant: to fill one provider may unpickle a class, with providers of its own.
@@ -46,21 +47,27 @@ class UnpickledProviders:
 
 
 def _of(container: ContainerClass) -> UnpickledProviders:
-    with _lock:
-        found = container.__dict__.get(_UNPICKLED)
-        if not isinstance(found, UnpickledProviders):
-            found = UnpickledProviders(container)
-            setattr(container, _UNPICKLED, found)
-        return found
+    return under(_lock, _made_of, container)
+
+
+def _made_of(container: ContainerClass) -> UnpickledProviders:
+    found = container.__dict__.get(_UNPICKLED)
+    if not isinstance(found, UnpickledProviders):
+        found = UnpickledProviders(container)
+        setattr(container, _UNPICKLED, found)
+    return found
 
 
 def to_be_filled(provider_class: Any, container: ContainerClass, path: str) -> Any:
     """The provider that this process has already for a path of a class, or an empty one that is still to be filled."""
-    with _lock:
-        known = _declared(container, path) or _of(container).by_path.get(path)
-        if known is None:
-            known = _of(container).by_path[path] = provider_state.empty(provider_class)
-        return known if type(known) is provider_class else provider_state.empty(provider_class)
+    return under(_lock, _to_be_filled, provider_class, container, path)
+
+
+def _to_be_filled(provider_class: Any, container: ContainerClass, path: str) -> Any:
+    known = _declared(container, path) or _of(container).by_path.get(path)
+    if known is None:
+        known = _of(container).by_path[path] = provider_state.empty(provider_class)
+    return known if type(known) is provider_class else provider_state.empty(provider_class)
 
 
 def fill(provider: Any, container: ContainerClass, path: str, write: Callable[[], None]) -> None:
@@ -68,22 +75,25 @@ def fill(provider: Any, container: ContainerClass, path: str, write: Callable[[]
 
     One that the class has, or another thread has filled, stays as it is, unless the class is refilled.
     """
-    with _lock:
-        is_there = _declared(container, path) is provider
-        if is_there and path in _of(container).filled:
-            if container in _refilled.get():
-                provider.reset_override()
-                write()
-            else:
-                _kept.get(set()).add(container)
-        if is_there:
-            return
-        unpickled = _of(container)
-        if unpickled.by_path.get(path) is not provider:
+    under(_lock, _fill, provider, container, path, write)
+
+
+def _fill(provider: Any, container: ContainerClass, path: str, write: Callable[[], None]) -> None:
+    is_there = _declared(container, path) is provider
+    if is_there and path in _of(container).filled:
+        if container in _refilled.get():
+            provider.reset_override()
             write()
-        elif path not in unpickled.filled:
-            write()
-            unpickled.filled.add(path)
+        else:
+            _kept.get(set()).add(container)
+    if is_there:
+        return
+    unpickled = _of(container)
+    if unpickled.by_path.get(path) is not provider:
+        write()
+    elif path not in unpickled.filled:
+        write()
+        unpickled.filled.add(path)
 
 
 @manager
