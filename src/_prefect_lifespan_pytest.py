@@ -256,10 +256,14 @@ class LeakCheck:
             span.last = _next_number()
 
     def _fixture_has_ended(self, span: Span) -> None:
-        with self._lock:
-            kept = [key for key, opening in self._open.items() if self._owner(opening) is span]
-            self._due += [(self._open.pop(key), span) for key in kept]
+        with self._lock: self._keep(span)  # noqa: E701 # fmt: skip
         self._spans.remove(span)
+
+    # Bodies under the lock stand on one line with it: see `prefect_lifespan.signal_safe`, which is not imported here.
+
+    def _keep(self, span: Span) -> None:
+        kept = [key for key, opening in self._open.items() if self._owner(opening) is span]
+        self._due += [(self._open.pop(key), span) for key in kept]
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -276,13 +280,7 @@ class LeakCheck:
         return result
 
     def _leaks_of(self, item: pytest.Item) -> list[str]:
-        mark = item.stash.get(MARK, sys.maxsize)
-        with self._lock:
-            left = [o for o in self._open.values() if o.event.number > mark and self._owner(o) is None]
-            due, self._due = self._due, []
-            self._closed.clear()
-            for opening in left:
-                self._open.pop(opening.event.opening, None)
+        with self._lock: left, due = self._left_and_due(item.stash.get(MARK, sys.maxsize))  # noqa: E701 # fmt: skip
         lines = [f"  {opening}" for opening in left if self._counts(opening, item)]
         # What its last test allows itself is no word about a fixture that outlives it.
         kept = [f"  {opening}, by the fixture {span.name}" for opening, span in due if self._counts(opening, span.node)]
@@ -295,6 +293,14 @@ class LeakCheck:
             *kept,
             f"Close them, or mark {where}: @pytest.mark.{MARKER}(False)",
         ]
+
+    def _left_and_due(self, mark: int) -> tuple[list[Opening], list[tuple[Opening, Span]]]:
+        left = [o for o in self._open.values() if o.event.number > mark and self._owner(o) is None]
+        due, self._due = self._due, []
+        self._closed.clear()
+        for opening in left:
+            self._open.pop(opening.event.opening, None)
+        return left, due
 
     def _counts(self, opening: Opening, node: pytest.Item | pytest.Collector) -> bool:
         """Whether what was left open is a leak, to whom it belongs."""
@@ -321,13 +327,15 @@ class LeakCheck:
 
     def observe(self, event: Event) -> None:
         """Keep account of what is open."""
+        with self._lock: self._note(event)  # noqa: E701 # fmt: skip
+
+    def _note(self, event: Event) -> None:
         key = event.opening
-        with self._lock:
-            if event.kind in ("closed", "close-failed"):
-                if self._open.pop(key, None) is None:
-                    self._closed[key] = event  # two threads may tell of the two in the other order
-            elif event.kind == "opened" and self._closed.pop(key, None) is None:
-                self._open[key] = Opening(event, _place(self.config.rootpath))
+        if event.kind in ("closed", "close-failed"):
+            if self._open.pop(key, None) is None:
+                self._closed[key] = event  # two threads may tell of the two in the other order
+        elif event.kind == "opened" and self._closed.pop(key, None) is None:
+            self._open[key] = Opening(event, _place(self.config.rootpath))
 
 
 def _next_number() -> int:
