@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import gc
 import weakref
+from collections.abc import Callable
+from functools import partial
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from dependency_injector import containers, providers
 from prefect import flow, task
+from prefect.futures import PrefectConcurrentFuture
 
 from prefect_lifespan import Provide, current_container, inject, lifespan
+from prefect_lifespan.lifespans.futures import PendingFutures
 from prefect_lifespan.scope import current_scope
+from tests.interrupting import interrupted_at, returns
 from tests.lifespans.witness import Gate, Handle, Witness, state_of, threads, until
 
 
@@ -258,3 +265,36 @@ def test_the_container_is_the_same_for_every_task_of_a_run(witness: Witness) -> 
         return {id(current_container(App)), look(), look.submit().result()}
 
     assert len(run()) == 1
+
+
+def of_futures() -> tuple[PendingFutures, PrefectConcurrentFuture[None]]:
+    return PendingFutures(), PrefectConcurrentFuture(uuid4(), concurrent.futures.Future())
+
+
+def submitting(pending: PendingFutures, future: PrefectConcurrentFuture[None]) -> None:
+    pending.add(future)
+    pending.names()
+    pending.cancel_queued()
+
+
+def waiting(pending: PendingFutures, _: object) -> None:
+    pending.wait(0.001)
+
+
+def waiting_on_a_loop(pending: PendingFutures, _: object) -> None:
+    asyncio.run(pending.wait_async(0.001))
+
+
+@pytest.mark.parametrize("interrupted", [submitting, waiting, waiting_on_a_loop])
+def test_a_signal_where_a_lifespan_waits_for_tasks_keeps_none_from_ending(
+    interrupted: Callable[[PendingFutures, PrefectConcurrentFuture[None]], None],
+) -> None:
+    number = 1
+    while interrupted_at(number, partial(interrupted, *(made := of_futures())), "lifespans/futures.py"):
+        pending, future = made
+        pending.cancel_queued()
+        if future.wrapped_future.set_running_or_notify_cancel():
+            assert returns(partial(future.wrapped_future.set_result, None)), f"after line {number} a task does not end"
+        assert returns(pending.wait), f"after line {number} its end is not seen"
+        number += 1
+    assert number > 1

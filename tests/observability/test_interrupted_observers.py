@@ -2,50 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-import threading
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from prefect_lifespan.engine import Event, Observers
 from prefect_lifespan.observability.picture import Picture
 from prefect_lifespan.observability.uses import Uses
-
-
-class Interrupted(BaseException):
-    """What a signal's handler raises."""
-
-
-def interrupted_at(number: int, function: Callable[[], object], file: str) -> bool:
-    """Call a function, and raise at a line of that number in a file of the library; whether it has so many."""
-    count = 0
-
-    def local(_: Any, event: str, __: object) -> Any:
-        nonlocal count
-        count += event == "line"
-        if count == number:
-            count += 1  # once
-            raise Interrupted
-        return local
-
-    sys.settrace(lambda frame, *_: local if frame.f_code.co_filename.endswith(file) else None)
-    try:
-        function()
-    except Interrupted:
-        return True
-    finally:
-        sys.settrace(None)
-    return False
-
-
-def returns(function: Callable[[], object]) -> bool:
-    """Whether a call in another thread comes back."""
-    calling = threading.Thread(target=function, daemon=True)
-    calling.start()
-    calling.join(20)
-    return not calling.is_alive()
+from tests.interrupting import interrupted_at, returns
 
 
 def opened() -> Event:

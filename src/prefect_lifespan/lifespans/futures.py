@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import threading
+import queue
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import Any, cast
 
 from prefect.futures import PrefectFuture
@@ -14,7 +15,6 @@ from prefect.utilities.collections import visit_collection
 from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.in_flight import Calls
 from prefect_lifespan.lifespans.prefect_run import flow_logger
-from prefect_lifespan.signal_safe import under
 
 Future = PrefectFuture[Any]
 Loop = asyncio.AbstractEventLoop | None
@@ -32,29 +32,30 @@ class PendingFutures:
         self.calls: Calls = Calls(self._tell, running_loop())
         self._futures: dict[int, Future] = {}
         self._names: dict[int, str] = {}
-        self._change = threading.Condition()
+        # No lock: each step is one that Python takes as a whole. A condition's own lines are Python's, and a signal that
+        # raises there leaves it taken for good, which whoever runs a task then waits for without end.
         self._listeners: list[Callable[[], None]] = []
 
     def add(self, future: Future, task: str = "a task") -> None:
         """Keep a future until it is done; `task` names what it will have done."""
-        with self._change:
+        try:
             self._futures[id(future)] = future
             self._names[id(future)] = name_of_run(task, future.task_run_id)
-        future.add_done_callback(self._done)
+            future.add_done_callback(self._done)
+        except BaseException:  # a signal: what is waited for has to tell of its end, and may do so twice
+            future.add_done_callback(self._done)
+            raise
 
     def names(self) -> list[str]:
         """What is not done yet: tasks with the ids of their runs, and calls."""
-        with self._change:
-            return list(dict.fromkeys([*self._names.values(), *self.calls.names()]))
+        return list(dict.fromkeys([*dict(self._names).values(), *self.calls.names()]))
 
     def cancel_queued(self) -> None:
         """Cancel what has not begun, as Prefect does at the end of a flow; what runs goes on."""
-        with self._change:
-            futures = list(self._futures.values())
-        for future in futures:
+        for future in dict(self._futures).values():
             cancel = getattr(getattr(future, "wrapped_future", None), "cancel", None)
-            if cancel is not None:
-                cancel()
+            if cancel is not None and cancel() is True:
+                self._done(future)  # it has told, unless a signal has interrupted that
 
     def wait(self, seconds: float | None = None, only: Collection[Future] | None = None) -> bool:
         """Wait until all are done, those included that begin meanwhile; False when `seconds` ran out.
@@ -62,17 +63,24 @@ class PendingFutures:
         With `only`, wait for those futures among them and for nothing else. Coroutines of this very thread cannot go on
         meanwhile, and are not waited for.
         """
+        changed = queue.SimpleQueue[None]()
         patience = _Patience(seconds)
         held_up = running_loop()
         self._expect_calls(only, held_up)
-        return under(self._change, self._wait, only, patience, held_up)
 
-    def _wait(self, only: Collection[Future] | None, patience: _Patience, held_up: Loop) -> bool:
-        while self._is_left(only, held_up):
-            if patience.left == 0.0:
-                return False
-            self._change.wait(patience.until_glance)
-            self._tell_patience(patience)
+        def tell() -> None:
+            changed.put(None)
+
+        self._listeners.append(tell)
+        try:
+            while self._is_left(only, held_up):
+                if patience.left == 0.0:
+                    return False
+                with suppress(queue.Empty):
+                    changed.get(timeout=patience.until_glance)
+                self._tell_patience(patience)
+        finally:
+            self._listeners.remove(tell)
         return True
 
     async def wait_async(self, seconds: float | None = None, only: Collection[Future] | None = None) -> bool:
@@ -83,10 +91,10 @@ class PendingFutures:
         self._expect_calls(only, None)
 
         def tell() -> None:
-            loop.call_soon_threadsafe(changed.set)
+            with suppress(RuntimeError):  # the loop has closed: nobody waits any more
+                loop.call_soon_threadsafe(changed.set)
 
-        with self._change:
-            self._listeners.append(tell)
+        self._listeners.append(tell)
         try:
             async with asyncio.timeout(seconds):
                 await asyncio.sleep(0)  # asyncio tasks that have not begun yet begin, and are counted
@@ -101,8 +109,7 @@ class PendingFutures:
         except TimeoutError:
             return False
         finally:
-            with self._change:
-                self._listeners.remove(tell)
+            self._listeners.remove(tell)
         return True
 
     def _expect_calls(self, only: Collection[Future] | None, held_up: Loop) -> None:
@@ -126,17 +133,12 @@ class PendingFutures:
             )
 
     def _done(self, future: Future) -> None:
-        with self._change:
-            self._futures.pop(id(future), None)
-            self._names.pop(id(future), None)
-            self._tell()
+        self._futures.pop(id(future), None)
+        self._names.pop(id(future), None)
+        self._tell()
 
     def _tell(self) -> None:
-        under(self._change, self._tell_all)
-
-    def _tell_all(self) -> None:
-        self._change.notify_all()
-        for tell in self._listeners:
+        for tell in tuple(self._listeners):
             tell()
 
 
