@@ -9,7 +9,7 @@ from typing import Any
 from prefect_dask.client import PrefectDaskClient
 from prefect_dask.task_runners import DaskTaskRunner
 
-from prefect_lifespan.workers.dask import around_submit
+from prefect_lifespan.workers.dask import submitted
 
 
 def test_its_client_takes_tasks_for_pure_and_its_runner_says_nothing_of_it() -> None:
@@ -25,5 +25,4 @@ def test_from_the_first_submission_in_a_lifespan_on_its_client_makes_no_key_of_w
 
     runner: Any = SimpleNamespace(client=Client())
     for _ in range(2):
-        with around_submit(runner, "a scope"):
-            assert runner.client.submit("a task") == ("a task", False)
+        assert submitted(runner, "a scope", lambda: runner.client.submit("a task")) == ("a task", False)

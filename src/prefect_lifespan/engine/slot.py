@@ -37,6 +37,7 @@ from prefect_lifespan.graph import Node
 from prefect_lifespan.graph.edges import overriding_of
 from prefect_lifespan.lifetimes import Policy, policy_of
 from prefect_lifespan.masking import summary_of
+from prefect_lifespan.signal_safe import Promise
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -223,7 +224,7 @@ class Slot(Standing):
 
     def new_waiter(self) -> Future[None]:
         """What callers wait with: a future, which is a kilobyte, so it is made when the first one waits."""
-        return Future()
+        return Promise()
 
     def wake(self, waiter: Future[None], error: Exception | None) -> None:
         """The opening has ended."""

@@ -19,7 +19,7 @@ that it forbids mutation. A method on that one object is seen by nobody, and goe
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, cast
 
 from prefect.context import EngineContext, FlowRunContext
@@ -66,8 +66,7 @@ def watch(runner: TaskRunner[Any], submitted: PendingFutures | None = None) -> N
     def submit_and_tell(*args: Any, **kwargs: Any) -> Future:
         task = kwargs["task"] if "task" in kwargs else args[0]
         refuse(task, kwargs["parameters"] if "parameters" in kwargs else args[1])
-        with submissions.around(runner):
-            future = submit(*args, **kwargs)
+        future = submissions.submitted(runner, partial(submit, *args, **kwargs))
         for pending in (submitted, *(lifespan.pending for lifespan in current_scope().lifespans)):
             if isinstance(pending, PendingFutures):
                 pending.add(future, task.name)
@@ -77,10 +76,10 @@ def watch(runner: TaskRunner[Any], submitted: PendingFutures | None = None) -> N
 
 
 class Submissions:
-    """What is done around each submission to a watched runner; whoever takes scopes to other processes sets it."""
+    """How a watched runner is submitted to; whoever takes scopes to other processes sets it."""
 
     def __init__(self) -> None:
-        self.around: Callable[[TaskRunner[Any]], AbstractContextManager[object]] = nullcontext
+        self.submitted: Callable[[TaskRunner[Any], Callable[[], Future]], Future] = lambda _, submit: submit()
 
 
 submissions: Submissions = Submissions()

@@ -3,7 +3,7 @@
 It is loaded when a scope is about to travel, and in the process that it has travelled to.
 """
 
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from typing import Any
 
 from prefect.context import EngineContext
@@ -19,7 +19,7 @@ def install() -> None:
     """Let containers be pickled, and scopes travel with Prefect's context; doing it twice does nothing."""
     provider_pickling.register()
     when_serialized(_add_scope)
-    submissions.around = _around_submission
+    submissions.submitted = _submitted
 
 
 def _add_scope(context: EngineContext, serialized: dict[str, Any]) -> None:
@@ -30,7 +30,7 @@ def _add_scope(context: EngineContext, serialized: dict[str, Any]) -> None:
         add_scope(context, serialized, scope)
 
 
-def _around_submission(runner: Any) -> AbstractContextManager[object]:
-    from prefect_lifespan.workers.scope_carrier import around_submission  # noqa: PLC0415
+def _submitted(runner: Any, submit: Callable[[], Any]) -> Any:
+    from prefect_lifespan.workers.scope_carrier import submitted  # noqa: PLC0415
 
-    return around_submission(runner)
+    return submitted(runner, submit)

@@ -19,6 +19,7 @@ from prefect_lifespan.engine import CloseReport
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.forks import children
 from prefect_lifespan.lifespans.prefect_run import flow_logger
+from prefect_lifespan.signal_safe import under
 from prefect_lifespan.workers.listener import Address, Listener, joined
 from prefect_lifespan.workers.messages import ANSWER_SECONDS, Closed, End, Heard, loaded
 from prefect_lifespan.workers.remote_workers import Dumps, HasEnded, Joined
@@ -91,14 +92,12 @@ class Channel:
     def link(self, *, is_last_word: bool) -> ChannelLink:
         """What lets worker processes connect as a new group, for a lifespan that is open from now on."""
         group = uuid.uuid4().hex
-        with self._lock:
-            self._members[group] = []
+        under(self._lock, self._members.setdefault, group, list[_Member]())
         return ChannelLink(self._listener.address, self._key, group, is_last_word)
 
     def end(self, group: str, end: bytes, report: CloseReport) -> None:
         """Tell a group that its lifespan has ended, and wait for what they say, as long as they may take."""
-        with self._lock:
-            members = self._members.pop(group, [])
+        members = under(self._lock, self._members.pop, group, list[_Member]())
         for member in members:
             with suppress(OSError):  # it has ended meanwhile, and has said goodbye or not
                 member.connection.send_bytes(end)
@@ -171,10 +170,12 @@ class Channels:
 
     def at(self, host: str) -> Channel:
         """The channel at one of this machine's addresses."""
-        with self._lock:
-            if host not in self._channels:
-                self._channels[host] = Channel(host)
-            return self._channels[host]
+        return under(self._lock, self._at, host)
+
+    def _at(self, host: str) -> Channel:
+        if host not in self._channels:
+            self._channels[host] = Channel(host)
+        return self._channels[host]
 
 
 channels: Channels = Channels()

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Hashable
+from collections.abc import Callable, Hashable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from distributed import Client, get_worker
 
 from prefect_lifespan.engine import CloseReport
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.lifespans.prefect_run import flow_logger
-from prefect_lifespan.managers import manager
 from prefect_lifespan.workers.messages import ANSWER_SECONDS, Closed, End, loaded
 from prefect_lifespan.workers.remote_workers import Dumps, Joined, Runner, cloudpickled
 from prefect_lifespan.workers.worker_lifespans import worker_lifespans
+
+T = TypeVar("T")
 
 ENDS_WITH_RUNNER = False
 dumps: Dumps = cloudpickled
@@ -159,8 +160,7 @@ def _worker_here() -> Any:
         return None
 
 
-@manager
-def around_submit(runner: Runner, scope: str) -> Generator[None]:
+def submitted(runner: Runner, scope: str, submit: Callable[[], T]) -> T:
     """Let Dask give each submission a key of its own, and not make one of all that is sent.
 
     For that it would pickle task and context up to seven times more, to find the same work again. Two submissions of
@@ -170,4 +170,4 @@ def around_submit(runner: Runner, scope: str) -> Generator[None]:
     client = cast("Any", runner).client
     if "submit" not in vars(client):
         client.submit = partial(client.submit, pure=False)
-    yield
+    return submit()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 from prefect_lifespan.engine import CloseReport
+from prefect_lifespan.signal_safe import under
 from prefect_lifespan.workers.process_end import Close, at_process_end
 from prefect_lifespan.workers.references import LifespanReference
 from prefect_lifespan.workers.remote_workers import HasEnded, Joined
@@ -43,11 +44,13 @@ class Membership:
 
     def ask_for_notice(self) -> None:
         """Let this process be told when the lifespan ends, or close by itself when it ends itself; once."""
-        with self._lock:
-            if self.notice is Notice.NOT_ASKED:
-                self.notice = self._asked()
+        under(self._lock, self._ask_once)
         if self.notice is not Notice.TOO_LATE:
             at_process_end(self._at_end)
+
+    def _ask_once(self) -> None:
+        if self.notice is Notice.NOT_ASKED:
+            self.notice = self._asked()
 
     def _asked(self) -> Notice:
         try:
@@ -60,12 +63,15 @@ class Membership:
 
     def resign(self) -> None:
         """Be told no more: what is open here is closed otherwise."""
-        with self._lock:
-            joined, self._joined = self._joined, None
-            if self.notice is Notice.PROMISED:
-                self.notice = Notice.NONE
+        joined = under(self._lock, self._resign)
         if joined is not None:
             joined.farewell(CloseReport("", None))
+
+    def _resign(self) -> Joined | None:
+        joined, self._joined = self._joined, None
+        if self.notice is Notice.PROMISED:
+            self.notice = Notice.NONE
+        return joined
 
     def say_farewell(self, report: CloseReport) -> None:
         """Answer, where somebody waits for it, that what was open here has closed."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import uuid
 import weakref
-from collections.abc import Generator, Hashable
-from typing import Any, cast
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar, cast
 
-from prefect_lifespan.managers import manager
+from prefect_lifespan.signal_safe import under
 from prefect_lifespan.workers.channel import LOOPBACK, ChannelWorkers, channels
 from prefect_lifespan.workers.remote_workers import Dumps, Runner, cloudpickled
+
+T = TypeVar("T")
 
 ENDS_WITH_RUNNER = True
 dumps: Dumps = cloudpickled
@@ -42,16 +44,18 @@ def remote_workers(runner: Runner, lifespan: str) -> PoolWorkers:
     return PoolWorkers(runner)
 
 
-@manager
-def around_submit(runner: Runner, scope: str) -> Generator[None]:
+def submitted(runner: Runner, scope: str, submit: Callable[[], T]) -> T:
     """Let the runner serialise its context anew when the scope has changed.
 
     Prefect 3.8 does so once and keeps the result, in a private attribute, which it drops itself at its end; 3.9 does so
     for each submission (tests/contract/test_prefect_context_elsewhere.py).
     """
-    with _lock:
+
+    def submit_in_scope() -> T:
         private = cast("Any", runner)
         if getattr(private, _SCOPE, None) != scope:
             private._cached_context = None  # noqa: SLF001
             setattr(private, _SCOPE, scope)
-        yield
+        return submit()
+
+    return under(_lock, submit_in_scope)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Generator, Hashable
-from typing import Any, cast
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar, cast
 
 import ray
 import ray.cloudpickle
 import ray.util
 
-from prefect_lifespan.managers import manager
 from prefect_lifespan.workers.channel import LOOPBACK, ChannelWorkers, channels
 from prefect_lifespan.workers.remote_workers import Dumps, Runner
+
+T = TypeVar("T")
 
 ENDS_WITH_RUNNER = False
 # Ray's own copy of cloudpickle knows classes of `__main__` that came by it, and takes the same from another for new.
@@ -49,7 +50,6 @@ def _leave_sigterm_to_python() -> None:
         signal.signal(signal.SIGTERM, handler)
 
 
-@manager
-def around_submit(runner: Runner, scope: str) -> Generator[None]:
+def submitted(runner: Runner, scope: str, submit: Callable[[], T]) -> T:
     """Nothing to do: the runner serialises the context for each submission."""
-    yield
+    return submit()

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Hashable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
 from prefect.task_runners import TaskRunner
 
 from prefect_lifespan.engine import CloseReport
 from prefect_lifespan.in_force import Reached
+
+T = TypeVar("T")
 
 Runner = TaskRunner[Any]
 Dumps = Callable[[object], bytes]
@@ -75,8 +76,8 @@ class RunnerModule(Protocol):
         """How they are reached for a lifespan."""
         ...
 
-    def around_submit(self, runner: Runner, scope: str) -> AbstractContextManager[None]:
-        """What has to be done around a submission, so that the scope of this key is what travels with it."""
+    def submitted(self, runner: Runner, scope: str, submit: Callable[[], T]) -> T:
+        """What `submit` returns, with what has to be done so that the scope of this key is what travels with it."""
         ...
 
 

@@ -9,11 +9,11 @@ side, Prefect enters a duplicate of that runner around the whole task run, hooks
 from __future__ import annotations
 
 import copy
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from prefect.context import EngineContext
 from prefect.flows import Flow
@@ -30,6 +30,8 @@ from prefect_lifespan.workers.references import ScopeReference, key_of, lifespan
 from prefect_lifespan.workers.remote_workers import RemoteWorkers, Runner, RunnerModule, cloudpickled, module_for
 from prefect_lifespan.workers.worker_lifespan import WorkerLifespan
 from prefect_lifespan.workers.worker_lifespans import worker_lifespans
+
+T = TypeVar("T")
 
 # Whether a task is being submitted to a runner that is watched: then its lifespans wait for it.
 _submitting: ContextVar[bool] = ContextVar("prefect_lifespan_submitting", default=False)
@@ -89,17 +91,14 @@ def add_scope(context: EngineContext, serialized: dict[str, Any], scope: Scope) 
     watch(context.task_runner)
 
 
-@manager
-def around_submission(runner: Runner) -> Generator[None]:
-    """What a submission to a watched runner runs in."""
+def submitted(runner: Runner, submit: Callable[[], T]) -> T:
+    """What `submit` returns, which submits to a watched runner."""
     module = module_for(runner)
     if module is None:
-        yield
-        return
+        return submit()
     token = _submitting.set(True)
     try:
-        with module.around_submit(runner, key_of(current_scope())):
-            yield
+        return module.submitted(runner, key_of(current_scope()), submit)
     finally:
         _submitting.reset(token)
 

@@ -5,14 +5,16 @@ They close what they opened when they end, or when it stood unused for long.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from prefect_lifespan.engine import CloseReport
 from prefect_lifespan.engine.initialiser import Outcome
 from prefect_lifespan.lifespans.prefect_run import flow_logger
-from prefect_lifespan.managers import manager
 from prefect_lifespan.workers.remote_workers import Dumps, Runner, cloudpickled
+
+T = TypeVar("T")
 
 ENDS_WITH_RUNNER = False
 dumps: Dumps = cloudpickled
@@ -55,7 +57,6 @@ def remote_workers(runner: Runner, lifespan: str) -> UnknownWorkers:
     return UnknownWorkers()
 
 
-@manager
-def around_submit(runner: Runner, scope: str) -> Generator[None]:
+def submitted(runner: Runner, scope: str, submit: Callable[[], T]) -> T:
     """Nothing to do."""
-    yield
+    return submit()

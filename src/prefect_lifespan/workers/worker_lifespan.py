@@ -16,6 +16,7 @@ from prefect_lifespan.lifespans.futures import PendingFutures
 from prefect_lifespan.lifespans.grace import Grace
 from prefect_lifespan.lifespans.prefect_run import context_of_the_run
 from prefect_lifespan.scope import Scope
+from prefect_lifespan.signal_safe import Condition, under
 from prefect_lifespan.workers.kept_events import KeptEvents
 from prefect_lifespan.workers.membership import Membership
 from prefect_lifespan.workers.process_end import Close
@@ -33,25 +34,28 @@ class Users:
     def __init__(self) -> None:
         self.count: int = 0
         self.none_since: float = monotonic()
-        self._changed = threading.Condition()
+        self._changed = Condition()
 
     def come(self) -> None:
         """A task begins that may use it."""
-        with self._changed:
-            self.count += 1
+        under(self._changed, self._come)
+
+    def _come(self) -> None:
+        self.count += 1
 
     def go(self) -> bool:
         """A task that might use it has ended; whether it was the last one. One of two that end at once is the last."""
-        with self._changed:
-            self.count -= 1
-            self.none_since = monotonic()
-            self._changed.notify_all()
-            return self.count == 0
+        return under(self._changed, self._go)
+
+    def _go(self) -> bool:
+        self.count -= 1
+        self.none_since = monotonic()
+        self._changed.notify_all()
+        return self.count == 0
 
     def wait_for_none(self, seconds: float | None) -> bool:
         """Wait for the last task; False when the time ran out."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self.count == 0, seconds)
+        return under(self._changed, lambda: self._changed.wait_for(lambda: self.count == 0, seconds))
 
 
 class WorkerLifespan(InForce):
@@ -104,10 +108,12 @@ class WorkerLifespan(InForce):
             self.membership.ask_for_notice()
 
     def _make_engine(self) -> Engine:
-        with self._making:
-            if self._made is None:
-                self._made = self._new_engine()
-            return self._made
+        return under(self._making, self._engine_made)
+
+    def _engine_made(self) -> Engine:
+        if self._made is None:
+            self._made = self._new_engine()
+        return self._made
 
     def _new_engine(self) -> Engine:
         reference = self.reference
@@ -161,8 +167,7 @@ class WorkerLifespan(InForce):
 
     def seconds_to_close(self, grace: float | None) -> float | None:
         """How long closing here may take, by the limits of what is open; None for no limit."""
-        with self._making:
-            engine = self._made
+        engine = under(self._making, lambda: self._made)
         if engine is None:
             return None if self.elsewhere() else 0.0
         slots = {slot for each in (engine, *engine.dependents.lasting) for slot in each.slots.values()}
@@ -172,11 +177,13 @@ class WorkerLifespan(InForce):
             return None
         return sum(limit for limit in limits if limit is not None) + (grace or 0.0)
 
+    def _ended(self) -> Engine | None:
+        self.life = self.life.then(Life.CLOSED, self.reference.run)
+        return self._made
+
     def close(self, outcome: Outcome, grace: Grace) -> CloseReport:
         """Close what was opened here, and before it what was reached from here."""
-        with self._making:
-            self.life = self.life.then(Life.CLOSED, self.reference.run)
-            engine = self._made
+        engine = under(self._making, self._ended)
         report = CloseReport(self.reference.run, outcome)
         for reached in self.elsewhere():
             report.merge(reached.close(report.told, grace.left))

@@ -21,6 +21,7 @@ from prefect_lifespan.lifespans.prefect_run import flow_logger
 from prefect_lifespan.managers import manager
 from prefect_lifespan.observability.configured import configured
 from prefect_lifespan.scope import Scope
+from prefect_lifespan.signal_safe import Condition, under
 from prefect_lifespan.workers.references import CarriedOverride, LifespanReference, ScopeReference
 from prefect_lifespan.workers.states import Life
 from prefect_lifespan.workers.worker_lifespan import Abandoned, WorkerLifespan
@@ -41,35 +42,34 @@ class WorkerLifespans:
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._local: dict[str, InForce] = {}
         self._users_of_local: Counter[str] = Counter()
-        self._lock = threading.Lock()
-        self._free = threading.Condition(self._lock)
+        self._changed = Condition()
         self._watching = False
 
     # Lifespans of this process: a task runner may bring tasks back to a thread of it.
 
     def remember(self, lifespan: InForce) -> None:
         """Let a lifespan of this process be found here until it ends."""
-        with self._lock:
-            self._local.setdefault(lifespan.id, lifespan)
+        under(self._changed, self._local.setdefault, lifespan.id, lifespan)
 
     def forget(self, key: str, seconds: float | None) -> None:
         """A lifespan of this process has ended: tasks that come late are told so, those that run may end before.
 
         Their futures do not tell when they do: Dask's count as done when they are cancelled, whatever still runs.
         """
-        with self._free:
-            self._free.wait_for(lambda: not self._users_of_local[key], seconds)
-            self._end(key)
-            self._local.pop(key, None)
-            del self._users_of_local[key]
+        under(self._changed, self._forget, key, seconds)
+
+    def _forget(self, key: str, seconds: float | None) -> None:
+        self._changed.wait_for(lambda: not self._users_of_local[key], seconds)
+        self._end(key)
+        self._local.pop(key, None)
+        del self._users_of_local[key]
 
     # Lifespans of other processes
 
     @manager
     def holding(self, reference: ScopeReference) -> Generator[Scope]:
         """The scope that a reference stands for, which stays open for the body."""
-        with self._lock:
-            held = [self._hold(item, reference) for item in reference.lifespans]
+        held = under(self._changed, self._held, reference)
         try:
             yield self._scope(reference, held)
         finally:
@@ -78,8 +78,7 @@ class WorkerLifespans:
 
     def seconds_to_close(self, key: str, grace: float | None) -> float | None:
         """How long the end of a lifespan may take here; None for no limit."""
-        with self._lock:
-            lifespan = self._lifespans.get(key)
+        lifespan = under(self._changed, lambda: self._lifespans.get(key))
         return 0.0 if lifespan is None else lifespan.seconds_to_close(grace)
 
     def end(self, key: str, outcome: Outcome, grace: float | None) -> CloseReport:
@@ -88,13 +87,9 @@ class WorkerLifespans:
         Until then tasks of its run are let in, which others have submitted that run here or elsewhere.
         """
         left = Grace(grace)
-        with self._lock:
-            lifespan = self._lifespans.get(key)
-            # Several may tell of one end: who ends the runner, and who ends the lifespan.
-            if lifespan is None or lifespan.life is not Life.OPEN:
-                self._end(key)
-                return CloseReport("", outcome)
-            lifespan.end_is_told()
+        lifespan = under(self._changed, self._told_of_its_end, key)
+        if lifespan is None:
+            return CloseReport("", outcome)
         if lifespan.is_left_to_the_last_task():
             self._remove(lifespan)
             return CloseReport("", outcome)
@@ -108,28 +103,45 @@ class WorkerLifespans:
             flow_logger().warning("Tasks still run at the end of their grace; what they use closes now")
         return lifespan.close(outcome, left)
 
+    def _told_of_its_end(self, key: str) -> WorkerLifespan | None:
+        """The lifespan that ends by this; None where it is not here, or its end has been told."""
+        lifespan = self._lifespans.get(key)
+        # Several may tell of one end: who ends the runner, and who ends the lifespan.
+        if lifespan is None or lifespan.life is not Life.OPEN:
+            self._end(key)
+            return None
+        lifespan.end_is_told()
+        return lifespan
+
     def _remove(self, lifespan: WorkerLifespan, *, unless_used: bool = False) -> bool:
         """Let nobody in any more; False where somebody has come meanwhile."""
-        with self._lock:
-            if unless_used and lifespan.users.count:
-                return False
-            self._lifespans.pop(lifespan.id, None)
-            self._end(lifespan.id)
-            return True
+        return under(self._changed, self._removed, lifespan, unless_used=unless_used)
+
+    def _removed(self, lifespan: WorkerLifespan, *, unless_used: bool) -> bool:
+        if unless_used and lifespan.users.count:
+            return False
+        self._lifespans.pop(lifespan.id, None)
+        self._end(lifespan.id)
+        return True
 
     def close_all(self, terminated: bool) -> None:
         """Close everything: this process ends, in order or by a signal."""
         cut_off = Abandoned("the worker process was terminated")
         untold = Abandoned("the worker process has ended, and nobody said how its lifespan did")
-        with self._lock:
-            remaining = list(self._lifespans.values())
-            self._lifespans.clear()
-            for lifespan in remaining:
-                self._end(lifespan.id)
-        for lifespan in reversed(remaining):
+        for lifespan in reversed(under(self._changed, self._all_removed)):
             with suppress(Exception):
                 # In a process that ends before the lifespan does, what was to be told counts as well so far.
                 lifespan.close(cut_off if terminated else None if lifespan.membership.is_told else untold, Grace(0.0))
+
+    def _all_removed(self) -> list[WorkerLifespan]:
+        remaining = list(self._lifespans.values())
+        self._lifespans.clear()
+        for lifespan in remaining:
+            self._end(lifespan.id)
+        return remaining
+
+    def _held(self, reference: ScopeReference) -> list[InForce]:
+        return [self._hold(item, reference) for item in reference.lifespans]
 
     def _hold(self, item: LifespanReference, scope: ScopeReference) -> InForce:
         local = self._local.get(item.id)
@@ -156,9 +168,11 @@ class WorkerLifespans:
         if isinstance(lifespan, WorkerLifespan):
             self._release_other(lifespan)
             return
-        with self._free:
-            self._users_of_local[lifespan.id] -= 1
-            self._free.notify_all()
+        under(self._changed, self._release_local, lifespan)
+
+    def _release_local(self, lifespan: InForce) -> None:
+        self._users_of_local[lifespan.id] -= 1
+        self._changed.notify_all()
 
     def _release_other(self, lifespan: WorkerLifespan) -> None:
         if not (lifespan.users.go() and lifespan.may_be_left_alone):
@@ -167,12 +181,16 @@ class WorkerLifespans:
             self._watch_idle()
             return
         # Nobody waits for this task, and nobody will say that the lifespan has ended: its end is the last task's.
-        with self._lock:
-            if lifespan.users.count:
-                return
-            if self._lifespans.get(lifespan.id) is lifespan:
-                del self._lifespans[lifespan.id]
-        lifespan.close(None, Grace(0.0))
+        if under(self._changed, self._dropped, lifespan):
+            lifespan.close(None, Grace(0.0))
+
+    def _dropped(self, lifespan: WorkerLifespan) -> bool:
+        """Whether nobody uses it, and it may be asked for again: then it opens anew."""
+        if lifespan.users.count:
+            return False
+        if self._lifespans.get(lifespan.id) is lifespan:
+            del self._lifespans[lifespan.id]
+        return True
 
     @staticmethod
     def _scope(reference: ScopeReference, held: list[InForce]) -> Scope:
@@ -195,17 +213,18 @@ class WorkerLifespans:
     # Lifespans that nobody will close
 
     def _watch_idle(self) -> None:
-        with self._lock:
-            if self._watching:
-                return
-            self._watching = True
-        threading.Thread(target=self._close_idle, name="lifespan-idle", daemon=True).start()
+        if under(self._changed, self._begins_to_watch):
+            threading.Thread(target=self._close_idle, name="lifespan-idle", daemon=True).start()
+
+    def _begins_to_watch(self) -> bool:
+        watching, self._watching = self._watching, True
+        return not watching
 
     def _close_idle(self) -> None:
         limit = configured().worker_idle_seconds
         pause = threading.Event()
         while True:
-            with self._lock:
+            with self._changed:
                 watched = [each for each in self._lifespans.values() if each.may_be_left_alone]
                 if not watched:
                     self._watching = False
@@ -213,7 +232,7 @@ class WorkerLifespans:
             idle = [
                 each for each in watched if each.users.none_since + limit <= monotonic() and each.membership.is_lost()
             ]
-            with self._lock:  # a task may have come meanwhile, or the end
+            with self._changed:  # a task may have come meanwhile, or the end
                 idle = [each for each in idle if each.may_be_left_alone and self._lifespans.get(each.id) is each]
                 for lifespan in idle:
                     del self._lifespans[lifespan.id]  # it may be asked for again: then it opens anew

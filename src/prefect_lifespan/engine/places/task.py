@@ -19,6 +19,7 @@ from prefect_lifespan.engine.places.staying import exit_at_once
 from prefect_lifespan.engine.schedule.claim import Attempt, Phase
 from prefect_lifespan.engine.slot import Slot, being_opened
 from prefect_lifespan.errors import LifespanError, ResourceTimeoutError
+from prefect_lifespan.signal_safe import Promise
 
 
 class InTask:
@@ -228,7 +229,7 @@ class InTask:
 
     def begin_exit(self, outcome: Outcome) -> Future[None]:
         """The same for a caller in another thread, or after the loop has ended."""
-        done: Future[None] = Future()
+        done: Future[None] = Promise()
         if self.task is None or (self.task.done() and not self.is_to_be_left):
             self._note(done)
         elif self.loop is running_loop() or not self.loop.is_running():

@@ -15,6 +15,7 @@ from prefect_lifespan.engine.schedule.claim import Attempt
 from prefect_lifespan.engine.schedule.clock import Clock
 from prefect_lifespan.engine.slot import Slot
 from prefect_lifespan.engine.threads import ResourceThread
+from prefect_lifespan.signal_safe import Promise
 
 T = TypeVar("T")
 
@@ -28,7 +29,7 @@ class InThread:
         self._on_loop = on_loop
         self.entered: Entered = Entered()
         self.context: ResourceContext = while_opening(slot, ResourceContext)
-        self.entering: Future[None] = Future()
+        self.entering: Future[None] = Promise()
         self.thread: ResourceThread | None = None
         self._exiting: Future[None] | None = None
 
@@ -93,7 +94,7 @@ class InThread:
         assert self.thread is not None, "it has been entered"
         if self.thread.is_current:
             return None
-        done: Future[T] = Future()
+        done: Future[T] = Promise()
         self.thread.submit(done, function, self.context.context)
         return done
 
