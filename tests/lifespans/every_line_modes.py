@@ -132,12 +132,16 @@ def first_use() -> None:
 
 
 def in_flight() -> None:
-    begun = threading.Event()
-    with lifespan(App):
-        thread = threading.Thread(target=contextvars.copy_context().run, args=(ask_slowly, begun), daemon=True)
-        thread.start()
-        begun.wait()
-    thread.join()
+    begun, calling = threading.Event(), list[threading.Thread]()
+    try:
+        with lifespan(App):
+            thread = threading.Thread(target=contextvars.copy_context().run, args=(ask_slowly, begun), daemon=True)
+            thread.start()
+            calling.append(thread)
+            begun.wait()
+    finally:
+        for each in calling:  # its end may be told where an exception has left a lock taken
+            each.join()
 
 
 def lanes() -> None:
