@@ -11,8 +11,10 @@ import ctypes
 import gc
 import os
 import threading
+from asyncio import TimerHandle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
+from contextvars import Context
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -90,7 +92,11 @@ class Left:
 
 
 def _objects() -> int:
-    """How many the garbage collector knows, without the events that Prefect has sent and keeps, unconfirmed: up to 700."""
+    """How many the garbage collector knows, without what is kept of each run for a while, with us or without.
+
+    That are the events that Prefect has sent and keeps, unconfirmed: up to 700; and timers that were cancelled, which an
+    event loop keeps until they are 100, with their contexts.
+    """
     known = gc.get_objects()
     events: dict[int, object] = {}
     found = [each for each in known if type(each).__module__ == "prefect.events.schemas.events"]
@@ -99,7 +105,9 @@ def _objects() -> int:
         if gc.is_tracked(each) and id(each) not in events and not isinstance(each, (type, ModuleType)):
             events[id(each)] = each
             found += gc.get_referents(each)
-    return len(known) - len(events)
+    timers = [each for each in known if isinstance(each, TimerHandle) and each.cancelled()]
+    contexts = {id(held) for timer in timers for held in gc.get_referents(timer) if isinstance(held, Context)}
+    return len(known) - len(events) - len(timers) - len(contexts)
 
 
 def grown(body: Callable[[], object], times: int) -> list[str]:
