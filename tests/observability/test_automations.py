@@ -14,10 +14,8 @@ import httpx
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.task_runners import ProcessPoolTaskRunner
 
 from tests import prefect_api
-from tests.observability import programs
 from tests.observability.artifacts import drawn_of
 from tests.processes.running import ROOT, eventually
 
@@ -38,15 +36,7 @@ def test_an_automation_runs_a_deployment_when_a_resource_of_a_terminated_run_doe
             cleaning = _deployment(client, "clean-up")
             action = {"type": "run-deployment", "source": "selected", "deployment_id": str(cleaning), "parameters": {}}
             _create(address, name="clean up", trigger=trigger(), actions=[action])
-            ended = subprocess.run(
-                [sys.executable, "-m", "tests.observability.terminated"],
-                cwd=ROOT,
-                env={**os.environ, "PREFECT_API_URL": address},
-                timeout=120,
-                check=False,
-                capture_output=True,
-                text=True,
-            )
+            ended = _run("terminated", address)
             assert ended.returncode == -signal.SIGTERM, ended.stderr
             runs = eventually(
                 lambda: _runs_of(client, cleaning), "the automation runs the deployment", lambda: ended.stderr
@@ -58,28 +48,37 @@ def test_an_automation_runs_a_deployment_when_a_resource_of_a_terminated_run_doe
 
 
 @pytest.mark.extended  # what a worker process tells is seen in spans and reports by faster tests
-def test_events_of_worker_processes_reach_the_api_before_these_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PREFECT_INTEGRATIONS_LIFESPAN_EVENTS", "all")
-    pool: Any = ProcessPoolTaskRunner(max_workers=1)
-    with (
-        prefect_api.running(with_services=True, with_automations=True) as address,
-        temporary_settings({PREFECT_API_URL: address}),
-    ):
+def test_events_of_worker_processes_reach_the_api_before_these_end() -> None:
+    with prefect_api.running(with_services=True, with_automations=True) as address:
         prefect_api.wait(address)
-        programs.reported.with_options(task_runner=pool)()
-        run = programs.runs.pop()
-        (closing,) = eventually(lambda: _failed_elsewhere(address), "the warehouse of the worker process")
+        driver = json.loads(_run("on_a_pool", address, PREFECT_INTEGRATIONS_LIFESPAN_EVENTS="all").stdout)
+        (closing,) = eventually(
+            lambda: _failed_elsewhere(address, driver["pid"]), "the warehouse of the worker process"
+        )
     assert closing["payload"]["error"] == "cannot say goodbye to postgresql://me:***@db/app"
     assert closing["follows"]
     related = {each["prefect.resource.role"]: each["prefect.resource.id"] for each in closing["related"]}
-    assert related["flow-run"] == f"prefect.flow-run.{run}"
+    assert related["flow-run"] == f"prefect.flow-run.{driver['run']}"
     assert "task-run" in related
 
 
-def _failed_elsewhere(address: str) -> list[dict[str, Any]]:
+def _run(program: str, address: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A program of this folder that has come to its end; in this process, Prefect may send events to another API already."""
+    return subprocess.run(  # noqa: S603 - of this folder
+        [sys.executable, "-m", f"tests.observability.{program}"],
+        cwd=ROOT,
+        env={**os.environ, "PREFECT_API_URL": address, **environment},
+        timeout=120,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+
+def _failed_elsewhere(address: str, driver: int) -> list[dict[str, Any]]:
     wanted = {"filter": {"event": {"name": ["prefect-lifespan.resource.close-failed"]}}}
     events = httpx.post(f"{address}/events/filter", json=wanted).json()["events"]
-    return [event for event in events if event["payload"]["pid"] != os.getpid()]
+    return [event for event in events if event["payload"]["pid"] != driver]
 
 
 def _deployment(client: SyncPrefectClient, name: str) -> UUID:
