@@ -21,10 +21,11 @@ import signal
 import sys
 import threading
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import _base
 from dataclasses import asdict, dataclass, field
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import prefect_lifespan
 from prefect_lifespan.scope import current_scope
@@ -58,8 +59,7 @@ HOW: dict[str, Function] = {"raise": terminate, "signal": send}
 class Found:
     """What came of one trial."""
 
-    number: int
-    where: str | None = None  # None where so many lines did not run
+    where: str | None = None  # None where the line did not run
     findings: list[str] = field(default_factory=list[str])
 
 
@@ -85,13 +85,29 @@ def is_one(frame: Any) -> bool:
     return frame.f_code.co_filename.startswith(ROOT)
 
 
-def lines_of(function: Function) -> list[str]:
+class Line(NamedTuple):
+    """A line that runs: of which function, and as the how manyeth of that.
+
+    To count all lines up to it would take longer than what is tried.
+    """
+
+    file: str
+    function: int  # its first line
+    line: int
+    number: int
+
+
+def lines_of(function: Function) -> list[Line]:
     """The lines of the library that run in the main thread, in their order."""
-    lines: list[str] = []
+    lines: list[Line] = []
+    numbers: Counter[tuple[str, int]] = Counter()
 
     def local(frame: Any, event: str, _: object) -> Any:
-        if event == DOORS.get(frame.f_code, "line"):
-            lines.append(f"{frame.f_code.co_filename}:{frame.f_lineno}")
+        code = frame.f_code
+        if event == DOORS.get(code, "line"):
+            name = code.co_filename, code.co_firstlineno
+            numbers[name] += 1
+            lines.append(Line(*name, frame.f_lineno, numbers[name]))
         return local
 
     sys.settrace(lambda frame, *_: local if is_one(frame) else None)
@@ -103,9 +119,10 @@ def lines_of(function: Function) -> list[str]:
     return lines
 
 
-def trial(function: Function, number: int, arrive: Function) -> Found:
-    """Let it arrive at the line of that number: which one it was, and what is wrong afterwards."""
+def trial(function: Function, line: Line, arrive: Function) -> Found:
+    """Let it arrive at a line: where that was, and what is wrong afterwards."""
     count, where = 0, None
+    file, first, _, number = line
 
     def local(frame: Any, event: str, _: object) -> Any:
         nonlocal count, where
@@ -118,7 +135,9 @@ def trial(function: Function, number: int, arrive: Function) -> Found:
         return local
 
     def tracer(frame: Any, _: str, __: object) -> Any:
-        return local if where is None and is_one(frame) else None
+        code = frame.f_code
+        is_there = code.co_firstlineno == first and code.co_filename == file and where is None and is_one(frame)
+        return local if is_there else None
 
     findings: list[str] = []
     sys.settrace(tracer)
@@ -138,7 +157,7 @@ def trial(function: Function, number: int, arrive: Function) -> Found:
     findings += ["closed twice"] if len(closed) != len(set(closed)) else []
     findings += ["a lifespan is still in force"] if current_scope().lifespans else []
     findings += [] if signal.getsignal(signal.SIGTERM) is terminate else ["signals are still held back"]
-    return Found(number, where, findings)
+    return Found(where, findings)
 
 
 def _forget(function: Function) -> None:
@@ -150,10 +169,10 @@ def _forget(function: Function) -> None:
     failed_beside.clear()
 
 
-def trials(function: Function, numbers: list[int], arrive: Function) -> Iterator[Found]:
+def trials(function: Function, lines: list[Line], arrive: Function) -> Iterator[Found]:
     """One after the other, until something is found."""
-    for number in numbers:
-        found = trial(function, number, arrive)
+    for line in lines:
+        found = trial(function, line, arrive)
         yield found
         if found.findings:
             return
@@ -180,23 +199,23 @@ def in_a_child(work: Callable[[], Iterable[Any]]) -> Iterator[Any]:
     os.waitpid(child, 0)
 
 
-def tried(function: Function, numbers: list[int], arrive: Function, together: int = TOGETHER) -> Iterator[Found]:
+def tried(function: Function, lines: list[Line], arrive: Function, together: int = TOGETHER) -> Iterator[Found]:
     """What came of each; where others were tried before in that child, a finding is tried again without them."""
-    while numbers:
-        some, said, ended = numbers[:together], 0, False
+    while lines:
+        some, said, ended = lines[:together], 0, False
         for answer in in_a_child(lambda some=some: map(asdict, trials(function, some, arrive))):
             said += 1
             found = Found(**answer)
             ended = bool(found.findings)
             if ended and said > 1:
-                [alone] = tried(function, [found.number], arrive, 1)
+                [alone] = tried(function, [some[said - 1]], arrive, 1)
                 behind = f"(behind {said - 1} others in one process)"
                 found.findings = alone.findings or [f"{finding} {behind}" for finding in found.findings]
             yield found
         if said < len(some) and not ended:
-            yield Found(some[said], f"line number {some[said]}", ["hangs, or ends the process"])
+            yield Found(str(some[said]), ["hangs, or ends the process"])
             said += 1
-        numbers = numbers[said:]
+        lines = lines[said:]
 
 
 def main(mode: str, step: int, offset: int, how: str = "raise") -> None:
@@ -210,10 +229,9 @@ def main(mode: str, step: int, offset: int, how: str = "raise") -> None:
     assert not failed_beside, failed_beside
     _forget(function)
     gc.freeze()
-    first, second = in_a_child(lambda: (lines_of(function) for _ in range(2)))
-    known = set(second)
-    once = [number for number, line in enumerate(first, 1) if line not in known]
-    again = [*range(1, len(second) + 1)]
+    first, again = ([Line(*line) for line in lines] for lines in in_a_child(lambda: map(lines_of, [function] * 2)))
+    known = {line[:3] for line in again}
+    once = [line for line in first if line[:3] not in known]
     results = [*tried(function, once[offset::step], arrive, 1), *tried(function, again[offset::step], arrive)]
     findings = [f"{finding} at {found.where}" for found in results if found.where for finding in found.findings]
     lines = len(once) + len(again)
