@@ -1,6 +1,7 @@
 """Outside any lifespan a call opens just what it needs, shares it with its helpers, and closes it when it returns."""
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -351,6 +352,35 @@ def test_a_call_copies_nothing_that_it_does_not_ask_for():
     for _ in range(3):
         assert use() == "configured"
     assert Part.copied == before
+
+
+def test_an_attribute_or_item_of_what_a_provider_gives_takes_no_more_than_that():
+    @inject
+    def use(letter: str = Provide[Many.db.provided[0]], upper: Any = Provide[Many.db.provided.upper]) -> str:
+        return letter + upper()
+
+    use()
+    before = Part.copied
+    assert use() == "cCONFIGURED"
+    assert Part.copied == before
+    assert RECORD == ["open configured", "close configured"] * 2
+
+
+@pytest.mark.parametrize("where", [contextlib.nullcontext(), lifespan(Many, eager=False)])
+def test_a_method_of_what_a_provider_gives_is_called_with_what_the_same_container_has(
+    where: contextlib.AbstractContextManager[object],
+):
+    @inject
+    def use(
+        letter: str = Provide[Many.db.provided[0]],
+        both: str = Provide[Many.db.provided.__add__.call(Many.db)],
+        end: str = Provide[Many.db.provided[-1]],
+    ) -> str:
+        return letter + both + end
+
+    with where:
+        assert use() == "cconfiguredconfiguredd"
+    assert RECORD == ["open configured", "close configured"]
 
 
 def test_what_a_helper_asks_for_beside_that_is_made_of_the_same():

@@ -15,7 +15,7 @@ from prefect_lifespan.engine.engine import Engine
 from prefect_lifespan.engine.options import Options, Overrides
 from prefect_lifespan.engine.process import process_engines
 from prefect_lifespan.graph import Graph, graph_of, read, refusals
-from prefect_lifespan.graph.anchors import anchor_of
+from prefect_lifespan.graph.anchors import anchor_of, is_read_off
 from prefect_lifespan.graph.edges import SUB_CONTAINERS, AnyProvider
 from prefect_lifespan.graph.reader import ContainerClass
 
@@ -43,9 +43,11 @@ def part_of(whole: Graph, asked: frozenset[int]) -> Graph | None:
 
 
 def asked_by(provider: AnyProvider) -> frozenset[int]:
-    """What a marker asks a container for, where that is one of its providers; nothing where it takes all of it to tell."""
-    anchor = anchor_of(provider)
-    return frozenset({id(anchor)}) if anchor is provider else frozenset()
+    """What a marker asks a container for, where that is one of its providers, or an attribute or item of what one gives.
+
+    Nothing where it takes the whole container to tell.
+    """
+    return frozenset({id(anchor_of(provider))}) if is_read_off(provider) else frozenset()
 
 
 def standing_alone(

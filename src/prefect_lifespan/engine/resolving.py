@@ -10,8 +10,8 @@ from dependency_injector.wiring import Modifier, ProvidersMap
 
 from prefect_lifespan.engine.awaited import real_of
 from prefect_lifespan.engine.face import Face
-from prefect_lifespan.graph.anchors import anchor_of
-from prefect_lifespan.graph.edges import AnyProvider
+from prefect_lifespan.graph.anchors import anchor_of, is_read_off
+from prefect_lifespan.graph.edges import CHAINS, AnyProvider, is_kind
 from prefect_lifespan.signal_safe import under
 
 
@@ -27,13 +27,21 @@ class Resolver:
         """The engine's provider for what a marker names; None where the container has no such one."""
         parent = self._engine.parent
         if self._engine.whole is not None:
-            return None if isinstance(provider, str) else self._engine.instances.get(id(provider))
+            return None if isinstance(provider, str) else self._of_a_part(provider)
         if parent is None or parent.whole is not None:
             return self._declared(provider, modifier)
         return self._inherited(parent, provider, modifier)
 
-    def _declared(self, provider: AnyProvider | str, modifier: Modifier | None) -> AnyProvider | None:
+    def _of_a_part(self, provider: AnyProvider) -> AnyProvider | None:
+        anchor = anchor_of(provider)
+        own = self._engine.instances.get(id(anchor)) if is_read_off(provider) else None
+        return own if own is None or anchor is provider else providers.deepcopy(provider, {id(anchor): own})
+
+    def _declared(self, provider: Any, modifier: Modifier | None) -> AnyProvider | None:
         instance, instances = self._engine.instance, self._engine.instances
+        if is_kind(provider, CHAINS) and not is_read_off(provider) and id(anchor_of(provider)) in instances:
+            # A method that is called: dependency-injector's own way would hand it the class's own providers as arguments.
+            return providers.deepcopy(provider, dict(instances))
         found = real_of(under(self._lock, self._found, instance, provider, modifier))
         # Declared without a name of its own, in the place where it is used: a member of an aggregate, an argument.
         key = id(anchor_of(provider)) if found is None and not isinstance(provider, str) else None

@@ -30,6 +30,19 @@ def anchor_of(provider: AnyProvider) -> AnyProvider:
                 return anchor
 
 
+_READ_OFF = (providers.ProvidedInstance, providers.AttributeGetter, providers.ItemGetter)
+
+
+def is_read_off(provider: Any) -> bool:
+    """Whether it is its anchor, or attributes and items of what that gives: it asks for nothing else."""
+    anchor = anchor_of(provider)
+    while provider is not anchor:
+        if not isinstance(provider, _READ_OFF):
+            return False
+        provider = cast("Any", provider).provides
+    return True
+
+
 def key_of_path(graph: Graph, path: str) -> int | None:
     """The declared provider that a string id stands on: its longest prefix that is declared."""
     while path:

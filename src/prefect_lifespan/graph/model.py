@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar
 
 from dependency_injector import providers
 
@@ -62,7 +62,7 @@ class Graph:
         key = (ask, *arguments)
         if key not in self._known:
             self._known[key] = ask(self, *arguments)
-        return cast("T", self._known[key])
+        return self._known[key]
 
     @cached_property
     def resources(self) -> tuple[Node, ...]:
@@ -155,8 +155,8 @@ class Graph:
 
     def needed(self, start: Iterable[int]) -> tuple[Node, ...]:
         """The resources that `start` reaches, itself included, dependencies first."""
-        seen = self.reachable(start)
-        return tuple(node for node in self.resources if node.key in seen)
+        keys = tuple(start)
+        return self.once(_needed_by, *keys) if len(keys) == 1 else _needed_by(self, *keys)
 
     @cached_property
     def has_task_resources(self) -> bool:
@@ -259,3 +259,8 @@ class Graph:
             if edge.target not in came_from:
                 came_from[edge.target] = key
                 yield edge.target
+
+
+def _needed_by(graph: Graph, *start: int) -> tuple[Node, ...]:
+    seen = graph.reachable(start)
+    return tuple(node for node in graph.resources if node.key in seen)
