@@ -158,11 +158,8 @@ def async_manager(function: Callable[P, AsyncGenerator[T_co]]) -> Callable[P, As
 
 def of_contextlib(made: object, resource: str = "") -> object:
     """What a user's `@contextmanager` function has made, so that exceptions pass through it as they are."""
-    if type(made) is _CONTEXTLIBS[0]:
-        return GeneratorManager(cast("Any", made).gen, resource)
-    if type(made) is _CONTEXTLIBS[1]:
-        return AsyncGeneratorManager(cast("Any", made).gen, resource)
-    return made
+    stand_in = _OF_CONTEXTLIB.get(type(made))
+    return made if stand_in is None else stand_in(cast("Any", made).gen, resource)
 
 
 def _nothing() -> Generator[None]:
@@ -173,4 +170,7 @@ async def _anothing() -> AsyncGenerator[None]:
     yield
 
 
-_CONTEXTLIBS = (type(contextmanager(_nothing)()), type(asynccontextmanager(_anothing)()))
+_OF_CONTEXTLIB: dict[type, Callable[[Any, str], object]] = {
+    type(contextmanager(_nothing)()): GeneratorManager,
+    type(asynccontextmanager(_anothing)()): AsyncGeneratorManager,
+}

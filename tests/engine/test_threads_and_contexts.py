@@ -233,6 +233,25 @@ def test_an_async_initialiser_resets_its_context_variable_in_the_task_that_set_i
     run(main)
 
 
+def test_an_async_initialiser_sees_what_blocking_ones_before_it_have_set_and_not_what_async_ones_have() -> None:
+    async def sets_its_own() -> Any:
+        level.set("its own")
+        yield level.get()
+
+    async def reads(*_: object) -> Any:
+        yield level.get()
+
+    async def main() -> None:
+        outer = sets_level("outer")
+        read = {"before": providers.Resource(reads), "outer": outer, "after": providers.Resource(reads, outer)}
+        engine = async_engine_of(declare(own=providers.Resource(sets_its_own), **read))
+        container = await aopen_all(engine)
+        assert (container.own(), container.before(), container.after()) == ("its own", "unset", "outer")
+        (await engine.aclose()).settle()
+
+    run(main)
+
+
 @pytest.mark.parametrize("chained", [False, True], ids=["independent", "chained"])
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["blocking", "async"])
 def test_a_thousand_resources_open_and_close_in_order_without_recursion(asynchronous: bool, chained: bool) -> None:

@@ -34,13 +34,18 @@ passing: PassingVariables = PassingVariables()
 class ResourceContext:
     """The context of one resource: made where it opens, of the variables that are set there."""
 
-    def __init__(self) -> None:
+    def __init__(self, like: ResourceContext | None = None) -> None:
+        """`like` is another one that was made where nothing has been set since, and that nothing runs in."""
+        self._lent: list[tuple[Token[Any], object]] = []
+        if like is not None and like.nothing_passes:
+            self.nothing_passes: bool = True
+            self.context: Context = like.context.copy()
+            return
         here = copy_context()
         # Where something is passing, one of nothing that is filled: a variable that was copied could not be unset again.
-        nothing_passes = passing.variables.isdisjoint(here)
-        self.context: Context = here if nothing_passes else Context()
-        self._lent: list[tuple[Token[Any], object]] = []
-        self.context.run(begin_what_closing_ends) if nothing_passes else self.context.run(self._fill, here)
+        self.nothing_passes = passing.variables.isdisjoint(here)
+        self.context = here if self.nothing_passes else Context()
+        self.context.run(begin_what_closing_ends) if self.nothing_passes else self.context.run(self._fill, here)
 
     def closing(self, close: Callable[[], T]) -> Callable[[], T]:
         """`close`, to be called in this context, with what is passing as it is here and now."""

@@ -147,9 +147,9 @@ def enter_blocking(entered: Entered, call: Call, resource: str, *, on_loop: bool
     Raises:
         NeedsEventLoop: what it returned is to be entered asynchronously.
     """
-    made = manager_of(call(), resource)
+    made: Any = manager_of(call(), resource)
     if type(made) is GeneratorManager:  # as most are: nothing is to be asked
-        entered.enter(cast("Any", made))
+        entered.enter(made)
         return
     if _is_to_be_awaited(made):
         raise NeedsEventLoop(made)

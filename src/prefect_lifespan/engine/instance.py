@@ -358,9 +358,12 @@ def _declare_like(stand_in: Any, source: Any, memo: dict[int, Any]) -> None:
     made_by = source.provides
     if is_kind(made_by, providers.Provider):
         made_by = providers.deepcopy(made_by, memo)
-    args = providers.deepcopy_args(source, source.args, memo)
-    kwargs: Any = providers.deepcopy_kwargs(source, source.kwargs, memo)
-    if is_kind(stand_in, ManagedResource):
+    args: Any = source.args
+    kwargs: Any = source.kwargs
+    if args or kwargs:
+        args = providers.deepcopy_args(source, args, memo)
+        kwargs = providers.deepcopy_kwargs(source, kwargs, memo)
+    if type(stand_in) is ManagedResource:
         stand_in.declare_like(made_by, args, kwargs)
     else:
         stand_in.set_provides(made_by)

@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 from prefect_lifespan.engine.awaiting import end_of
 from prefect_lifespan.engine.blocking import settle
 from prefect_lifespan.engine.closer import Closer, patience_with
+from prefect_lifespan.engine.contexts import ResourceContext
 from prefect_lifespan.engine.initialiser import NeedsEventLoop
 from prefect_lifespan.engine.persistence import apersist
 from prefect_lifespan.engine.places.here import Here
@@ -113,6 +114,7 @@ class _Opener:
         self._at: dict[asyncio.Future[Any], tuple[Slot, InTask | InThread | None]] = {}
         self._places: dict[Slot, InTask | InThread] = {}
         self._interruption: BaseException | None = None  # that nobody else will hear of
+        self._context: ResourceContext | None = None  # that those of asynchronous resources are made like
 
     def wake(self) -> None:
         """A signal has arrived: let this call deliver it, whatever it waits for."""
@@ -166,6 +168,7 @@ class _Opener:
             self._open_here(slot, claim)
 
     def _open_here(self, slot: Slot, claim: Claim) -> None:
+        self._context = None  # in this one it may set variables
         here = slot.place = Here(slot, claim.attempt, on_loop=True, in_callers_context=self._in_callers_context)
         try:
             # It is blocking, and nothing but a signal could interrupt it.
@@ -179,7 +182,10 @@ class _Opener:
             self._opening.succeeded(slot)
 
     def _in_task(self, slot: Slot, claim: Claim, made: object = None) -> InTask:
-        return InTask(slot, claim.attempt, self._queue.loop, self._queue.is_over, made)
+        if self._context is None:
+            self._context = ResourceContext()
+        context = ResourceContext(self._context)
+        return InTask(slot, claim.attempt, self._queue.loop, self._queue.is_over, context, made)
 
     def _begin(self, slot: Slot, place: InTask | InThread, now: float) -> None:
         self._places[slot] = slot.place = place

@@ -10,7 +10,7 @@ from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from contextvars import ContextVar
 from time import perf_counter
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, TypeVarTuple
 
 from prefect_lifespan.engine.events import (
     Event,
@@ -40,7 +40,7 @@ from prefect_lifespan.masking import summary_of
 from prefect_lifespan.signal_safe import Promise
 
 T = TypeVar("T")
-P = ParamSpec("P")
+Ts = TypeVarTuple("Ts")
 
 lifespan_numbers: itertools.count[int] = itertools.count(1)
 slot_numbers: itertools.count[int] = itertools.count(1)
@@ -105,10 +105,10 @@ class SharedSchedule(Schedule):
         # Where it is None, whoever is in need when something happens.
         self.whose: Whose | None = whose.here()
 
-    def alone(self, change: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def alone(self, change: Callable[[*Ts], T], *args: *Ts) -> T:
         """What a change returns, made while nobody else makes one."""
         # On one line, as in `signal_safe`.
-        with self.lock: return change(*args, **kwargs)  # noqa: E701 # fmt: skip
+        with self.lock: return change(*args)  # noqa: E701 # fmt: skip
 
     @property
     def at_home(self) -> bool:

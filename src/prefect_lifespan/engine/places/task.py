@@ -35,6 +35,7 @@ class InTask:
         attempt: Attempt,
         loop: asyncio.AbstractEventLoop,
         tell: Callable[[InTask], object],
+        context: ResourceContext,
         made: object = None,
     ) -> None:
         self.slot = slot
@@ -42,7 +43,7 @@ class InTask:
         self._tell: Callable[[InTask], object] | None = tell  # whoever opens it, that the attempt is over
         self._made = made  # what a blocking initialiser returned that turned out to be asynchronous
         self.entered: Entered = Entered()
-        self.context: ResourceContext = ResourceContext()
+        self.context = context
         self.loop: asyncio.AbstractEventLoop = loop
         # The attempt: it is open, has failed, or is left behind; `task` goes on till it closes.
         self.is_over: bool = False

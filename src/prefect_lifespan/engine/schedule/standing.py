@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from enum import Enum, auto
 from operator import attrgetter
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 from prefect_lifespan.engine.events import Kind
 from prefect_lifespan.engine.schedule.claim import Attempt, Claim
@@ -24,7 +24,7 @@ from prefect_lifespan.errors import LifespanClosedError
 from prefect_lifespan.lifetimes import Policy
 
 T = TypeVar("T")
-P = ParamSpec("P")
+Ts = TypeVarTuple("Ts")
 
 
 _OPENED_AT = attrgetter("opened_at")
@@ -54,9 +54,9 @@ class Schedule:
         self.opened: list[Any] = []
         self.opening: set[Any] = set()
 
-    def alone(self, change: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def alone(self, change: Callable[[*Ts], T], *args: *Ts) -> T:
         """What a change returns, made while nobody else makes one; whoever has threads has a lock for it."""
-        return change(*args, **kwargs)
+        return change(*args)
 
     def end(self, ending: CloseReport | None = None) -> None:
         """Refuse openings from now on; what is under way closes by itself, and `ending` hears of it."""
