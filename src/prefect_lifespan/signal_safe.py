@@ -48,7 +48,7 @@ def under(lock: AbstractContextManager[object], function: Callable[P, T], *args:
     with lock: return function(*args, **kwargs)  # noqa: E701 # fmt: skip
 
 
-class Condition(_thread.RLock, threading.Condition):  # pyright: ignore[reportGeneralTypeIssues] # ty: ignore[subclass-of-final-class]
+class Condition(_thread.RLock, threading.Condition):  # type: ignore[misc] # ty: ignore[subclass-of-final-class]
     """A condition that no signal leaves taken: it is its own lock, which is entered and left in C.
 
     An exception of a handler comes as a function begins, or as it has returned: so does it in the two lines of Python that
