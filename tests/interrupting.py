@@ -35,13 +35,14 @@ def interrupted_at(number: int, function: Callable[[], object], file: str, *, on
         at = frame.f_back if frame.f_code in DOORS else frame
         return local if at.f_code.co_filename.endswith(file) else None
 
+    before = sys.gettrace()  # coverage's, which would see nothing of this process any more
     sys.settrace(tracer)
     try:
         function()
     except Interrupted:
         return True
     finally:
-        sys.settrace(None)
+        sys.settrace(before)
     return False
 
 
