@@ -45,7 +45,7 @@ def running(*, with_services: bool = False, with_automations: bool = False) -> I
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
         command = [sys.executable, "-W", "ignore", "-m", "tests.prefect_api", str(listening.fileno())]
         command += ["with services"] * with_services
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+        environment = without_coverage()
         without = WITHOUT if not with_automations else {"PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
         process = subprocess.Popen(  # noqa: S603
             command, cwd=ROOT, env=environment | without, stdin=subprocess.PIPE, pass_fds=[listening.fileno()]
@@ -59,6 +59,11 @@ def running(*, with_services: bool = False, with_automations: bool = False) -> I
             process.wait(4 * END_SECONDS)
         except subprocess.TimeoutExpired:  # on a loaded machine: how an API of Prefect's ends is nobody's subject here
             process.kill()
+
+
+def without_coverage() -> dict[str, str]:
+    """The environment for a program in which coverage is of no use: it keeps objects, and ends where tracing begins."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COV")}
 
 
 def wait(address: str, seconds: float = 240) -> None:

@@ -1,13 +1,14 @@
 """An exception of a signal handler, at any line of the library in the main thread: nothing hangs, stays open or is lost."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.prefect_api import without_coverage
 
 ROOT = Path(__file__).parents[2]
 MODES = [
@@ -23,8 +24,7 @@ ON_A_LOOP = [
 def found(modes: list[str], step: int, how: str = "raise") -> list[Any]:
     """What came of each mode."""
     command = [sys.executable, "-m", "tests.lifespans.every_line", ",".join(modes), str(step), "0", how]
-    # Its tracing ends that of coverage, which is of no use there.
-    env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    env = without_coverage()
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=3600, check=False)  # noqa: S603
     assert done.returncode == 0, done.stderr
     results = [json.loads(line) for line in done.stdout.splitlines()]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from itertools import pairwise
@@ -11,6 +10,8 @@ from pathlib import Path
 from statistics import median
 
 import pytest
+
+from tests.prefect_api import without_coverage
 
 # By itself: what other tests in a process have left comes to its end meanwhile. What the last run has left may do so a moment
 # later, as a timer of an event loop keeps it: so there are several rounds, and one that has more or less does not count.
@@ -34,9 +35,7 @@ def grown(body: str, first: int, more: int) -> dict[str, float]:
     """What a process has more after each round of them than before it, as the median of five rounds."""
     command = [sys.executable, "-c", PROGRAM.format(body=body, first=first, more=more)]
     root = Path(__file__).parents[2]
-    env = {
-        name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")
-    }  # which keeps objects too
+    env = without_coverage()
     done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, timeout=200, check=True)  # noqa: S603 - its own
     left: list[dict[str, int]] = json.loads(done.stdout.splitlines()[-1])
     return {name: median(after[name] - before[name] for before, after in pairwise(left)) for name in left[0]}

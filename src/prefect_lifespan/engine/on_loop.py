@@ -2,24 +2,21 @@
 
 Blocking resources stay in the calling thread, while tasks wait for their input and output, or have threads of their own.
 What is done when is the schedule's; here it is carried out, and what has come of it is said.
-
-An exception of a signal's handler that is raised in a callback of the loop is logged there and lost, with all that the
-callback was to do. So those are the standard library's: whatever ends comes into a queue by itself.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from time import perf_counter
-from typing import Any, TypeAlias
+from typing import Any
 
 from prefect_lifespan.engine.awaiting import end_of
 from prefect_lifespan.engine.blocking import settle
 from prefect_lifespan.engine.closer import Closer, patience_with
 from prefect_lifespan.engine.contexts import ResourceContext
+from prefect_lifespan.engine.end_queue import EndQueue
 from prefect_lifespan.engine.initialiser import NeedsEventLoop
 from prefect_lifespan.engine.persistence import apersist
 from prefect_lifespan.engine.places.here import Here
@@ -54,54 +51,6 @@ def _is_asynchronous(slot: Slot) -> bool:
     return slot.node.is_async
 
 
-End: TypeAlias = asyncio.Future[Any] | None
-
-
-class _Queue:
-    """What has ended, as the driver of one call waits for it: futures, and attempts that say so themselves."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.get_running_loop()
-        self._ended: asyncio.Queue[End] = asyncio.Queue()
-        self._put: Callable[[End], None] = self._ended.put_nowait
-        self._over: deque[InTask] = deque()
-
-    def watch(self, end: asyncio.Future[Any]) -> None:
-        """Let it come into the queue when it is done."""
-        end.add_done_callback(self._put)
-
-    def forget(self, end: asyncio.Future[Any]) -> None:
-        """Watch it no more: one that goes on would keep the queue, and all that waits in it."""
-        end.remove_done_callback(self._put)
-
-    def is_over(self, place: InTask) -> None:
-        """An attempt has come to its end; several at a time wake the driver once."""
-        self._over.append(place)
-        if len(self._over) == 1:
-            self._put(None)
-
-    def wake(self) -> None:
-        """Let whoever waits look again, from whatever thread or signal's handler."""
-        self.loop.call_soon_threadsafe(self._put, None)
-
-    async def wait(self, until: float | None) -> End:
-        """What has ended next; None where nothing has until then, where it is attempts that have, or when it was woken."""
-        if self._over:  # whoever took some was interrupted
-            return None
-        if until is None or not self._ended.empty():
-            return await self._ended.get()
-        timer = self.loop.call_later(max(until - perf_counter(), 0.0), self._put, None)
-        try:
-            return await self._ended.get()
-        finally:
-            timer.cancel()
-
-    def attempts(self) -> Iterator[InTask]:
-        """The attempts that have come to their end since they were asked for last."""
-        while self._over:
-            yield self._over.popleft()
-
-
 class _Opener:
     """Carries out one opening."""
 
@@ -109,7 +58,7 @@ class _Opener:
         self._in_threads = schedule.max_workers > 1
         self._in_callers_context = in_callers_context
         self._opening = opening
-        self._queue = _Queue()
+        self._queue = EndQueue()
         # What is waited for: an attempt of this call's with its place, or without one an opening that somebody else is at.
         self._at: dict[asyncio.Future[Any], tuple[Slot, InTask | InThread | None]] = {}
         self._places: dict[Slot, InTask | InThread] = {}
@@ -182,8 +131,7 @@ class _Opener:
             self._opening.succeeded(slot)
 
     def _in_task(self, slot: Slot, claim: Claim, made: object = None) -> InTask:
-        if self._context is None:
-            self._context = ResourceContext()
+        self._context = self._context or ResourceContext()
         context = ResourceContext(self._context)
         return InTask(slot, claim.attempt, self._queue.loop, self._queue.is_over, context, made)
 
@@ -320,7 +268,7 @@ class _Closer(Closer):
     def __init__(self, closing: close.Closing[Slot], report: CloseReport) -> None:
         super().__init__(closing, report)
         self._others: set[Slot] = set()  # that another closing is at, which reports on them
-        self._queue = _Queue()
+        self._queue = EndQueue()
         self._at: dict[asyncio.Future[Any], tuple[Slot, InTask | InThread | None]] = {}
 
     async def run(self) -> None:
