@@ -75,10 +75,12 @@ class RunningCall:
     for without end. One that has not begun has no attributes: no initialiser is faster than one.
     """
 
-    __slots__ = ("began_late", "flight", "outer", "runs_on", "where")
+    __slots__ = ("flight", "late_for", "outer", "runs_on", "where")
 
-    began_late: bool  # after the last call that a lifespan closes after
     flight: Flight | None  # None when it has ended
+    late_for: tuple[
+        Calls, ...
+    ]  # the lifespans that do not wait for it: it has begun after the last call that they close after
     outer: RunningCall | None
     runs_on: (
         AbstractEventLoop | int | None
@@ -103,7 +105,9 @@ class RunningCall:
         self.where = where
         self.flight = flight
         flight.running.add(self)
-        self.began_late = flight.is_left  # looked at when it is counted: what was in time is waited for
+        self.late_for = (
+            self._late_for(flight) if flight.is_left else ()
+        )  # looked at when it is counted: who saw it waits
         _within.set(self)  # and so it stays: what has ended leads on to what it was made in
         return True
 
@@ -117,23 +121,32 @@ class RunningCall:
         self.where = where
         self.flight = flight
         flight.running.add(self)
-        self.began_late = flight.is_left
+        self.late_for = self._late_for(flight) if flight.is_left else ()
         _within.set(self)
         return True
 
-    @property
-    def is_late(self) -> bool:
-        """Whether it has begun after the last call that a lifespan closes after, and not for one that it waits for."""
+    def _late_for(self, flight: Flight) -> tuple[Calls, ...]:
+        """The lifespans that let nobody in any more, but for those that call themselves, or wait for what this is made in."""
+        left = [calls for calls in flight.lifespans if calls.is_left and not calls.closes_here(self.runs_on)]
+        for outer in _chain(self.outer) if left else ():
+            left = [calls for calls in left if not outer.lets_in(calls)]
+        return tuple(left)
+
+    def lets_in(self, calls: Calls) -> bool:
+        """Whether what is made in it is in time for a lifespan: that waits for it, or ends it by closing."""
         flight = self.flight
-        if flight is None or not self.began_late or flight.closes_here(self.runs_on):
-            return False
-        return not any(outer.lets_in for outer in _chain(self.outer))
+        return flight is _OF_RESOURCES or (
+            flight is not None and calls in flight.lifespans and not self.is_late_for(calls)
+        )
 
     @property
-    def lets_in(self) -> bool:
-        """Whether calls that are made in it are in time where others are late: it is waited for, or ended by closing."""
-        flight = self.flight
-        return flight is not None and (flight is _OF_RESOURCES or (flight.is_left and not self.began_late))
+    def is_late(self) -> bool:
+        """Whether there is a lifespan that it is late for."""
+        return bool(self.late_for)
+
+    def is_late_for(self, calls: Calls) -> bool:
+        """Whether it has begun after the last call that a lifespan closes after."""
+        return calls in getattr(self, "late_for", ())  # another thread may look before that is known
 
     def end(self) -> None:
         """It has ended; that may be said again, and of one that has not begun."""
@@ -236,12 +249,23 @@ class Calls:
         return _names({call for call in self._others() if not self._is_forgotten(call)})
 
     def _others(self) -> set[RunningCall]:
-        """All but those that this caller is in, or that wait for it, and those that closing ends."""
+        """All but those that are late, that this caller is in, or that wait for it, and those that closing ends."""
         flights = under(self._lock, list[Flight], self._flights)
-        others = {call for flight in flights for call in tuple(flight.running)}
+        others = {call for flight in flights for call in tuple(flight.running) if not call.is_late_for(self)}
         if others:
             others.difference_update(_enclosing(), _waiting())
         return {call for call in others if all(each.flight is not _OF_RESOURCES for each in _chain(call))}
+
+    def closes_here(self, runs_on: AbstractEventLoop | int | None) -> bool:
+        """Whether it is the closing itself that calls: in its own thread, and where an event loop runs there in its task."""
+        if self.thread != get_ident():
+            return False
+        if isinstance(runs_on, int) or self.loop is None:
+            return True
+        try:
+            return self.task is task_on(get_running_loop())
+        except RuntimeError:  # a coroutine that is driven by hand
+            return True
 
     def _goes_on(self, call: RunningCall, held_up: AbstractEventLoop | None) -> bool:
         if isinstance(call.runs_on, int):
@@ -285,13 +309,6 @@ class Flight:
     def is_home(self) -> bool:
         """Whether this thread's synchronous calls are not counted."""
         return cast("Any", self.home)._is_owned()  # noqa: SLF001 - as written functions ask it
-
-    def closes_here(self, runs_on: AbstractEventLoop | int | None) -> bool:
-        """Whether it is a closing that calls, from its own thread or asyncio task."""
-        if isinstance(runs_on, int):
-            return any(calls.is_left and calls.thread == runs_on for calls in self.lifespans)
-        task = task_on(get_running_loop())
-        return any(calls.is_left and calls.task is task for calls in self.lifespans)
 
     def tell(self) -> None:
         """A call has ended that somebody waits for, perhaps."""

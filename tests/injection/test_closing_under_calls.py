@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import pickle
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -12,6 +13,11 @@ import pytest
 from dependency_injector import containers, providers
 
 from prefect_lifespan import LifespanClosedError, Provide, inject, lifespan
+from prefect_lifespan.engine import State
+from prefect_lifespan.lifespans import futures
+from prefect_lifespan.scope import activated, current_scope
+from prefect_lifespan.workers.references import ScopeReference, lifespan_reference
+from prefect_lifespan.workers.worker_lifespans import WorkerLifespans
 
 ROUNDS = 25
 THREADS = 3
@@ -137,6 +143,11 @@ def on_a_loop_of_its_own() -> None:
 
 def called_in_threads(calling: Callable[[], None], number: int) -> tuple[list[threading.Thread], list[BaseException]]:
     """Threads that call until they are refused, and how each of them has ended."""
+    work()  # what a scope keeps is there when the threads begin
+    return in_threads(calling, number)
+
+
+def in_threads(calling: Callable[[], None], number: int) -> tuple[list[threading.Thread], list[BaseException]]:
     ends: list[BaseException] = []
 
     def called() -> None:
@@ -145,7 +156,6 @@ def called_in_threads(calling: Callable[[], None], number: int) -> tuple[list[th
         except BaseException as error:
             ends.append(error)
 
-    work()  # what a scope keeps is there when the threads begin
     threads = [threading.Thread(target=contextvars.copy_context().run, args=(called,)) for _ in range(number)]
     for thread in threads:
         thread.start()
@@ -174,6 +184,73 @@ def test_nor_where_the_lifespan_closes_on_an_event_loop() -> None:
 
     for _ in range(ROUNDS):
         threads, ends = asyncio.run(closing_under_calls())
+
+        assert ended(threads)
+        assert [type(error) for error in ends] == [LifespanClosedError]
+
+
+class Outer(containers.DeclarativeContainer):
+    outer = providers.Resource(opened)
+
+
+@inject
+def work_outside(outer: Handle = Provide[Outer.outer]) -> None:
+    work_with(outer)
+
+
+def of_more_threads_than_ever_pause(calling: Callable[[], None]) -> tuple[list[threading.Thread], list[BaseException]]:
+    return in_threads(calling, 8)
+
+
+@pytest.fixture
+def soon_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(futures, "_PATIENCE_SECONDS", 0.1)
+
+
+@pytest.mark.usefixtures("soon_impatient")
+def test_calls_of_which_one_always_runs_do_not_keep_a_lifespan_from_closing(caplog: pytest.LogCaptureFixture) -> None:
+    with lifespan(App):
+        threads, ends = of_more_threads_than_ever_pause(without_a_pause)
+
+    assert ended(threads)
+    assert [type(error) for error in ends] == [LifespanClosedError] * 8
+    assert "waits for" in caplog.text
+
+
+@pytest.mark.usefixtures("soon_impatient")
+def test_calls_for_an_outer_lifespan_alone_go_on_while_an_inner_one_closes_and_do_not_hold_it_up(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    is_over = threading.Event()
+
+    def outside_without_a_pause() -> None:
+        while not is_over.is_set():
+            work_outside()
+
+    with lifespan(Outer):
+        with lifespan(App):
+            threads, ends = of_more_threads_than_ever_pause(outside_without_a_pause)
+        assert all(thread.is_alive() for thread in threads)
+        assert (
+            caplog.text.count("waits for") == 1
+        )  # not again for those that have begun when it lets nobody in any more
+        is_over.set()
+        assert ended(threads)
+
+    assert ends == []
+
+
+def test_nothing_closes_in_a_worker_process_under_a_thread_that_has_outlived_its_task() -> None:
+    for number in range(ROUNDS):
+        with lifespan(App):
+            (in_force,) = current_scope().lifespans
+            sent = lifespan_reference(in_force, None, pickle.dumps, is_stored=False)
+            workers = WorkerLifespans()
+            with workers.holding(ScopeReference(str(number), (sent,), (), attached=True)) as scope, activated(scope):
+                threads, ends = called_in_threads(without_a_pause, 1)
+            workers.end(sent.id, None, None)
+            slots = scope.lifespans[0].engine.slots.values()
+            assert {slot.state for slot in slots} == {State.CLOSED}
 
         assert ended(threads)
         assert [type(error) for error in ends] == [LifespanClosedError]

@@ -13,7 +13,7 @@ from prefect.futures import PrefectFuture
 from prefect.utilities.collections import visit_collection
 
 from prefect_lifespan.engine.loops import running_loop
-from prefect_lifespan.in_flight import Calls
+from prefect_lifespan.in_flight import Calls, RunningCall
 from prefect_lifespan.lifespans.prefect_run import flow_logger
 
 Future = PrefectFuture[Any]
@@ -73,7 +73,7 @@ class PendingFutures:
 
         self._listeners.append(tell)
         try:
-            while self._is_left(only, held_up):
+            while self._is_left(patience, only, held_up):
                 if patience.left == 0.0:
                     return False
                 with suppress(queue.Empty):
@@ -98,7 +98,7 @@ class PendingFutures:
         try:
             async with asyncio.timeout(seconds):
                 await asyncio.sleep(0)  # asyncio tasks that have not begun yet begin, and are counted
-                while self._is_left(only):
+                while self._is_left(patience, only):
                     glance = loop.call_later(_GLANCE_SECONDS, changed.set)
                     try:
                         await changed.wait()
@@ -121,10 +121,13 @@ class PendingFutures:
                 ", ".join(standing),
             )
 
-    def _is_left(self, only: Collection[Future] | None, held_up: Loop = None) -> bool:
-        if only is None:
-            return bool(self._futures) or bool(self.calls.left(held_up))
-        return any(id(future) in self._futures for future in only)
+    def _is_left(self, patience: _Patience, only: Collection[Future] | None, held_up: Loop = None) -> bool:
+        if only is not None:
+            return any(id(future) in self._futures for future in only)
+        if self._futures:
+            patience.begin_again()
+            return True
+        return patience.has_any(self.calls.left(held_up))
 
     def _tell_patience(self, patience: _Patience) -> None:
         if patience.ends_now() and (names := self.calls.names()):
@@ -143,12 +146,17 @@ class PendingFutures:
 
 
 class _Patience:
-    """How long a closing goes on waiting, and whether it has said what for."""
+    """How long a closing goes on waiting, and whether it has said what for.
+
+    Until it has ended, a moment without calls is waited for. After that only those are that are in flight then: where
+    others follow without a pause, that moment may never come.
+    """
 
     def __init__(self, seconds: float | None) -> None:
         self._began = time.monotonic()
         self._seconds = seconds
         self._has_ended = False
+        self._last: set[RunningCall] | None = None  # the last ones that are waited for
 
     @property
     def left(self) -> float | None:
@@ -159,6 +167,17 @@ class _Patience:
     def until_glance(self) -> float:
         """The seconds until the next look."""
         return _GLANCE_SECONDS if self.left is None else min(self.left, _GLANCE_SECONDS)
+
+    def has_any(self, left: set[RunningCall]) -> bool:
+        """Whether there are calls to be waited for among those that are left."""
+        if not self._has_ended:
+            return bool(left)
+        self._last = left if self._last is None else self._last & left
+        return bool(self._last)
+
+    def begin_again(self) -> None:
+        """Tasks have been submitted meanwhile: what is in flight when they are done is waited for, too."""
+        self._last = None
 
     def ends_now(self) -> bool:
         """Whether it is time to say what is waited for: once, where no limit says it."""
