@@ -18,6 +18,8 @@ from contextvars import Context
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any, cast
+from urllib.parse import urlsplit
 
 from dependency_injector import containers, providers
 
@@ -82,6 +84,7 @@ class Left:
 
     @classmethod
     def now(cls) -> Left:
+        cast("Any", urlsplit).cache_clear()  # of the last addresses that were asked: they hold the ids of runs
         gc.collect()
         with suppress(OSError, AttributeError):  # freed memory that the C library keeps is not what is left
             ctypes.CDLL(None).malloc_trim(0)
