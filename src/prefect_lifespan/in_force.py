@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import secrets
 import threading
 from collections.abc import Callable, Hashable
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from prefect_lifespan.engine import library_logger
 from prefect_lifespan.engine.events import Logger
+from prefect_lifespan.forks import children
 from prefect_lifespan.graph.reader import ContainerClass
 from prefect_lifespan.in_flight import Calls
 from prefect_lifespan.overrides import EnteredOverride, stacked
@@ -38,6 +40,26 @@ class Pending(Protocol):
     calls: Calls
 
 
+class _Ids:
+    """Numbers of openings, each like no other of any process."""
+
+    def __init__(self) -> None:
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """In a forked child: it is another process."""
+        self._process = secrets.token_hex(16)
+        self._numbers = itertools.count(1)
+
+    def new(self) -> str:
+        """The next one."""
+        return f"{self._process}-{next(self._numbers)}"
+
+
+_ids = _Ids()
+children.begin_with(_ids)
+
+
 class InForce:
     """An open lifespan as a scope holds it: its engine, and the overrides that it was opened with.
 
@@ -53,7 +75,7 @@ class InForce:
         opening: str = "",
         logger: Logger = library_logger,
     ) -> None:
-        self.id: str = opening or secrets.token_hex(16)
+        self.id: str = opening or _ids.new()
         self._engine_here = engine_here
         self.overrides = overrides
         self.logger = logger

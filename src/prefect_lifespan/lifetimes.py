@@ -181,6 +181,9 @@ def _is_predicate(value: object) -> bool:
 
 
 _POLICY = "__prefect_lifespan_policy__"
+# As a type checker knows nothing of: it would take an initialiser for what these are after it was asked.
+_ANY_PROVIDER: Any = providers.Provider
+_PARTIAL: Any = functools.partial
 
 
 def resource(
@@ -270,13 +273,11 @@ def with_policy(initialiser: F, policy: Policy) -> F:
     return initialiser
 
 
-def policy_of(initialiser: object) -> Policy:
+def policy_of(initialiser: Any) -> Policy:
     """The policy attached to an initialiser, or one that leaves everything to the lifespan."""
-    while isinstance(initialiser, functools.partial) and _POLICY not in initialiser.__dict__:
-        initialiser = cast("object", cast("functools.partial[object]", initialiser).func)
+    while isinstance(initialiser, _PARTIAL) and _POLICY not in initialiser.__dict__:
+        initialiser = initialiser.func
     # A class inherits the policy of its base; contextlib's wrappers carry it in the __dict__ that functools copies.
-    policy = (
-        None if isinstance(initialiser, providers.Provider) else getattr(cast("object", initialiser), _POLICY, None)
-    )
+    policy: object = None if isinstance(initialiser, _ANY_PROVIDER) else getattr(initialiser, _POLICY, None)
     # A `.provided` chain and a mock answer to every name.
     return policy if isinstance(policy, Policy) else _NO_POLICY

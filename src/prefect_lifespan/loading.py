@@ -11,6 +11,7 @@ import os
 from importlib import import_module
 from threading import get_ident
 from time import monotonic, sleep
+from types import ModuleType
 from typing import Any
 
 # Loading takes a tenth of a second; beyond this it may be waiting for the thread that forks.
@@ -18,14 +19,19 @@ _PATIENCE_SECONDS = 10
 _PAUSE_SECONDS = 0.002
 
 _under_way: dict[object, int] = {}  # by which thread
+_loaded: dict[str, ModuleType] = {}  # whole: Python's own table has modules from the beginning of their loading
 
 
 def loaded(module: str) -> Any:
     """A module, loaded if it is not."""
+    return _loaded.get(module) or _load(module)
+
+
+def _load(module: str) -> ModuleType:
     attempt = object()
     try:
         _under_way[attempt] = get_ident()
-        return import_module(module)
+        return _loaded.setdefault(module, import_module(module))
     finally:
         _under_way.pop(attempt, None)
 

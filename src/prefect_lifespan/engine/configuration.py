@@ -5,13 +5,13 @@ The rest of an overridden one stays what the instance has loaded.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from dependency_injector import providers
 
 from prefect_lifespan.engine.notes import add_note
-from prefect_lifespan.graph import Graph
+from prefect_lifespan.graph import Graph, Node
 from prefect_lifespan.graph.anchors import owner_of
 from prefect_lifespan.graph.edges import AnyProvider, is_settings_class, overriding_of
 
@@ -47,13 +47,17 @@ def load_copies(
     `declared` says whether that is done for those of the container itself; for others what brought them says it. Of one
     that something else stands in for, no settings are made; single options stand over the rest of it.
     """
-    for key, node in graph.nodes.items():
-        is_new = key not in already and instances[key] is not node.provider
-        if not is_new or not isinstance(node.provider, providers.Configuration):
+    for node in graph.once(_configurations):
+        key = node.key
+        if key in already or instances[key] is node.provider:
             continue
         if is_loaded(node.provider) if node.foreign else declared:
             is_used = key not in overrides or isinstance(overrides[key], OptionValues)
             _load(instances[key], f"{graph.container}.{node.path}", is_used=is_used)
+
+
+def _configurations(graph: Graph) -> Sequence[Node]:
+    return [node for node in graph.nodes.values() if isinstance(node.provider, providers.Configuration)]
 
 
 def _load(configuration: Any, path: str, *, is_used: bool) -> None:

@@ -6,7 +6,7 @@ whoever asked for the resource first, a run and its clients, may have ended when
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import Context, ContextVar, Token, copy_context
 from typing import Any, TypeVar
 
@@ -34,9 +34,10 @@ passing: PassingVariables = PassingVariables()
 class ResourceContext:
     """The context of one resource: made where it opens, of the variables that are set there."""
 
+    _lent: Sequence[tuple[Token[Any], object]] = ()
+
     def __init__(self, like: ResourceContext | None = None) -> None:
         """`like` is another one that was made where nothing has been set since, and that nothing runs in."""
-        self._lent: list[tuple[Token[Any], object]] = []
         if like is not None and like.nothing_passes:
             self.nothing_passes: bool = True
             self.context: Context = like.context.copy()
@@ -59,18 +60,20 @@ class ResourceContext:
 
     def renew(self, here: Context) -> None:
         """Called in this context: let what is passing be as it is in another one, but for what the initialiser has set."""
-        lent, self._lent = self._lent, []
-        for token, value in lent:
+        lent: list[tuple[Token[Any], object]] = []
+        before, self._lent = self._lent, lent
+        for token, value in before:
             if token.var.get(_MISSING) is value:
                 token.var.reset(token)
         for variable, value in here.items():
             if variable in passing.variables and variable.get(_MISSING) is _MISSING:
-                self._lent.append((variable.set(value), value))
+                lent.append((variable.set(value), value))
 
     def _fill(self, here: Context) -> None:
-        variables = passing.variables
+        variables, lent = passing.variables, list[tuple[Token[Any], object]]()
+        self._lent = lent
         for variable, value in here.items():
             token = variable.set(value)
             if variable in variables:
-                self._lent.append((token, value))
+                lent.append((token, value))
         begin_what_closing_ends()

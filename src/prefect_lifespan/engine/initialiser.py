@@ -158,14 +158,14 @@ def enter_blocking(entered: Entered, call: Call, resource: str, *, on_loop: bool
     _enter(entered, made)
 
 
-async def enter_async(entered: Entered, made: object, resource: str) -> None:
+async def enter_async(entered: Entered, made: Any, resource: str) -> None:
     """Enter what an initialiser returned, on the running event loop and in the running task."""
     made = manager_of(made, resource)
     if type(made) is AsyncGeneratorManager:  # as most are
-        await entered.aenter(cast("Any", made))
+        await entered.aenter(made)
         return
     if _is_to_be_awaited(made):
-        made = manager_of(await cast("Any", made), resource)
+        made = manager_of(await made, resource)
     blocking = is_blocking_manager(made)
     if not is_async_manager(made) or (blocking and _was_made_blocking(made)):
         _enter(entered, made)
@@ -181,7 +181,7 @@ async def enter_async(entered: Entered, made: object, resource: str) -> None:
             raise refusal from None
 
 
-def manager_of(made: object, resource: str = "") -> object:
+def manager_of(made: object, resource: str = "") -> Any:
     """What a generator function made, and a generator that a lambda, a method or any other callable returned.
 
     Looked at first: up to Python 3.11 asyncio takes a generator for a coroutine.

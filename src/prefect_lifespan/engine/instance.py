@@ -23,9 +23,10 @@ from prefect_lifespan.engine.slot import Slot
 from prefect_lifespan.engine.tellers import TellingSingleton, teller_like
 from prefect_lifespan.errors import InvalidContainerError
 from prefect_lifespan.graph import Graph, Node, refusals
-from prefect_lifespan.graph.edges import SUB_CONTAINERS, AnyProvider, is_kind, makes_settings, plain_arguments
+from prefect_lifespan.graph.edges import SUB_CONTAINERS, AnyProvider, makes_settings, plain_arguments
 from prefect_lifespan.graph.reader import ContainerClass, named
 
+_ANY_PROVIDER: Any = providers.Provider
 Instances = dict[int, AnyProvider]
 Manage = Callable[[Node], ManagedResource]
 
@@ -185,8 +186,8 @@ def _instances_of_others(sources: Mapping[int, AnyProvider], wanted: Iterable[in
 
     A run shares those resources only, and has its own provider for whatever they are made with.
     """
-    managed = (sources[key] for key in wanted if isinstance(sources[key], ManagedResource))
-    engines = dict.fromkeys(cast("ManagedResource", resource).engine for resource in managed)
+    managed: list[Any] = [source for key in wanted if type(source := sources[key]) is ManagedResource]
+    engines = dict.fromkeys([resource.engine for resource in managed])
     return [engine.instances for engine in engines]
 
 
@@ -336,14 +337,17 @@ def with_choices(graph: Graph, instances: Instances) -> Graph:
     is not set) needs none of them; it says so itself when it is used.
     """
     choices: dict[int, str] = {}
-    for key, node in graph.nodes.items():
-        if not isinstance(node.provider, providers.Selector) or node.overridden:
-            continue
+    for node in graph.once(_selectors):
+        key = node.key
         selector = cast("providers.Selector[Any]", instances[key]).selector
         by = [edge.target for edge in node.edges if edge.label == "selector"]
         if selector is not None and not graph.needed(by):
             choices[key] = _choice(selector)
     return graph.choosing(choices) if choices else graph
+
+
+def _selectors(graph: Graph) -> Sequence[Node]:
+    return [n for n in graph.nodes.values() if isinstance(n.provider, providers.Selector) and not n.overridden]
 
 
 def _choice(selector: Callable[[], object]) -> str:
@@ -356,7 +360,7 @@ def _choice(selector: Callable[[], object]) -> str:
 def _declare_like(stand_in: Any, source: Any, memo: dict[int, Any]) -> None:
     """Give what stands in for a provider all that this is declared with."""
     made_by = source.provides
-    if is_kind(made_by, providers.Provider):
+    if isinstance(made_by, _ANY_PROVIDER):
         made_by = providers.deepcopy(made_by, memo)
     args: Any = source.args
     kwargs: Any = source.kwargs

@@ -63,7 +63,7 @@ class Interceptors:
 
     def around(self, managed: Any, call: Call) -> Call:
         """The call that opens a managed resource, with those that concern it around it; each once, the last outermost."""
-        for interceptor in dict.fromkeys(self._entered):
+        for interceptor in dict.fromkeys(self._entered) if self._entered else ():
             engine, node = managed.engine, managed.slot.node
             if interceptor.concerns(engine, node):
                 call = interceptor.intercept(engine, node, call)

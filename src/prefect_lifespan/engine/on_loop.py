@@ -92,7 +92,8 @@ class _Opener:
             if self._opening.failure is None:
                 held_signals.deliver()
             match command:
-                case open_.Open(slot, claim):
+                case open_.Open():
+                    slot, claim = command.resource, command.claim
                     slot.opened_on = self._queue.loop
                     if slot.asynchronous:
                         self._begin(slot, self._in_task(slot, claim), now)

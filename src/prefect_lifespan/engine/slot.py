@@ -27,7 +27,6 @@ from prefect_lifespan.engine.events import (
 )
 from prefect_lifespan.engine.initialiser import Entered, Outcome
 from prefect_lifespan.engine.keepers import Keeper, Keepers
-from prefect_lifespan.engine.schedule.claim import Claim
 from prefect_lifespan.engine.schedule.standing import Schedule, Standing
 from prefect_lifespan.engine.schedule.states import State
 from prefect_lifespan.engine.threads import Threads
@@ -172,20 +171,20 @@ class Slot(Standing):
     """One resource of one engine."""
 
     schedule: SharedSchedule
+    value: object = None
+    # Whether `value` is what the container's provider gives: open, and not overridden there.
+    at_hand: bool = False
+    place: Place | None = None
+    opened_on: asyncio.AbstractEventLoop | None = None  # where the driver of an opening under way runs
+    _attempt = 1  # which attempt at opening it events tell of
 
     def __init__(self, node: Node, schedule: SharedSchedule, provider: Any) -> None:
         super().__init__(f"{schedule.container}.{node.path}", schedule)
         self.node = node
         self.number: int = next(slot_numbers)
         self.provider = provider  # a ManagedResource
-        self.value: object = None
-        # Whether `value` is what the container's provider gives: open, and not overridden there.
-        self.at_hand: bool = False
-        self.place: Place | None = None
-        self.opened_on: asyncio.AbstractEventLoop | None = None  # where the driver of an opening under way runs
         # Whether it is opened on an event loop: told by its initialiser's kind, or found out when it was opened.
         self.asynchronous: bool = node.is_async
-        self._attempt = 1  # which attempt at opening it events tell of
 
     def __repr__(self) -> str:
         return f"<Slot {self.path} {self.state.name}>"
@@ -260,7 +259,7 @@ class Slot(Standing):
 
     def failed_while_open(self, error: BaseException) -> None:
         """It is of no use any more, and waits for its closer."""
-        self.failed_with: BaseException | None = error
+        self.failed_with = error
         self.ended()
         self.event("failed", perf_counter() - self.opened_at, error)
 
@@ -268,7 +267,7 @@ class Slot(Standing):
         """In a forked child: whoever has got hold of the parent's own is told so."""
         self.withdraw()
         self.state = State.CLOSED
-        self.claim: Claim | None = None
+        self.claim = None
         self.value = self.place = self._waiter = self._closer = None
         self._to_wake = {}
 

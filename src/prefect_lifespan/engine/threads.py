@@ -103,7 +103,9 @@ class Threads:
     def __init__(self, name: str, limit: int) -> None:
         self._name = name
         self._most = max(limit, _MOST_THREADS)
-        self._turns = threading.Semaphore(limit)
+        self._turns: queue.SimpleQueue[None] = queue.SimpleQueue()  # those that nobody has
+        for _ in range(limit):
+            self._turns.put(None)
         self._threads: list[ResourceThread] = []
         self._left_behind: list[ResourceThread] = []
         self._lock = threading.Lock()
@@ -141,7 +143,7 @@ class Threads:
             self._threads.remove(thread)
 
     def _open(self, thread: ResourceThread, function: Callable[[ResourceThread], T]) -> T:
-        self._turns.acquire()
+        self._turns.get()
         thread.has_turn = True
         try:
             return function(thread)
@@ -160,7 +162,7 @@ class Threads:
         try:
             return function()
         finally:
-            self._turns.acquire()
+            self._turns.get()
             thread.has_turn = True
 
     def _give_up_turn(self, thread: ResourceThread) -> None:
@@ -168,7 +170,7 @@ class Threads:
 
     def _take_turn_of(self, thread: ResourceThread) -> None:
         if thread.has_turn:
-            self._turns.release()  # first: an interruption gives back one too many rather than one too few
+            self._turns.put(None)  # first: an interruption gives back one too many rather than one too few
             thread.has_turn = False
 
     def stop(self) -> None:

@@ -57,12 +57,12 @@ def children_of(provider: Any) -> Mapping[str, AnyProvider]:
     return dict(named(provider.providers)) if is_kind(provider, SUB_CONTAINERS) else {}
 
 
-def named(declared: Mapping[Any, AnyProvider]) -> Iterator[tuple[str, AnyProvider]]:
+def named(declared: Mapping[Any, AnyProvider]) -> Sequence[tuple[str, AnyProvider]]:
     """Name and provider of what a container declares, the container's own `Self` left out.
 
     A snapshot: dependency-injector's ProvidersMap adds `__self__` to this very dictionary, perhaps in another thread.
     """
-    return ((str(name), p) for name, p in list(declared.items()) if not isinstance(p, providers.Self))
+    return [(str(name), p) for name, p in list(declared.items()) if not isinstance(p, providers.Self)]
 
 
 def plain_arguments(provider: AnyProvider) -> Iterator[tuple[str, object]]:

@@ -25,6 +25,9 @@ class Edge(NamedTuple):
     structural: bool = False
 
 
+_UNKNOWN: Any = object()
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """One provider: `key` is its identity, `path` its name as a user would write it."""
@@ -60,9 +63,10 @@ class Graph:
     def once(self, ask: Callable[..., T], *arguments: object) -> T:
         """What `ask` finds out of this graph, which is the same each time: found once."""
         key = (ask, *arguments)
-        if key not in self._known:
-            self._known[key] = ask(self, *arguments)
-        return self._known[key]
+        found = self._known.get(key, _UNKNOWN)
+        if found is _UNKNOWN:
+            found = self._known.setdefault(key, ask(self, *arguments))
+        return found
 
     @cached_property
     def resources(self) -> tuple[Node, ...]:

@@ -105,8 +105,8 @@ def _stamp(container: ContainerClass) -> tuple[int, ...]:
                 # What makes it may be another kind of callable now, whose value is awaited.
                 made_by = provider.provides if is_kind(provider, _MADE_BY_CALLING) else None
                 identities += map(id, (provider, made_by, *provider.related))
-            if isinstance(provider, SUB_CONTAINERS):
-                containers.append(cast("Any", provider).providers)
+                if isinstance(provider, SUB_CONTAINERS):
+                    containers.append(cast("Any", provider).providers)
     return tuple(identities)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
@@ -130,19 +132,20 @@ class lifespan(Generic[C]):  # noqa: N801 - used as a decorator and a context ma
             overrides = providers_for(
                 graph_of(container), cast("Any", overrides)
             )  # a wrong name speaks here, not at the first run
+        policy = _policy(
+            open_timeout_seconds=open_timeout_seconds,
+            close_timeout_seconds=close_timeout_seconds,
+            retries=retries,
+            retry_delay_seconds=retry_delay_seconds,
+            on_close_error=on_close_error,
+        )
         self._settings = Settings(
             container=container,
             overrides=overrides,
             eager=eager if isinstance(eager, bool) else _checked(eager, container),
             share=share,
             max_workers=max_workers,
-            policy=Policy(
-                open_timeout_seconds=open_timeout_seconds,
-                close_timeout_seconds=close_timeout_seconds,
-                retries=retries,
-                retry_delay_seconds=retry_delay_seconds,
-                on_close_error=on_close_error,
-            ),
+            policy=policy,
             pending=pending,
             everywhere=everywhere,
             observers=_observers(observers),
@@ -233,6 +236,16 @@ class lifespan(Generic[C]):  # noqa: N801 - used as a decorator and a context ma
             refuse_what_does_not_take(self._settings.overrides)
         name = f"`{statement} lifespan({self._settings.container.__qualname__})`"
         return session_of(self._settings, None, name=name, loop=loop)
+
+
+_known_policy = functools.lru_cache(maxsize=32, typed=True)(Policy)
+
+
+def _policy(**asked: Any) -> Policy:
+    """The policy of a lifespan; most ask for the same one."""
+    with suppress(TypeError):  # of what cannot be hashed: delays in a list, or what is no number at all
+        return _known_policy(**asked)
+    return Policy(**asked)
 
 
 def _observers(given: object) -> tuple[Observer, ...]:

@@ -23,7 +23,7 @@ from prefect.logging.loggers import flow_run_logger, get_logger, get_run_logger
 from prefect.transactions import Transaction
 
 from prefect_lifespan.engine import library_logger, passing
-from prefect_lifespan.engine.events import Logger, Whose, Write, process_log, whose
+from prefect_lifespan.engine.events import NOBODY, Logger, Whose, Write, process_log, whose
 from prefect_lifespan.forks import children
 from prefect_lifespan.run_context import run_context
 
@@ -170,7 +170,8 @@ def whose_here() -> Whose:
         task_run = task.task_run
         return Whose(str(task_run.flow_run_id or run() or ""), str(task_run.id), task.task.name, span_here())
     if flow is None or flow.flow_run is None:
-        return Whose(span=span_here())
+        span = span_here()
+        return Whose(span=span) if span else NOBODY
     return Whose(str(flow.flow_run.id), span=span_here())
 
 

@@ -29,6 +29,20 @@ class InTask:
     takes the exception over and settles what has been entered, and closing lets another task exit it.
     """
 
+    task: ResourceTask | None = None
+    # The attempt: it is open, has failed, or is left behind; `task` goes on till it closes.
+    is_over: bool = False
+    failure: BaseException | None = None  # of entering
+    exit_error: BaseException | None = None
+    was_cancelled: bool = False  # while it was entering, by somebody else than for its limit
+    _interruption: BaseException | None = None
+    _cancellations = 0  # by its opening, which the resource need not follow
+    _exits_at_once = False
+    _told_to_exit = False
+    _waiting: asyncio.Future[None] | None = None  # for that
+    _outcome: Outcome = None
+    _closer: Context | None = None  # the context of whoever closes it
+
     def __init__(
         self,
         slot: Slot,
@@ -45,19 +59,6 @@ class InTask:
         self.entered: Entered = Entered()
         self.context = context
         self.loop: asyncio.AbstractEventLoop = loop
-        # The attempt: it is open, has failed, or is left behind; `task` goes on till it closes.
-        self.is_over: bool = False
-        self.task: ResourceTask | None = None
-        self.failure: BaseException | None = None  # of entering
-        self.exit_error: BaseException | None = None
-        self.was_cancelled: bool = False  # while it was entering, by somebody else than for its limit
-        self._interruption: BaseException | None = None
-        self._cancellations = 0  # by its opening, which the resource need not follow
-        self._exits_at_once = False
-        self._told_to_exit = False
-        self._waiting: asyncio.Future[None] | None = None  # for that
-        self._outcome: Outcome = None
-        self._closer: Context | None = None  # the context of whoever closes it
 
     def begin(self) -> None:
         """Let it be entered."""

@@ -80,18 +80,19 @@ class Schedule:
 class Standing(ABC):
     """Where one resource stands."""
 
+    state: State = State.PENDING
+    claim: Claim | None = None  # of the opening that is under way, or was the last
+    opened_at: float = 0.0
+    failure: BaseException | None = None  # of the last opening
+    failed_with: BaseException | None = None  # while it was open
+    _policy: Policy | None = None
+    _waiter: Any = None
+    _closer: object = None
+
     def __init__(self, path: str, schedule: Schedule) -> None:
         self.path = path  # its name, as messages give it
         self.schedule = schedule
-        self._policy: Policy | None = None
-        self.state: State = State.PENDING
-        self.claim: Claim | None = None  # of the opening that is under way, or was the last
-        self.opened_at: float = 0.0
-        self.failure: BaseException | None = None  # of the last opening
-        self.failed_with: BaseException | None = None  # while it was open
-        self._waiter: Any = None
         self._to_wake: dict[Any, Exception | None] = {}
-        self._closer: object = None
 
     # What whoever lets it be carried out adds
 
