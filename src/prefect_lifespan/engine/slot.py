@@ -27,6 +27,7 @@ from prefect_lifespan.engine.events import (
 )
 from prefect_lifespan.engine.initialiser import Entered, Outcome
 from prefect_lifespan.engine.keepers import Keeper, Keepers
+from prefect_lifespan.engine.schedule.claim import Claim
 from prefect_lifespan.engine.schedule.standing import Schedule, Standing
 from prefect_lifespan.engine.schedule.states import State
 from prefect_lifespan.engine.threads import Threads
@@ -259,7 +260,7 @@ class Slot(Standing):
 
     def failed_while_open(self, error: BaseException) -> None:
         """It is of no use any more, and waits for its closer."""
-        self.failed_with = error
+        self.failed_with: BaseException | None = error
         self.ended()
         self.event("failed", perf_counter() - self.opened_at, error)
 
@@ -267,7 +268,7 @@ class Slot(Standing):
         """In a forked child: whoever has got hold of the parent's own is told so."""
         self.withdraw()
         self.state = State.CLOSED
-        self.claim = None
+        self.claim: Claim | None = None
         self.value = self.place = self._waiter = self._closer = None
         self._to_wake = {}
 
