@@ -168,15 +168,16 @@ def test_time_that_it_waits_for_others_does_not_count_towards_its_limit() -> Non
     a, _ = two(open_timeout_seconds=10)
     opening = opening_of([a])
     attempt = begin(opening, a)
-    attempt.clock.pause(1)
+    attempt.pause(1)
     assert opening.next(10) == open_.Wait(10 + 9)
-    attempt.clock.resume(21)
+    attempt.resume(21)
     assert opening.next(29) == open_.Wait(30)
     assert opening.next(30) == open_.Cancel(a)
 
 
 def test_a_clock_stands_still_as_long_as_anybody_pauses_it() -> None:
-    clock = Clock(0)
+    clock = Clock()
+    clock.start(0)
     clock.pause(1)
     clock.pause(2)
     clock.resume(5)

@@ -41,4 +41,4 @@ def while_holding_the_loop(slot: Slot) -> GeneratorManager[None]:
 def _clocks_of(slots: Iterable[Slot]) -> Iterable[Clock]:
     for slot in slots:
         if slot.claim is not None:
-            yield slot.claim.attempt.clock
+            yield slot.claim.attempt

@@ -112,5 +112,5 @@ def leave_late(slot: Slot, report: CloseReport) -> None:
     """Wait no longer for one that is still opening: an error of closing. When it is open after all, it closes by itself."""
     late = ResourceTimeoutError(slot.path, "open", slot.policy.close_timeout_seconds or 0.0)
     report.raising.append(late)
-    seconds = 0.0 if slot.claim is None else slot.claim.attempt.clock.seconds(perf_counter())
+    seconds = 0.0 if slot.claim is None else slot.claim.attempt.seconds(perf_counter())
     slot.event("open-failed", seconds, late)

@@ -28,7 +28,7 @@ class ExitAtOnce:
     def __init__(self, slot: Slot, place: Place, attempt: Attempt, verdict: Verdict, because: Outcome) -> None:
         self._slot = slot
         self._verdict = verdict
-        self._seconds = attempt.clock.seconds(place.entered.at)
+        self._seconds = attempt.seconds(place.entered.at)
         self._ending = slot.schedule.ending or CloseReport(slot.schedule.container, None)
         if verdict is Verdict.TOOK_TOO_LONG:
             self._ending = CloseReport(slot.schedule.container, attempt.timeout())
@@ -79,7 +79,7 @@ def stay(slot: Slot, place: Place, attempt: Attempt, because: Outcome = None) ->
     """
     leaving = exit_at_once(slot, place, attempt, because)
     if leaving is None:
-        slot.event("opened", attempt.clock.seconds(place.entered.at))
+        slot.event("opened", attempt.seconds(place.entered.at))
         return
     error: BaseException | None = None
     try:

@@ -124,7 +124,6 @@ class InTask:
             await enter_async(self.entered, call_of(slot.provider)() if made is None else made, slot.path)
         except BaseException as raised:
             error = raised
-        being_opened.set(())
         self.was_cancelled = task.cancelling() > self._cancellations
         is_open = await self.settle(error)
         if error is not None:
@@ -134,7 +133,7 @@ class InTask:
         if is_open:
             for _ in range(self._cancellations):  # they are over: a task group in the resource counts what is pending
                 task.uncancel()
-            slot.event("opened", self._attempt.clock.seconds(self.entered.at))
+            slot.event("opened", self._attempt.seconds(self.entered.at))
             task.culprit = None  # what has failed meanwhile was the opening's
         return is_open and self.entered.has_exit
 

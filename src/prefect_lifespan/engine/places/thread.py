@@ -12,7 +12,6 @@ from prefect_lifespan.engine.contexts import ResourceContext
 from prefect_lifespan.engine.initialiser import Entered, NeedsEventLoop, Outcome, call_of, enter_blocking
 from prefect_lifespan.engine.places.staying import stay, while_opening
 from prefect_lifespan.engine.schedule.claim import Attempt
-from prefect_lifespan.engine.schedule.clock import Clock
 from prefect_lifespan.engine.slot import Slot
 from prefect_lifespan.engine.threads import ResourceThread
 from prefect_lifespan.signal_safe import Promise
@@ -40,7 +39,7 @@ class InThread:
     def begin(self) -> None:
         """Let it be entered; `entering` is done when it is open, or has raised."""
         # Until its turn comes.
-        self._attempt.clock.pause(perf_counter())
+        self._attempt.pause(perf_counter())
         self._slot.schedule.threads.submit(self.entering, self._enter, self.context.context)
 
     def enter_in(self, thread: ResourceThread) -> None:
@@ -51,7 +50,7 @@ class InThread:
         # Said by the thread itself, so that whoever was interrupted when it began knows too.
         self.thread = thread
         slot = self._slot
-        self._attempt.clock = Clock(perf_counter())
+        self._attempt.start(perf_counter())
         enter_blocking(self.entered, call_of(slot.provider), slot.path, on_loop=self._on_loop)
         if self.entered.has_exit:
             thread.holds.add(slot)

@@ -43,27 +43,27 @@ class Phase(Enum):
     OVER = auto()
 
 
-class Attempt:
-    """One attempt to enter a resource."""
+class Attempt(Clock):
+    """One attempt to enter a resource, and the clock of the time that it takes."""
 
-    __slots__ = ("cancellable", "clock", "ends_at", "given_up", "limit", "pause", "phase", "resource", "watched")
+    __slots__ = ("cancellable", "ends_at", "given_up", "limit", "pause_seconds", "phase", "resource", "watched")
 
     def __init__(self, resource: str, limit: float | None, now: float) -> None:
         self.resource: str = resource
         self.limit: float | None = limit
-        self.clock: Clock = Clock(now)
+        self.start(now)
         self.phase: Phase = Phase.TRYING
         self.watched: bool = (
             False  # whether somebody looks at the limit while it is under way: not in the calling thread
         )
         self.cancellable: bool = False  # whether it can be made to end: an asyncio task can, a thread cannot
-        self.pause: float = 0.0  # before the next one
+        self.pause_seconds: float = 0.0  # before the next one
         self.ends_at: list[float] = []  # when the pause ends; when it is cancelled again, and when it is left behind
         self.given_up: BaseException | None = None  # what whoever waited for it was told, when that came to an end
 
     def left(self, now: float) -> float | None:
         """What is left of its limit; None where it has none."""
-        return None if self.limit is None else self.limit - self.clock.seconds(now)
+        return None if self.limit is None else self.limit - self.seconds(now)
 
     def is_too_late(self, now: float) -> bool:
         """Whether what it has entered by now came after its limit.
@@ -73,7 +73,7 @@ class Attempt:
         """
         if self.phase is Phase.CANCELLED:
             return True
-        return self.limit is not None and not self.watched and self.limit < self.clock.seconds(now)
+        return self.limit is not None and not self.watched and self.limit < self.seconds(now)
 
     def timeout(self) -> ResourceTimeoutError:
         """The error of an attempt that took too long."""
@@ -112,14 +112,14 @@ class Claim:
             else:
                 self.retries_left -= 1
                 self.retried += 1
-                resource.event("open-retried", self.attempt.clock.seconds(now), error)
+                resource.event("open-retried", self.attempt.seconds(now), error)
                 return pause
         self.give_up(error, now)
         return None
 
     def give_up(self, error: BaseException, now: float) -> None:
         """None of the attempts came to anything, and none follows."""
-        self.resource.event("open-failed", self.attempt.clock.seconds(now), error)
+        self.resource.event("open-failed", self.attempt.seconds(now), error)
 
     def _is_worth_another(self, error: Exception) -> bool:
         if not self.retries_left or not self.resource.may_be_tried_again(error):

@@ -11,14 +11,15 @@ class Clock:
 
     __slots__ = ("_away", "_paused_at", "_pauses", "_started")
 
-    def __init__(self, now: float) -> None:
+    def start(self, now: float) -> None:
+        """Measure from now on, whatever was before."""
         self._pauses = 0
         self._paused_at: float | None = None
         self._away = 0.0
         self._started = now
 
     def seconds(self, now: float) -> float:
-        """How long it has gone since it was made."""
+        """How long it has gone since it was started."""
         return (now if self._paused_at is None else self._paused_at) - self._started - self._away
 
     def pause(self, now: float) -> None:

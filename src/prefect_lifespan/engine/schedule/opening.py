@@ -158,7 +158,7 @@ class Opening(Generic[S]):
                 claim.give_up(error, now)
             elif (pause := claim.pause_after(error, now)) is not None:
                 # It begins when all have been told of the failure, which may take a while.
-                claim.attempt.phase, claim.attempt.pause = Phase.PAUSING, pause
+                claim.attempt.phase, claim.attempt.pause_seconds = Phase.PAUSING, pause
                 self._look_again(now)
                 return
             resource.fail(claim, error)
@@ -257,7 +257,7 @@ class Opening(Generic[S]):
             match attempt.phase:
                 case Phase.PAUSING:
                     if not attempt.ends_at:
-                        attempt.ends_at = [now + attempt.pause]
+                        attempt.ends_at = [now + attempt.pause_seconds]
                     if now >= attempt.ends_at[0]:
                         claim.begin_again(now)
                         self._due.append(Open(resource, claim))
