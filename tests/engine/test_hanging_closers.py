@@ -20,7 +20,7 @@ from tests.engine.support import (
     run,
 )
 
-LIMIT = 0.2
+LIMIT = 0.5
 
 
 @pytest.fixture

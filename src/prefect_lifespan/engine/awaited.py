@@ -35,6 +35,8 @@ _OWN = frozenset({"async_", "_awaited"})
 class Asked(providers.Provider[Any]):
     """A provider as the user of a container instance has it: the one that it stands for, but for calls that are awaited."""
 
+    __slots__ = ("_asked",)
+
     def __init__(self, real: AnyProvider, key: int, engine: Face) -> None:
         object.__setattr__(self, "_asked", (real, key, engine))
 

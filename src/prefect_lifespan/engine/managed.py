@@ -22,9 +22,14 @@ class ManagedResource(providers.Resource[Any]):
     spot where that can be done; a closed one says so.
     """
 
+    __slots__ = (
+        "argument_failure",
+        "engine",
+        "initialiser",
+        "slot",
+    )  # as a provider of dependency-injector's has no more
+
     slot: Slot  # set by whoever makes one
-    argument_failure: BaseException | None = None  # of the last attempt, where it did not get as far as the initialiser
-    initialiser: Any = None  # as dependency-injector calls it, to which a generator function is its wrapper
 
     def __init__(self, engine: Any) -> None:
         # Not `Resource`'s own, which looks at length at an initialiser that is not there yet: `declare_like` sets all else.
@@ -32,6 +37,9 @@ class ManagedResource(providers.Resource[Any]):
         # Left undecided, an awaitable value would switch it on, and later values arrive wrapped in futures.
         self.disable_async_mode()
         self.engine: Any = engine  # the Engine that it is of
+        self.initialiser: Any = None  # as dependency-injector calls it, to which a generator function is its wrapper
+        # Of the last attempt, where it did not get as far as the initialiser.
+        self.argument_failure: BaseException | None = None
 
     def declare_like(self, initialiser: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Be declared as a resource of a class is, whose generator function dependency-injector has found and wrapped."""

@@ -270,7 +270,7 @@ class Slot(Standing):
         self.state = State.CLOSED
         self.claim: Claim | None = None
         self.value = self.place = self._waiter = self._closer = None
-        self._to_wake = {}
+        self._to_wake = None
 
     def event(
         self, kind: Kind, seconds: float, error: BaseException | None = None, outcome: BaseException | None = None

@@ -295,7 +295,7 @@ class Opening(Generic[S]):
         if now < attempt.ends_at[0]:
             self._look_again(attempt.ends_at[0])
             return
-        attempt.ends_at.pop(0)
+        attempt.ends_at = attempt.ends_at[1:]
         if attempt.ends_at:
             self._due.append(Cancel(resource))
             self._look_again(attempt.ends_at[0])

@@ -88,11 +88,11 @@ class Standing(ABC):
     _policy: Policy | None = None
     _waiter: Any = None
     _closer: object = None
+    _to_wake: dict[Any, Exception | None] | None = None  # whoever has waited, and not been told yet
 
     def __init__(self, path: str, schedule: Schedule) -> None:
         self.path = path  # its name, as messages give it
         self.schedule = schedule
-        self._to_wake: dict[Any, Exception | None] = {}
 
     # What whoever lets it be carried out adds
 
@@ -259,6 +259,8 @@ class Standing(ABC):
 
     def _end_opening(self, error: Exception | None) -> None:
         if self._waiter is not None:
+            if self._to_wake is None:
+                self._to_wake = {}
             self._to_wake[self._waiter] = error
         self._waiter = None
         self.schedule.opening.discard(self)
