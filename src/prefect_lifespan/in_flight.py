@@ -139,11 +139,6 @@ class RunningCall:
             flight is not None and calls in flight.lifespans and not self.is_late_for(calls)
         )
 
-    @property
-    def is_late(self) -> bool:
-        """Whether there is a lifespan that it is late for."""
-        return bool(self.late_for)
-
     def is_late_for(self, calls: Calls) -> bool:
         """Whether it has begun after the last call that a lifespan closes after."""
         return calls in getattr(self, "late_for", ())  # another thread may look before that is known

@@ -102,8 +102,8 @@ class InForce:
 
     def let_nobody_in(self) -> None:
         """Let calls be late that begin from now on, but for those that are made in one that has begun before."""
-        self.engine.schedule.lets_nobody_in = True
         if self.pending is not None:
+            self.engine.schedule.left_after = self.pending.calls
             self.pending.calls.let_nobody_in()
 
     def reach(self, key: Hashable, make: Callable[[], Reached]) -> Reached:

@@ -240,6 +240,47 @@ def test_calls_for_an_outer_lifespan_alone_go_on_while_an_inner_one_closes_and_d
     assert ends == []
 
 
+@pytest.mark.usefixtures("soon_impatient")
+def test_a_call_that_has_begun_in_time_goes_on_calling_also_where_an_inner_lifespan_has_closed_already() -> None:
+    refused = threading.Event()
+    begun: list[threading.Event] = []
+    given: list[bool] = []
+
+    @inject
+    def until_another_begins_or_is_refused(outer: Handle = Provide[Outer.outer]) -> None:
+        another = threading.Event()
+        begun.append(another)
+        for event in begun[:-1]:
+            event.set()
+        while not another.wait(0.01):
+            if refused.is_set():
+                try:
+                    given.append(is_open_still())
+                except LifespanClosedError as error:
+                    raise ClosedUnder from error
+                return
+
+    @inject
+    def is_open_still(outer: Handle = Provide[Outer.outer]) -> bool:
+        return outer.is_open
+
+    def without_a_pause() -> None:
+        try:
+            while True:
+                until_another_begins_or_is_refused()
+        except LifespanClosedError:
+            refused.set()
+            raise
+
+    with lifespan(Outer), lifespan(App):
+        threads, ends = in_threads(without_a_pause, 3)
+
+    assert ended(threads)
+    assert given
+    assert all(given)
+    assert [type(error) for error in ends] == [LifespanClosedError] * 3
+
+
 def test_nothing_closes_in_a_worker_process_under_a_thread_that_has_outlived_its_task() -> None:
     for number in range(ROUNDS):
         with lifespan(App):

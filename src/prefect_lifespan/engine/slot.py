@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from contextvars import ContextVar
@@ -97,7 +97,7 @@ class SharedSchedule(Schedule):
         # None: whoever opens, it is in a thread of its own, because the caller's may be gone when it closes.
         self.home_thread: int | None = threading.get_ident()
         self.loop = loop
-        self.lets_nobody_in = False  # the last call that it closes after has ended
+        self.left_after: object = None  # the calls that it closes after, when the last of them has ended
         self.owner: asyncio.Task[Any] | None = None  # on `loop`: what it does ends with closing
         self.threads: Threads = Threads(f"lifespan-{container}", max_workers)
         self.keepers: Keepers = Keepers()
@@ -115,10 +115,11 @@ class SharedSchedule(Schedule):
         """Whether the caller runs in the thread that the lifespan was opened in."""
         return threading.get_ident() == self.home_thread
 
-    @property
-    def is_left(self) -> bool:
-        """Whether what is open closes next, its own or that of the lifespan that it stands on."""
-        return self.lets_nobody_in or (self._named_above is not None and self._named_above.is_left)
+    def is_left_by(self, late_for: Container[object]) -> bool:
+        """Whether what is open closes under a call that is late for these, its own or that of the lifespan that it stands on."""
+        if self.left_after is not None and self.left_after in late_for:
+            return True
+        return self._named_above is not None and self._named_above.is_left_by(late_for)
 
     @property
     def is_being_cancelled(self) -> bool:

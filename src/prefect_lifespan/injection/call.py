@@ -72,9 +72,9 @@ def _told(report: CloseReport) -> BaseException | None:
 class Call:
     """The decisions of one call that found nothing prepared: which engine gives each parameter, and for how long."""
 
-    def __init__(self, plan: Planned, explicit: Mapping[str, Any], loop: Loop, *, is_late: bool) -> None:
+    def __init__(self, plan: Planned, explicit: Mapping[str, Any], loop: Loop, late_for: tuple[object, ...]) -> None:
         self._plan = plan
-        self._is_late = is_late
+        self._late_for = late_for
         self._loop = loop
         self.scope: Scope = current_scope()
         self._ground = self.scope.ground
@@ -90,13 +90,13 @@ class Call:
         self._is_closed = False
 
     def _decide(self) -> None:
-        self._at_hand = None if self._is_late else self._all_but_a_call_scope(self._explicit)
+        self._at_hand = None if self._late_for else self._all_but_a_call_scope(self._explicit)
         if self._at_hand is None:
             markers, explicit = self._plan.markers, self._explicit
             wanted = [m for m in markers.values() if m.name not in explicit or is_marker(explicit[m.name])]
             self._given = [self._give(marker) for marker in wanted]
-            if self._is_late:
-                refuse_what_closes(self._given)
+            if self._late_for:
+                refuse_what_closes(self._given, self._late_for)
             call_scope = self._new_call_scope or self.scope.call_scope
             self._kept_in_call_scope = {} if call_scope is None else call_scope.kept
             self._of_call_scope = call_scope is not None and any(call_scope.owns(given.engine) for given in self._given)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from operator import call
 from typing import Any, cast
@@ -54,14 +54,14 @@ class Given:
         return (lambda: self.provider) if itself else cast("Callable[[], Any]", self.provider)
 
 
-def refuse_what_closes(given: Iterable[Given]) -> None:
-    """Refuse, for a call that nobody waits for any more, what is open still: it would close under that.
+def refuse_what_closes(given: Iterable[Given], late_for: Container[object]) -> None:
+    """Refuse, for a call that these lifespans do not wait for, what they have open still: it would close under that.
 
     Raises:
         LifespanClosedError: there is such a resource among what the parameters need.
     """
     for slot in (slot for each in given for slot in each.slots):
-        if slot.schedule.is_left:
+        if slot.schedule.is_left_by(late_for):
             raise LifespanClosedError(slot.path, slot.schedule.ended_with)
 
 

@@ -95,10 +95,10 @@ class Plan:
             try:
                 scope = current_scope()
                 is_counted = running.begin_beside(scope, self)
-                is_late = is_counted and running.is_late
-                values = self._at_hand(scope, kwargs) if is_counted and not is_late else None
+                late_for = running.late_for if is_counted else ()
+                values = self._at_hand(scope, kwargs) if is_counted and not late_for else None
                 if values is None:
-                    return self._opened(args, kwargs, is_late=is_late)
+                    return self._opened(args, kwargs, late_for)
                 return self._called(args, kwargs, values)
             finally:
                 running.end()
@@ -112,10 +112,10 @@ class Plan:
         try:
             try:
                 scope = current_scope()
-                is_late = running.begin(scope.flight, self) and running.is_late
-                values = None if is_late else self._at_hand(scope, kwargs)
+                late_for = running.late_for if running.begin(scope.flight, self) else ()
+                values = None if late_for else self._at_hand(scope, kwargs)
                 if values is None:
-                    return await self.acall(args, kwargs, is_late=is_late)
+                    return await self.acall(args, kwargs, late_for)
                 return await self._called(args, kwargs, values)
             finally:
                 running.end()
@@ -135,22 +135,22 @@ class Plan:
         return dict(zip(self.markers, values, strict=False))
 
     def _deciding(
-        self, kwargs: dict[str, Any], loop: asyncio.AbstractEventLoop | None, *, is_late: bool = False
+        self, kwargs: dict[str, Any], loop: asyncio.AbstractEventLoop | None, late_for: tuple[object, ...] = ()
     ) -> Call:
         # With the engine, which decorating does without.
-        return loaded("prefect_lifespan.injection.call").Call(self, kwargs, loop, is_late=is_late)
+        return loaded("prefect_lifespan.injection.call").Call(self, kwargs, loop, late_for)
 
     def _check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         # Python has bound what a written function passes on: as many as there are, and those by keyword only, fit.
         if kwargs or len(args) != self._binding.visible_positional:
             self._binding.check(args, kwargs)
 
-    def _opened(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_late: bool) -> Any:
+    def _opened(self, args: tuple[Any, ...], kwargs: dict[str, Any], late_for: tuple[object, ...]) -> Any:
         self._check(args, kwargs)
         stand_in = run_context.stand_in()
         if stand_in is not None:
             return self._called(args, kwargs, dict.fromkeys(self.markers, stand_in))
-        call = self._deciding(kwargs, None, is_late=is_late)
+        call = self._deciding(kwargs, None, late_for)
 
         def called() -> Any:
             values = call.opened()
@@ -158,13 +158,13 @@ class Plan:
 
         return closed_after(called, call.close)
 
-    async def acall(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_late: bool = False) -> Any:
+    async def acall(self, args: tuple[Any, ...], kwargs: dict[str, Any], late_for: tuple[object, ...] = ()) -> Any:
         """The same for a coroutine function, whoever counts its call."""
         self._check(args, kwargs)
         stand_in = run_context.stand_in()
         if stand_in is not None:
             return await self._called(args, kwargs, dict.fromkeys(self.markers, stand_in))
-        call = self._deciding(kwargs, asyncio.get_running_loop(), is_late=is_late)
+        call = self._deciding(kwargs, asyncio.get_running_loop(), late_for)
 
         async def called() -> Any:
             values = await call.aopened()
