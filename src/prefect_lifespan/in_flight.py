@@ -15,11 +15,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from threading import get_ident
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 from weakref import WeakSet
 
 from prefect_lifespan.signal_safe import under
 from prefect_lifespan.waiters import waiting_for_this_task
+
+S = TypeVar("S")
 
 NOBODY = object()  # in the place of an asyncio task, or of an event loop, that there is not
 # The asyncio task that runs on an event loop. In Python 3.11 `current_task` is no function of C's, and takes a quarter of an
@@ -125,9 +127,34 @@ class RunningCall:
         _within.set(self)
         return True
 
+    def submit(self, flight: Flight, submit: Callable[[], S]) -> S:
+        """Submit a task, which is made in this call from then on, and not in the one that this is in: that may end before.
+
+        It is in flight until `submit` has returned, which lets the lifespans wait for the task; the end is the task's.
+        """
+        self.outer = next(_enclosing(), None)
+        self.runs_on = get_ident()
+        self.where = "the submission of a task"
+        self.flight = flight
+        flight.running.add(self)
+        # Late also where a closing itself submits: it does not wait for tasks any more.
+        self.late_for = self._not_let_in([calls for calls in flight.lifespans if calls.is_left])
+        before = _within.get()
+        try:
+            _within.set(self)
+            return submit()
+        finally:
+            _within.set(before)
+            flight.running.discard(self)
+            if flight.is_awaited:
+                flight.tell()
+
     def _late_for(self, flight: Flight) -> tuple[Calls, ...]:
         """The lifespans that let nobody in any more, but for those that call themselves, or wait for what this is made in."""
         left = [calls for calls in flight.lifespans if calls.is_left and not calls.closes_here(self.runs_on)]
+        return self._not_let_in(left)
+
+    def _not_let_in(self, left: list[Calls]) -> tuple[Calls, ...]:
         for outer in _chain(self.outer) if left else ():
             left = [calls for calls in left if not outer.lets_in(calls)]
         return tuple(left)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextvars
 import gc
+import threading
 import weakref
 from collections.abc import Callable
 from functools import partial
@@ -15,8 +17,10 @@ import pytest
 from dependency_injector import containers, providers
 from prefect import flow, task
 from prefect.futures import PrefectConcurrentFuture
+from prefect.task_runners import ThreadPoolTaskRunner
 
-from prefect_lifespan import Provide, current_container, inject, lifespan
+from prefect_lifespan import LifespanClosedError, Provide, current_container, inject, lifespan
+from prefect_lifespan.lifespans import futures
 from prefect_lifespan.lifespans.futures import PendingFutures
 from prefect_lifespan.scope import current_scope
 from tests.interrupting import interrupted_at, returns
@@ -119,6 +123,51 @@ def test_an_async_flow_waits_for_tasks_that_tasks_submit_while_it_waits(witness:
 
     asyncio.run(run())
 
+    assert witness.record == ["open db", "stored", "close db"]
+
+
+@task
+def wait_for(event: threading.Event) -> None:
+    event.wait(10)
+
+
+def test_a_task_that_begins_when_the_call_in_time_that_has_submitted_it_has_ended_is_let_in(
+    witness: Witness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(futures, "_PATIENCE_SECONDS", 0.1)
+    refused, has_ended = threading.Event(), threading.Event()
+    begun: list[threading.Event] = []
+
+    @inject
+    def until_another_begins_or_is_refused(db: Handle = Provide[App.db]) -> None:
+        another = threading.Event()
+        begun.append(another)
+        for event in begun[:-1]:
+            event.set()
+        while not another.wait(0.01):
+            if refused.is_set():
+                wait_for.submit(has_ended)
+                store.submit(None, witness)
+                return
+
+    def without_a_pause() -> None:
+        try:
+            while True:
+                until_another_begins_or_is_refused()
+        except LifespanClosedError:
+            if refused.is_set():
+                has_ended.set()
+            refused.set()
+
+    @flow(task_runner=ThreadPoolTaskRunner(max_workers=1))
+    @opened_by(witness)
+    def run() -> None:
+        for _ in range(2):
+            threading.Thread(target=contextvars.copy_context().run, args=(without_a_pause,)).start()
+
+    run()
+
+    assert has_ended.is_set()
     assert witness.record == ["open db", "stored", "close db"]
 
 

@@ -46,6 +46,11 @@ class PendingFutures:
             future.add_done_callback(self._done)
             raise
 
+    @property
+    def has_any(self) -> bool:
+        """Whether there are futures that are not done yet."""
+        return bool(self._futures)
+
     def names(self) -> list[str]:
         """What is not done yet: tasks with the ids of their runs, and calls."""
         return list(dict.fromkeys([*dict(self._names).values(), *self.calls.names()]))

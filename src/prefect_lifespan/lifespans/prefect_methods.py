@@ -25,6 +25,7 @@ from typing import Any, cast
 from prefect.context import EngineContext, FlowRunContext
 from prefect.task_runners import TaskRunner
 
+from prefect_lifespan.in_flight import RunningCall
 from prefect_lifespan.lifespans.forgotten import refuse
 from prefect_lifespan.lifespans.futures import Future, PendingFutures
 from prefect_lifespan.scope import current_scope
@@ -66,10 +67,22 @@ def watch(runner: TaskRunner[Any], submitted: PendingFutures | None = None) -> N
     def submit_and_tell(*args: Any, **kwargs: Any) -> Future:
         task = kwargs["task"] if "task" in kwargs else args[0]
         refuse(task, kwargs["parameters"] if "parameters" in kwargs else args[1])
-        future = submissions.submitted(runner, partial(submit, *args, **kwargs))
-        for pending in (submitted, *(lifespan.pending for lifespan in current_scope().lifespans)):
-            if isinstance(pending, PendingFutures):
-                pending.add(future, task.name)
+        scope, submission = current_scope(), RunningCall()
+
+        def submit_and_add() -> Future:
+            future = submissions.submitted(runner, partial(submit, *args, **kwargs))
+            for pending in (submitted, *(lifespan.pending for lifespan in scope.lifespans)):
+                if isinstance(pending, PendingFutures):
+                    pending.add(future, task.name)
+            return future
+
+        try:
+            # Who waits for the call that submits waits for the task, too, and lets in what that calls.
+            future = submission.submit(scope.flight, submit_and_add)
+            future.add_done_callback(lambda _: submission.end())
+        except BaseException:
+            submission.end()
+            raise
         return future
 
     runner.submit = submit_and_tell

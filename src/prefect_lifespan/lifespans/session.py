@@ -337,7 +337,8 @@ class Session:
         if self._joined or self._in_force is None:
             return
         self._in_force.let_nobody_in()
-        if self.pending.calls.left(held_up):
+        # Tasks, where a call has submitted one and ended since the last look.
+        if self.pending.has_any or self.pending.calls.left(held_up):
             yield
 
     def _in_other_processes(self, in_force: InForce) -> Elsewhere:
