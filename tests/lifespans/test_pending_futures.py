@@ -131,6 +131,18 @@ def wait_for(event: threading.Event) -> None:
     event.wait(10)
 
 
+def is_followed(begun: list[threading.Event], refused: threading.Event) -> bool:
+    """Whether another call begins after this one, which is awaited; False where one has been refused."""
+    another = threading.Event()
+    begun.append(another)
+    for event in begun[:-1]:
+        event.set()
+    while not another.wait(0.01):
+        if refused.is_set():
+            return False
+    return True
+
+
 def test_a_task_that_begins_when_the_call_in_time_that_has_submitted_it_has_ended_is_let_in(
     witness: Witness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,25 +151,18 @@ def test_a_task_that_begins_when_the_call_in_time_that_has_submitted_it_has_ende
     begun: list[threading.Event] = []
 
     @inject
-    def until_another_begins_or_is_refused(db: Handle = Provide[App.db]) -> None:
-        another = threading.Event()
-        begun.append(another)
-        for event in begun[:-1]:
-            event.set()
-        while not another.wait(0.01):
-            if refused.is_set():
-                wait_for.submit(has_ended)
-                store.submit(None, witness)
-                return
+    def submits_when_another_is_refused(db: Handle = Provide[App.db]) -> None:
+        if is_followed(begun, refused):
+            return
+        wait_for.submit(has_ended)
+        store.submit(None, witness)
 
     def without_a_pause() -> None:
         try:
             while True:
-                until_another_begins_or_is_refused()
+                submits_when_another_is_refused()
         except LifespanClosedError:
-            if refused.is_set():
-                has_ended.set()
-            refused.set()
+            (has_ended if refused.is_set() else refused).set()
 
     @flow(task_runner=ThreadPoolTaskRunner(max_workers=1))
     @opened_by(witness)
