@@ -223,7 +223,7 @@ class Calls:
         self.task: object = (loop and current_task(loop)) or NOBODY  # which does so
         self.loop = loop  # that runs there
         self.tell = tell
-        self._is_awaited = False
+        self.is_awaited: bool = False  # by who closes the lifespan, who is told of each end
         self.is_left: bool = False  # by the last call: what begins now is late
         self._flights: WeakSet[Flight] = WeakSet()
         self._lock = threading.Lock()
@@ -234,7 +234,7 @@ class Calls:
 
     def _add(self, flight: Flight) -> None:
         self._flights.add(flight)
-        if self._is_awaited:
+        if self.is_awaited:
             flight.is_awaited = True
         if self.is_left:
             flight.is_left = True
@@ -244,7 +244,7 @@ class Calls:
         under(self._lock, self._expect)
 
     def _expect(self) -> None:
-        self._is_awaited = True
+        self.is_awaited = True
         for flight in self._flights:
             flight.is_awaited = True
 

@@ -14,6 +14,7 @@ from dependency_injector import containers, providers
 
 from prefect_lifespan import LifespanClosedError, Provide, inject, lifespan
 from prefect_lifespan.engine import State
+from prefect_lifespan.in_flight import Calls
 from prefect_lifespan.lifespans import futures
 from prefect_lifespan.scope import activated, current_scope
 from prefect_lifespan.workers.references import ScopeReference, lifespan_reference
@@ -279,6 +280,35 @@ def test_a_call_that_has_begun_in_time_goes_on_calling_also_where_an_inner_lifes
     assert given
     assert all(given)
     assert [type(error) for error in ends] == [LifespanClosedError] * 3
+
+
+def test_a_call_under_way_in_a_context_of_its_own_goes_on_with_what_is_open_everywhere_until_it_has_ended() -> None:
+    has_begun = threading.Event()
+    used: list[Handle] = []
+
+    @inject
+    def request(calls: Calls, first: Handle = Provide[App.first]) -> None:
+        has_begun.set()
+        while not calls.is_awaited:
+            pass
+        use_also()
+        used.append(first)
+
+    @inject
+    def use_also(first: Handle = Provide[App.first]) -> None:
+        work_with(first)
+        used.append(first)
+
+    with lifespan(App, everywhere=True):
+        (in_force,) = current_scope().lifespans
+        assert in_force.pending is not None
+        thread = threading.Thread(target=request, args=(in_force.pending.calls,))
+        thread.start()
+        assert has_begun.wait(10)
+
+    assert ended([thread])
+    assert len(used) == 2
+    assert used[0] is used[1]
 
 
 def test_nothing_closes_in_a_worker_process_under_a_thread_that_has_outlived_its_task() -> None:

@@ -176,6 +176,41 @@ def test_a_task_that_begins_when_the_call_in_time_that_has_submitted_it_has_ende
     assert witness.record == ["open db", "stored", "close db"]
 
 
+def test_calls_that_submit_tasks_without_a_pause_do_not_keep_a_lifespan_from_closing(
+    witness: Witness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(futures, "_PATIENCE_SECONDS", 0.1)
+    refused: list[LifespanClosedError] = []
+    waited_for = threading.Barrier(3)
+
+    @task
+    @inject
+    def meet(db: Handle = Provide[App.db]) -> None:
+        waited_for.wait(10)
+
+    @inject
+    def submit(db: Handle = Provide[App.db]) -> None:
+        meet.submit().wait()
+
+    def without_a_pause() -> None:
+        try:
+            while True:
+                submit()
+        except LifespanClosedError as error:
+            refused.append(error)
+            waited_for.abort()
+
+    @flow(task_runner=threads(4))
+    @opened_by(witness)
+    def run() -> None:
+        for _ in range(4):
+            threading.Thread(target=contextvars.copy_context().run, args=(without_a_pause,)).start()
+
+    run()
+
+    assert witness.record == ["open db", "close db"]
+
+
 def test_futures_that_a_flow_returns_are_resolved_first(witness: Witness) -> None:
     @flow(task_runner=threads(1))
     @opened_by(witness)

@@ -7,7 +7,7 @@ import queue
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from prefect.futures import PrefectFuture
 from prefect.utilities.collections import visit_collection
@@ -25,51 +25,64 @@ _PATIENCE_SECONDS = 10.0
 _GLANCE_SECONDS = 1.0
 
 
+class _Task(NamedTuple):
+    """One that has been submitted, and is not done."""
+
+    future: Future
+    name: str
+    submission: RunningCall | None  # that it is made in
+
+    def is_late_for(self, calls: Calls) -> bool:
+        """Whether a lifespan does not wait for it: it was submitted when that let nobody in any more."""
+        return self.submission is not None and self.submission.is_late_for(calls)
+
+
 class PendingFutures:
     """What runs in one lifespan: futures submitted under it and not done yet, and injected calls in flight."""
 
     def __init__(self) -> None:
         self.calls: Calls = Calls(self._tell, running_loop())
-        self._futures: dict[int, Future] = {}
-        self._names: dict[int, str] = {}
+        self._tasks: dict[int, _Task] = {}
         # No lock: each step is one that Python takes as a whole. A condition's own lines are Python's, and a signal that
         # raises there leaves it taken for good, which whoever runs a task then waits for without end.
         self._listeners: list[Callable[[], None]] = []
 
-    def add(self, future: Future, task: str = "a task") -> None:
-        """Keep a future until it is done; `task` names what it will have done."""
+    def add(self, future: Future, task: str = "a task", submission: RunningCall | None = None) -> None:
+        """Keep a future until it is done; `task` names what it will have done, and `submission` is what it is made in."""
         try:
-            self._futures[id(future)] = future
-            self._names[id(future)] = name_of_run(task, future.task_run_id)
+            self._tasks[id(future)] = _Task(future, name_of_run(task, future.task_run_id), submission)
             future.add_done_callback(self._done)
         except BaseException:  # a signal: what is waited for has to tell of its end, and may do so twice
             future.add_done_callback(self._done)
             raise
 
-    @property
-    def has_any(self) -> bool:
-        """Whether there are futures that are not done yet."""
-        return bool(self._futures)
+    def left(self, held_up: Loop = None) -> set[object]:
+        """The tasks and calls that are in time and will end by themselves, while the caller holds up an event loop perhaps."""
+        in_time = [key for key, task in dict(self._tasks).items() if not task.is_late_for(self.calls)]
+        return {*in_time, *self.calls.left(held_up)}
 
     def names(self) -> list[str]:
         """What is not done yet: tasks with the ids of their runs, and calls."""
-        return list(dict.fromkeys([*dict(self._names).values(), *self.calls.names()]))
+        return list(dict.fromkeys([*(task.name for task in dict(self._tasks).values()), *self.calls.names()]))
 
     def cancel_queued(self) -> None:
         """Cancel what has not begun, as Prefect does at the end of a flow; what runs goes on."""
-        for future in dict(self._futures).values():
-            cancel = getattr(getattr(future, "wrapped_future", None), "cancel", None)
+        for task in dict(self._tasks).values():
+            cancel = getattr(getattr(task.future, "wrapped_future", None), "cancel", None)
             if cancel is not None and cancel() is True:
-                self._done(future)  # it has told, unless a signal has interrupted that
+                self._done(task.future)  # it has told, unless a signal has interrupted that
 
-    def wait(self, seconds: float | None = None, only: Collection[Future] | None = None) -> bool:
+    def wait(
+        self, seconds: float | None = None, only: Collection[Future] | None = None, *, is_last: bool = True
+    ) -> bool:
         """Wait until all are done, those included that begin meanwhile; False when `seconds` ran out.
 
-        With `only`, wait for those futures among them and for nothing else. Coroutines of this very thread cannot go on
+        With `only`, wait for those futures among them and for nothing else. Where it `is_last` time that anybody waits, all
+        is all; else only a while passes until it is what is there then. Coroutines of this very thread cannot go on
         meanwhile, and are not waited for.
         """
         changed = queue.SimpleQueue[None]()
-        patience = _Patience(seconds)
+        patience = _Patience(seconds, is_last=is_last)
         held_up = running_loop()
         self._expect_calls(only, held_up)
 
@@ -88,11 +101,13 @@ class PendingFutures:
             self._listeners.remove(tell)
         return True
 
-    async def wait_async(self, seconds: float | None = None, only: Collection[Future] | None = None) -> bool:
+    async def wait_async(
+        self, seconds: float | None = None, only: Collection[Future] | None = None, *, is_last: bool = True
+    ) -> bool:
         """The same without holding up the event loop, on which tasks may be running."""
         loop = asyncio.get_running_loop()
         changed = asyncio.Event()
-        patience = _Patience(seconds)
+        patience = _Patience(seconds, is_last=is_last)
         self._expect_calls(only, None)
 
         def tell() -> None:
@@ -128,11 +143,8 @@ class PendingFutures:
 
     def _is_left(self, patience: _Patience, only: Collection[Future] | None, held_up: Loop = None) -> bool:
         if only is not None:
-            return any(id(future) in self._futures for future in only)
-        if self._futures:
-            patience.begin_again()
-            return True
-        return patience.has_any(self.calls.left(held_up))
+            return any(id(future) in self._tasks for future in only)
+        return patience.has_any(self.left(held_up))
 
     def _tell_patience(self, patience: _Patience) -> None:
         if patience.ends_now() and (names := self.calls.names()):
@@ -141,8 +153,7 @@ class PendingFutures:
             )
 
     def _done(self, future: Future) -> None:
-        self._futures.pop(id(future), None)
-        self._names.pop(id(future), None)
+        self._tasks.pop(id(future), None)
         self._tell()
 
     def _tell(self) -> None:
@@ -153,15 +164,16 @@ class PendingFutures:
 class _Patience:
     """How long a closing goes on waiting, and whether it has said what for.
 
-    Until it has ended, a moment without calls is waited for. After that only those are that are in flight then: where
-    others follow without a pause, that moment may never come.
+    Until it has ended, a moment without tasks and calls is waited for. After that only those are that are there then, unless
+    it `is_last` time that anybody waits: where others follow without a pause, that moment may never come.
     """
 
-    def __init__(self, seconds: float | None) -> None:
+    def __init__(self, seconds: float | None, *, is_last: bool) -> None:
+        self._is_last = is_last
         self._began = time.monotonic()
         self._seconds = seconds
         self._has_ended = False
-        self._last: set[RunningCall] | None = None  # the last ones that are waited for
+        self._last: set[object] | None = None  # the last ones that are waited for
 
     @property
     def left(self) -> float | None:
@@ -173,16 +185,12 @@ class _Patience:
         """The seconds until the next look."""
         return _GLANCE_SECONDS if self.left is None else min(self.left, _GLANCE_SECONDS)
 
-    def has_any(self, left: set[RunningCall]) -> bool:
-        """Whether there are calls to be waited for among those that are left."""
-        if not self._has_ended:
+    def has_any(self, left: set[object]) -> bool:
+        """Whether anything is to be waited for among what is left."""
+        if self._is_last or not self._has_ended:
             return bool(left)
         self._last = left if self._last is None else self._last & left
         return bool(self._last)
-
-    def begin_again(self) -> None:
-        """Tasks have been submitted meanwhile: what is in flight when they are done is waited for, too."""
-        self._last = None
 
     def ends_now(self) -> bool:
         """Whether it is time to say what is waited for: once, where no limit says it."""

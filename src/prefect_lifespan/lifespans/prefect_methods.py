@@ -73,7 +73,7 @@ def watch(runner: TaskRunner[Any], submitted: PendingFutures | None = None) -> N
             future = submissions.submitted(runner, partial(submit, *args, **kwargs))
             for pending in (submitted, *(lifespan.pending for lifespan in scope.lifespans)):
                 if isinstance(pending, PendingFutures):
-                    pending.add(future, task.name)
+                    pending.add(future, task.name, submission)
             return future
 
         try:

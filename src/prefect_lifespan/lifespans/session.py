@@ -208,6 +208,9 @@ class Session:
         persist(report, lambda: self._in_other_processes(in_force).close(report))
         if not self._joined:
             persist(report, lambda: report.merge(in_force.engine.close(told_now(report))))
+        persist(
+            report, partial(process_wide.remove, in_force)
+        )  # till then calls under way go on with it, in any context
         for engine in self._leave_process(report):
             persist(report, partial(self._close_of_the_process, engine, report))
         persist(report, partial(self._seen.end, report))
@@ -228,8 +231,8 @@ class Session:
             try:
                 await self.pending.wait_async(only=self._returned)
                 self._cancel_queued(report.outcome)
-                for _ in self._until_left(None):
-                    await self.pending.wait_async()
+                for is_last in self._until_left(None):
+                    await self.pending.wait_async(is_last=is_last)
             except BaseException as interruption:
                 report.interrupted(interruption)
         await awaited_within(held_signals.back(), lambda _: self._close_on_loop(in_force, report))
@@ -281,6 +284,7 @@ class Session:
                 report.merge(await in_force.engine.aclose(told_now(report)))
 
             await apersist(report, close)
+        persist(report, partial(process_wide.remove, in_force))
         for engine in self._leave_process(report):
 
             async def close_of_the_process(engine: ProcessEngine = engine) -> None:
@@ -294,15 +298,13 @@ class Session:
         grace = self._grace = self._grace or Grace.after(report.interruption or report.outcome)
         if grace.seconds is not None:
             self.pending.cancel_queued()
-            for _ in self._until_left(None):
-                waiting = self.pending.wait_async(grace.left)
+            for is_last in self._until_left(None):
+                waiting = self.pending.wait_async(grace.left, is_last=is_last)
                 report.interrupted(await uninterrupted(waiting, self._tell_unless))
 
     def _leave(self) -> InForce | None:
         """Be in force here no more."""
         leave(self.scope, self.outer)
-        if self._in_force is not None:
-            process_wide.remove(self._in_force)
         return self._in_force
 
     def _reported(self, outcome: BaseException | None) -> CloseReport:
@@ -327,19 +329,21 @@ class Session:
         if report.interruption is None:
             self.pending.wait(self._grace.left, self._returned)
         self._cancel_queued(ending)
-        for _ in self._until_left(running_loop()):
-            if not self.pending.wait(self._grace.left):
+        for is_last in self._until_left(running_loop()):
+            if not self.pending.wait(self._grace.left, is_last=is_last):
                 self._tell_left_behind()
 
-    def _until_left(self, held_up: asyncio.AbstractEventLoop | None) -> Iterator[None]:
-        """Once to wait for the last call; and where others have begun since, when nobody is let in any more, for these."""
-        yield
+    def _until_left(self, held_up: asyncio.AbstractEventLoop | None) -> Iterator[bool]:
+        """Once to wait for the last call and task, and where others have begun since, when nobody is let in any more, for these.
+
+        What joined another lifespan lets everybody in. Gives whether it is the last time.
+        """
+        yield self._joined
         if self._joined or self._in_force is None:
             return
         self._in_force.let_nobody_in()
-        # Tasks, where a call has submitted one and ended since the last look.
-        if self.pending.has_any or self.pending.calls.left(held_up):
-            yield
+        if self.pending.left(held_up):
+            yield True
 
     def _in_other_processes(self, in_force: InForce) -> Elsewhere:
         if self._elsewhere is None:

@@ -163,7 +163,7 @@ class WorkerLifespan(InForce):
     def wait_until_unused(self, grace: Grace) -> bool:
         """Wait for the last task, and for those that tasks here have submitted; False when the time ran out."""
         unused = self.users.wait_for_none(grace.left)
-        return self.futures.wait(grace.left) and unused
+        return self.futures.wait(grace.left, is_last=False) and unused
 
     def seconds_to_close(self, grace: float | None) -> float | None:
         """How long closing here may take, by the limits of what is open; None for no limit."""
