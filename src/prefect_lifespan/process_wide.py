@@ -42,16 +42,16 @@ class ProcessWide:
         under(self.lock, self._add_override, override)
 
     def _add_override(self, override: EnteredOverride) -> None:
-        self.overrides = (*self.overrides, override)
         self._forget_prepared()
+        self.overrides = (*self.overrides, override)
 
     def remove_override(self, override: EnteredOverride) -> None:
         """Take it back."""
         under(self.lock, self._remove_override, override)
 
     def _remove_override(self, override: EnteredOverride) -> None:
-        self.overrides = tuple(other for other in self.overrides if other is not override)
         self._forget_prepared()
+        self.overrides = tuple(other for other in self.overrides if other is not override)
 
     def announce(self, lifespan: InForce) -> None:
         """A lifespan is about to be opened for every context.
@@ -77,8 +77,8 @@ class ProcessWide:
 
     def _add(self, lifespan: InForce) -> None:
         if lifespan not in self.lifespans:
-            self.lifespans = (*self.lifespans, lifespan)
             self._forget_prepared()
+            self.lifespans = (*self.lifespans, lifespan)
 
     def remove(self, lifespan: InForce) -> None:
         """Take back a lifespan that was announced; of any other one nothing is in force here."""
@@ -86,8 +86,8 @@ class ProcessWide:
 
     def _remove(self, lifespan: InForce) -> None:
         if lifespan in self._announced:
-            self.lifespans = tuple(other for other in self.lifespans if other is not lifespan)
             self._forget_prepared()
+            self.lifespans = tuple(other for other in self.lifespans if other is not lifespan)
             self._announced.remove(lifespan)
 
     def note_open(self, lifespan: InForce) -> None:
@@ -101,7 +101,8 @@ class ProcessWide:
         return next((lifespan for lifespan in others if not lifespan.has_ended), None)
 
     def _forget_prepared(self) -> None:
-        # What injection has prepared was found without what came, or is in what has gone.
+        # What injection has prepared was found without what comes, or is in what goes. Before that does: nothing more is kept
+        # meanwhile, as that takes the lock, and a call that finds the new sees that it was counted without it.
         for ground in list(self.prepared_in):
             ground.forget()
         self.prepared_in.clear()

@@ -7,7 +7,8 @@ import contextvars
 import pickle
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
 
 import pytest
 from dependency_injector import containers, providers
@@ -15,6 +16,7 @@ from dependency_injector import containers, providers
 from prefect_lifespan import LifespanClosedError, Provide, inject, lifespan
 from prefect_lifespan.engine import State
 from prefect_lifespan.in_flight import Calls
+from prefect_lifespan.injection.call import Call
 from prefect_lifespan.lifespans import futures
 from prefect_lifespan.scope import activated, current_scope
 from prefect_lifespan.workers.references import ScopeReference, lifespan_reference
@@ -309,6 +311,55 @@ def test_a_call_under_way_in_a_context_of_its_own_goes_on_with_what_is_open_ever
     assert ended([thread])
     assert len(used) == 2
     assert used[0] is used[1]
+
+
+def begin(function: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=function)
+    thread.start()
+    return thread
+
+
+def begin_on_a_loop(function: Callable[[], Coroutine[Any, Any, None]]) -> threading.Thread:
+    return begin(lambda: asyncio.run(function()))
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_what_comes_into_force_everywhere_after_a_call_was_counted_closes_after_that_call_too(
+    monkeypatch: pytest.MonkeyPatch, asynchronous: bool
+) -> None:
+    is_counted, is_in_force, is_used, has_closed = (threading.Event() for _ in range(4))
+    used: list[bool] = []
+
+    class Decided(Call):
+        def decide(self, flight: object = None) -> bool:
+            monkeypatch.undo()
+            is_counted.set()
+            assert is_in_force.wait(10)
+            return super().decide(flight)
+
+    def use_until_closed(first: Handle) -> None:
+        is_used.set()
+        has_closed.wait(0.3)  # which does not come before this has ended
+        used.append(first.is_open)
+
+    @inject
+    def request(first: Handle = Provide[App.first]) -> None:
+        use_until_closed(first)
+
+    @inject
+    async def arequest(first: Handle = Provide[App.first]) -> None:
+        use_until_closed(first)
+
+    monkeypatch.setattr("prefect_lifespan.injection.call.Call", Decided)
+    thread = begin_on_a_loop(arequest) if asynchronous else begin(request)
+    assert is_counted.wait(10)
+    with lifespan(App, everywhere=True):
+        is_in_force.set()
+        assert is_used.wait(10)
+    has_closed.set()
+
+    assert ended([thread])
+    assert used == [True]
 
 
 def test_nothing_closes_in_a_worker_process_under_a_thread_that_has_outlived_its_task() -> None:

@@ -89,6 +89,14 @@ class Call:
         self._report: CloseReport | None = None
         self._is_closed = False
 
+    def decide(self, flight: object = None) -> bool:
+        """Find what gives the values; whether the call is counted for it, where it was counted in `flight`.
+
+        It is not where a lifespan has come into force everywhere since: then it is to be begun anew.
+        """
+        self._decide()
+        return flight is None or self.scope.flight is flight
+
     def _decide(self) -> None:
         self._at_hand = None if self._late_for else self._all_but_a_call_scope(self._explicit)
         if self._at_hand is None:
@@ -129,7 +137,7 @@ class Call:
         return [*reversed(self._for_call), *in_call_scope]
 
     def opened(self) -> dict[str, Any]:
-        """The values, with what they need open, for a synchronous function; whatever comes of it, `close` is due."""
+        """The values that were decided, with what they need open, for a synchronous function; then `close` is due."""
         self._open()
         return self._values()
 
@@ -139,7 +147,6 @@ class Call:
         return await self._avalues()
 
     def _open(self) -> None:
-        self._decide()
         for given in self._given:
             if not given.as_provider:
                 closes = self._closes(given.engine)
@@ -147,7 +154,6 @@ class Call:
 
     async def _aopen(self) -> None:
         # A provider that is handed out needs it open too: its value may not be awaitable.
-        self._decide()
         for index, given in enumerate(self._given):
             while True:
                 try:

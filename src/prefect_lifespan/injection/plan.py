@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
+# In place of a result: what gives the values came into force after the call was counted, which begins anew.
+_COUNTED_ELSEWHERE = object()
+
 
 class Origin:
     """Lives as long as the plan that a function was given here, and not with its copies from other processes."""
@@ -90,38 +93,48 @@ class Plan:
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call the function, with what its call needs open; close afterwards what lives no longer than the call."""
-        running = RunningCall()
-        try:
+        while True:
+            running = RunningCall()
             try:
-                scope = current_scope()
-                is_counted = running.begin_beside(scope, self)
-                late_for = running.late_for if is_counted else ()
-                values = self._at_hand(scope, kwargs) if is_counted and not late_for else None
-                if values is None:
-                    return self._opened(args, kwargs, late_for)
-                return self._called(args, kwargs, values)
-            finally:
+                try:
+                    scope = current_scope()
+                    flight = scope.flight
+                    is_counted = running.begin_beside(scope, self)
+                    late_for = running.late_for if is_counted else ()
+                    values = self._at_hand(scope, kwargs) if is_counted and not late_for else None
+                    if values is None:
+                        result = self._opened(args, kwargs, late_for, flight)
+                        if result is not _COUNTED_ELSEWHERE:
+                            return result
+                    elif scope.flight is flight:
+                        return self._called(args, kwargs, values)
+                finally:
+                    running.end()
+            except BaseException:
                 running.end()
-        except BaseException:
-            running.end()
-            raise
+                raise
 
     async def counted(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The same for a coroutine function whose call is counted, as those of the task that closes need not be."""
-        running = RunningCall()
-        try:
+        while True:
+            running = RunningCall()
             try:
-                scope = current_scope()
-                late_for = running.late_for if running.begin(scope.flight, self) else ()
-                values = None if late_for else self._at_hand(scope, kwargs)
-                if values is None:
-                    return await self.acall(args, kwargs, late_for)
-                return await self._called(args, kwargs, values)
-            finally:
+                try:
+                    scope = current_scope()
+                    flight = scope.flight
+                    late_for = running.late_for if running.begin(flight, self) else ()
+                    values = None if late_for else self._at_hand(scope, kwargs)
+                    if values is None:
+                        result = await self.acall(args, kwargs, late_for, flight)
+                        if result is not _COUNTED_ELSEWHERE:
+                            return result
+                    elif scope.flight is flight:
+                        return await self._called(args, kwargs, values)
+                finally:
+                    running.end()
+            except BaseException:
                 running.end()
-        except BaseException:
-            running.end()
-            raise
+                raise
 
     def _at_hand(self, scope: Scope, kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
         if not self.markers.keys().isdisjoint(kwargs):
@@ -145,7 +158,9 @@ class Plan:
         if kwargs or len(args) != self._binding.visible_positional:
             self._binding.check(args, kwargs)
 
-    def _opened(self, args: tuple[Any, ...], kwargs: dict[str, Any], late_for: tuple[object, ...]) -> Any:
+    def _opened(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], late_for: tuple[object, ...], flight: object
+    ) -> Any:
         self._check(args, kwargs)
         stand_in = run_context.stand_in()
         if stand_in is not None:
@@ -153,13 +168,17 @@ class Plan:
         call = self._deciding(kwargs, None, late_for)
 
         def called() -> Any:
+            if not call.decide(flight):
+                return _COUNTED_ELSEWHERE
             values = call.opened()
             return call.scope.around(lambda: self._called(args, kwargs, values))
 
         return closed_after(called, call.close)
 
-    async def acall(self, args: tuple[Any, ...], kwargs: dict[str, Any], late_for: tuple[object, ...] = ()) -> Any:
-        """The same for a coroutine function, whoever counts its call."""
+    async def acall(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], late_for: tuple[object, ...] = (), flight: object = None
+    ) -> Any:
+        """The same for a coroutine function, whoever counts its call: in `flight`, or nobody says where."""
         self._check(args, kwargs)
         stand_in = run_context.stand_in()
         if stand_in is not None:
@@ -167,6 +186,8 @@ class Plan:
         call = self._deciding(kwargs, asyncio.get_running_loop(), late_for)
 
         async def called() -> Any:
+            if not call.decide(flight):
+                return _COUNTED_ELSEWHERE
             values = await call.aopened()
             return await call.scope.aaround(lambda: self._called(args, kwargs, values))
 
@@ -182,6 +203,7 @@ class Plan:
         call = self._deciding(kwargs, None)
 
         def steps() -> Generator[Any, Any, Any]:
+            call.decide()
             values = call.opened()
             return call.scope.stepping(self._called(args, kwargs, values))
 
@@ -201,6 +223,7 @@ class Plan:
         call = self._deciding(kwargs, asyncio.get_running_loop())
 
         async def begin() -> Steps:
+            call.decide()
             values = await call.aopened()
             return call.scope.astepping(self._called(args, kwargs, values))
 

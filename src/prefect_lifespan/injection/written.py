@@ -16,15 +16,17 @@ from prefect_lifespan.functions import Function, dressed, of_kind
 from prefect_lifespan.injection.plan import Plan, planned
 from prefect_lifespan.scope import Here
 
+# What was kept is looked up before who is at home is asked: a lifespan that comes into force everywhere in between changes both.
 # What is counted begins before it looks for values: a synchronous call in another thread than the one that closes. Python runs
 # no handler of a signal in that `try`, whose exception would be taken for a missing key.
 _BLOCKING = """
 def {name}({parameters}):
     {ground} = {here}.scope().ground
+    {kept} = {ground}.prepared
     if {explicit} or not {ground}.home._is_owned():
         return {plan}.call({arguments})
     try:
-        {unpacked} {gives} = {ground}.prepared[{key}]
+        {unpacked} {gives} = {kept}[{key}]
     except KeyError:
         {gives} = {here}.nothing
     if {gives} is not None:
@@ -39,10 +41,11 @@ def {name}({parameters}):
 _COROUTINE = """
 async def {name}({parameters}):
     {ground} = {here}.scope().ground
+    {kept} = {ground}.prepared
     if {explicit} or not ({ground}.home._is_owned() and {here}.task_on({ground}.loop) is {ground}.task):
         return await {plan}.counted({arguments})
     try:
-        {unpacked} {loop}, {gives} = {ground}.prepared[{key}]
+        {unpacked} {loop}, {gives} = {kept}[{key}]
     except KeyError:
         {gives} = {here}.nothing
     if {gives} is not None:
@@ -56,7 +59,7 @@ async def {name}({parameters}):
 # What a written function finds in its closure, as far as it names it. All of it is pickled by name, but for the plan and the
 # function.
 _CLOSURE = ("function", "plan", "key", "here", "injected", "absent")
-_LOCAL = ("ground", "gives", "loop", "rest", "named", "too_many")
+_LOCAL = ("ground", "kept", "gives", "loop", "rest", "named", "too_many")
 # Injected parameters. Asking each whether it was given takes more, for three, than a dictionary of those that were.
 MOST_DECLARED = 2
 

@@ -334,10 +334,7 @@ class Session:
                 self._tell_left_behind()
 
     def _until_left(self, held_up: asyncio.AbstractEventLoop | None) -> Iterator[bool]:
-        """Once to wait for the last call and task, and where others have begun since, when nobody is let in any more, for these.
-
-        What joined another lifespan lets everybody in. Gives whether it is the last time.
-        """
+        """Once to wait for the last call and task; when nobody is let in any more, for others. Gives whether it is the last time."""
         yield self._joined
         if self._joined or self._in_force is None:
             return
