@@ -17,7 +17,6 @@ import pytest
 from dependency_injector import containers, providers
 from prefect import flow, task
 from prefect.futures import PrefectConcurrentFuture
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from prefect_lifespan import LifespanClosedError, Provide, current_container, inject, lifespan
 from prefect_lifespan.lifespans import futures
@@ -164,7 +163,7 @@ def test_a_task_that_begins_when_the_call_in_time_that_has_submitted_it_has_ende
         except LifespanClosedError:
             (has_ended if refused.is_set() else refused).set()
 
-    @flow(task_runner=ThreadPoolTaskRunner(max_workers=1))
+    @flow(task_runner=threads(1))
     @opened_by(witness)
     def run() -> None:
         for _ in range(2):
