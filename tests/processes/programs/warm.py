@@ -100,7 +100,7 @@ def dies(label: str, model: Handle = Provide[App.model]) -> None:
     os._exit(3)
 
 
-@flow(timeout_seconds=0.5, on_failure=[told])
+@flow(timeout_seconds=2, on_failure=[told])
 @lifespan(App, overrides=of_the_run)
 def lasts(label: str, model: Handle = Provide[App.model]) -> None:
     mark(f"{label} body in {os.getpid()}")
