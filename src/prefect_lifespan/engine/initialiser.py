@@ -128,6 +128,11 @@ def call_of(provider: Any) -> Call:
     return interceptors.around(provider, partial(_called, provider))
 
 
+def made_by(provider: Any) -> object:
+    """What that call gives."""
+    return call_of(provider)() if interceptors.are_there else _called(provider)
+
+
 def _called(provider: Any) -> object:
     initialiser = provider.initialiser
     args, kwargs, awaitable = _arguments_of(provider)

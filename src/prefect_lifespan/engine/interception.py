@@ -37,6 +37,11 @@ class Interceptors:
         self._entered: tuple[Interceptor, ...] = ()
         self._lock = threading.Lock()
 
+    @property
+    def are_there(self) -> bool:
+        """Whether any is in force."""
+        return bool(self._entered)
+
     def begin_anew(self) -> None:
         """In a forked child: the same are in force, and nobody holds the lock."""
         self._lock = threading.Lock()
@@ -63,7 +68,7 @@ class Interceptors:
 
     def around(self, managed: Any, call: Call) -> Call:
         """The call that opens a managed resource, with those that concern it around it; each once, the last outermost."""
-        for interceptor in dict.fromkeys(self._entered) if self._entered else ():
+        for interceptor in dict.fromkeys(self._entered):
             engine, node = managed.engine, managed.slot.node
             if interceptor.concerns(engine, node):
                 call = interceptor.intercept(engine, node, call)

@@ -62,7 +62,7 @@ class Graph:
 
     def once(self, ask: Callable[..., T], *arguments: object) -> T:
         """What `ask` finds out of this graph, which is the same each time: found once."""
-        key = (ask, *arguments)
+        key = (ask, *arguments) if arguments else ask  # a tuple for each call would take as long as the rest
         found = self._known.get(key, _UNKNOWN)
         if found is _UNKNOWN:
             found = self._known.setdefault(key, ask(self, *arguments))

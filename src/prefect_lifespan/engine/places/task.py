@@ -13,10 +13,11 @@ import anyio
 
 from prefect_lifespan.engine.contexts import ResourceContext
 from prefect_lifespan.engine.culprits import ResourceTask
-from prefect_lifespan.engine.initialiser import Entered, Outcome, call_of, enter_async
+from prefect_lifespan.engine.initialiser import Entered, Outcome, enter_async, made_by
 from prefect_lifespan.engine.loops import running_loop
 from prefect_lifespan.engine.places.staying import exit_at_once
 from prefect_lifespan.engine.schedule.claim import Attempt, Phase
+from prefect_lifespan.engine.schedule.standing import Verdict
 from prefect_lifespan.engine.slot import Slot, being_opened
 from prefect_lifespan.errors import LifespanError, ResourceTimeoutError
 from prefect_lifespan.signal_safe import Promise
@@ -121,11 +122,11 @@ class InTask:
         being_opened.set((*being_opened.get(), slot))
         try:
             made, self._made = self._made, None
-            await enter_async(self.entered, call_of(slot.provider)() if made is None else made, slot.path)
+            await enter_async(self.entered, made_by(slot.provider) if made is None else made, slot.path)
         except BaseException as raised:
             error = raised
         self.was_cancelled = task.cancelling() > self._cancellations
-        is_open = await self.settle(error)
+        is_open = (error is None and self._stays()) or await self.settle(error)
         if error is not None:
             if isinstance(error, Exception) and not self.entered.is_held:
                 return False  # whoever opens is told
@@ -136,6 +137,13 @@ class InTask:
             slot.event("opened", self._attempt.seconds(self.entered.at))
             task.culprit = None  # what has failed meanwhile was the opening's
         return is_open and self.entered.has_exit
+
+    def _stays(self) -> bool:
+        """Whether it has been entered and stays open, as most do: then the attempt is over."""
+        stays = self.entered.is_held and self.slot.opened(self._attempt, self.entered.at) is Verdict.STAYS
+        if stays:
+            self._is_over()
+        return stays
 
     async def settle(self, error: BaseException | None) -> bool:
         """End the attempt, which `error` may have ended: what has been entered is open, or exited at once.
