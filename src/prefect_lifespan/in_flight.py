@@ -80,9 +80,8 @@ class RunningCall:
     __slots__ = ("flight", "late_for", "outer", "runs_on", "where")
 
     flight: Flight | None  # None when it has ended
-    late_for: tuple[
-        Calls, ...
-    ]  # the lifespans that do not wait for it: it has begun after the last call that they close after
+    # The lifespans that do not wait for it: it has begun after the last call that they close after.
+    late_for: tuple[Calls, ...]
     outer: RunningCall | None
     runs_on: (
         AbstractEventLoop | int | None
@@ -107,9 +106,8 @@ class RunningCall:
         self.where = where
         self.flight = flight
         flight.running.add(self)
-        self.late_for = (
-            self._late_for(flight) if flight.is_left else ()
-        )  # looked at when it is counted: who saw it waits
+        # Looked at when it is counted: who saw it waits.
+        self.late_for = self._late_for(flight) if flight.is_left else ()
         _within.set(self)  # and so it stays: what has ended leads on to what it was made in
         return True
 
@@ -118,25 +116,25 @@ class RunningCall:
         flight = scope.flight
         if flight.is_home():
             return False
+        self._count_here(flight, where)
+        self.late_for = self._late_for(flight) if flight.is_left else ()
+        _within.set(self)
+        return True
+
+    def _count_here(self, flight: Flight, where: object) -> None:
+        """From now on it runs in this thread, made in what this is in."""
         self.outer = next(_enclosing(), None)
         self.runs_on = get_ident()
         self.where = where
         self.flight = flight
         flight.running.add(self)
-        self.late_for = self._late_for(flight) if flight.is_left else ()
-        _within.set(self)
-        return True
 
     def submit(self, flight: Flight, submit: Callable[[], S]) -> S:
         """Submit a task, which is made in this call from then on, and not in the one that this is in: that may end before.
 
         It is in flight until `submit` has returned, which lets the lifespans wait for the task; the end is the task's.
         """
-        self.outer = next(_enclosing(), None)
-        self.runs_on = get_ident()
-        self.where = "the submission of a task"
-        self.flight = flight
-        flight.running.add(self)
+        self._count_here(flight, "the submission of a task")
         # Late also where a closing itself submits: it does not wait for tasks any more.
         self.late_for = self._not_let_in([calls for calls in flight.lifespans if calls.is_left])
         before = _within.get()

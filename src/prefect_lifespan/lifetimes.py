@@ -181,8 +181,7 @@ def _is_predicate(value: object) -> bool:
 
 
 _POLICY = "__prefect_lifespan_policy__"
-# As a type checker knows nothing of: it would take an initialiser for what these are after it was asked.
-_ANY_PROVIDER: Any = providers.Provider
+# As a type checker knows nothing of: it would take an initialiser for one after it was asked.
 _PARTIAL: Any = functools.partial
 
 
@@ -278,6 +277,6 @@ def policy_of(initialiser: Any) -> Policy:
     while isinstance(initialiser, _PARTIAL) and _POLICY not in initialiser.__dict__:
         initialiser = initialiser.func
     # A class inherits the policy of its base; contextlib's wrappers carry it in the __dict__ that functools copies.
-    policy: object = None if isinstance(initialiser, _ANY_PROVIDER) else getattr(initialiser, _POLICY, None)
+    policy: object = None if isinstance(initialiser, providers.Provider) else getattr(initialiser, _POLICY, None)
     # A `.provided` chain and a mock answer to every name.
     return policy if isinstance(policy, Policy) else _NO_POLICY

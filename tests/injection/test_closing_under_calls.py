@@ -21,6 +21,7 @@ from prefect_lifespan.lifespans import futures
 from prefect_lifespan.scope import activated, current_scope
 from prefect_lifespan.workers.references import ScopeReference, lifespan_reference
 from prefect_lifespan.workers.worker_lifespans import WorkerLifespans
+from tests.overlapping import is_followed
 
 ROUNDS = 25
 THREADS = 3
@@ -234,9 +235,8 @@ def test_calls_for_an_outer_lifespan_alone_go_on_while_an_inner_one_closes_and_d
         with lifespan(App):
             threads, ends = of_more_threads_than_ever_pause(outside_without_a_pause)
         assert all(thread.is_alive() for thread in threads)
-        assert (
-            caplog.text.count("waits for") == 1
-        )  # not again for those that have begun when it lets nobody in any more
+        # Not again for those that have begun when it lets nobody in any more.
+        assert caplog.text.count("waits for") == 1
         is_over.set()
         assert ended(threads)
 
@@ -251,17 +251,12 @@ def test_a_call_that_has_begun_in_time_goes_on_calling_also_where_an_inner_lifes
 
     @inject
     def until_another_begins_or_is_refused(outer: Handle = Provide[Outer.outer]) -> None:
-        another = threading.Event()
-        begun.append(another)
-        for event in begun[:-1]:
-            event.set()
-        while not another.wait(0.01):
-            if refused.is_set():
-                try:
-                    given.append(is_open_still())
-                except LifespanClosedError as error:
-                    raise ClosedUnder from error
-                return
+        if is_followed(begun, refused):
+            return
+        try:
+            given.append(is_open_still())
+        except LifespanClosedError as error:
+            raise ClosedUnder from error
 
     @inject
     def is_open_still(outer: Handle = Provide[Outer.outer]) -> bool:

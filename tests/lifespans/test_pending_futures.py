@@ -24,6 +24,7 @@ from prefect_lifespan.lifespans.futures import PendingFutures
 from prefect_lifespan.scope import current_scope
 from tests.interrupting import interrupted_at, returns
 from tests.lifespans.witness import Gate, Handle, Witness, state_of, threads, until
+from tests.overlapping import is_followed
 
 
 class App(containers.DeclarativeContainer):
@@ -130,18 +131,6 @@ def wait_for(event: threading.Event) -> None:
     event.wait(10)
 
 
-def is_followed(begun: list[threading.Event], refused: threading.Event) -> bool:
-    """Whether another call begins after this one, which is awaited; False where one has been refused."""
-    another = threading.Event()
-    begun.append(another)
-    for event in begun[:-1]:
-        event.set()
-    while not another.wait(0.01):
-        if refused.is_set():
-            return False
-    return True
-
-
 def test_a_task_that_begins_when_the_call_in_time_that_has_submitted_it_has_ended_is_let_in(
     witness: Witness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,6 +169,7 @@ def test_calls_that_submit_tasks_without_a_pause_do_not_keep_a_lifespan_from_clo
 ) -> None:
     monkeypatch.setattr(futures, "_PATIENCE_SECONDS", 0.1)
     refused: list[LifespanClosedError] = []
+    calling: list[threading.Thread] = []
     waited_for = threading.Barrier(3)
 
     @task
@@ -203,11 +193,15 @@ def test_calls_that_submit_tasks_without_a_pause_do_not_keep_a_lifespan_from_clo
     @opened_by(witness)
     def run() -> None:
         for _ in range(4):
-            threading.Thread(target=contextvars.copy_context().run, args=(without_a_pause,)).start()
+            calling.append(threading.Thread(target=contextvars.copy_context().run, args=(without_a_pause,)))
+            calling[-1].start()
 
     run()
 
     assert witness.record == ["open db", "close db"]
+    for thread in calling:
+        thread.join(10)
+    assert len(refused) == len(calling)
 
 
 def test_futures_that_a_flow_returns_are_resolved_first(witness: Witness) -> None:

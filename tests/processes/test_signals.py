@@ -193,9 +193,8 @@ def terminated_while_it_opens(programs: Programs, which: str, resources: int, se
 
     assert heard, run.log()
     eventually(lambda: run.has_ended() or "Exception ignored in" in run.log(), "the signal has arrived", run.log)
-    if (
-        not run.has_ended()
-    ):  # Python has called the handler in the callback of a weak reference, and dropped what it raised
+    if not run.has_ended():
+        # Python has called the handler in the callback of a weak reference, and dropped what it raised.
         run.send(SIGTERM)
     exit_code, marks = run.ends(), run.marks()
     opened = {line.removeprefix("open ") for line in marks if line.startswith("open ")}

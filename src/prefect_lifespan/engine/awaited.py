@@ -102,13 +102,13 @@ def offer_awaited_calls(instance: containers.DynamicContainer, engine: Face) -> 
     pending: list[Any] = [instance]
     while pending:
         container = pending.pop()
-        # Not by the container's own way of setting, for which it would be another provider.
         attributes: dict[str, Any] = container.__dict__
         for name, provider in cast("dict[str, Any]", container.providers).items():
             key = keys.get(id(provider))
             if isinstance(provider, providers.Container):
                 pending.append(cast("Any", provider).container)
             elif key is not None and isinstance(provider, _KINDS):
+                # Not by the container's own way of setting, for which this would be another provider.
                 attributes[name] = Asked(provider, key, engine)
 
 

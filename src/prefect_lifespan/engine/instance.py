@@ -23,10 +23,9 @@ from prefect_lifespan.engine.slot import Slot
 from prefect_lifespan.engine.tellers import TellingSingleton, teller_like
 from prefect_lifespan.errors import InvalidContainerError
 from prefect_lifespan.graph import Graph, Node, refusals
-from prefect_lifespan.graph.edges import SUB_CONTAINERS, AnyProvider, makes_settings, plain_arguments
+from prefect_lifespan.graph.edges import SUB_CONTAINERS, AnyProvider, is_kind, makes_settings, plain_arguments
 from prefect_lifespan.graph.reader import ContainerClass, named
 
-_ANY_PROVIDER: Any = providers.Provider
 Instances = dict[int, AnyProvider]
 Manage = Callable[[Node], ManagedResource]
 
@@ -360,7 +359,7 @@ def _choice(selector: Callable[[], object]) -> str:
 def _declare_like(stand_in: Any, source: Any, memo: dict[int, Any]) -> None:
     """Give what stands in for a provider all that this is declared with."""
     made_by = source.provides
-    if isinstance(made_by, _ANY_PROVIDER):
+    if is_kind(made_by, providers.Provider):
         made_by = providers.deepcopy(made_by, memo)
     args: Any = source.args
     kwargs: Any = source.kwargs

@@ -22,12 +22,8 @@ class ManagedResource(providers.Resource[Any]):
     spot where that can be done; a closed one says so.
     """
 
-    __slots__ = (
-        "argument_failure",
-        "engine",
-        "initialiser",
-        "slot",
-    )  # as a provider of dependency-injector's has no more
+    # As a provider of dependency-injector's, it has no other attributes.
+    __slots__ = ("argument_failure", "engine", "initialiser", "slot")
 
     slot: Slot  # set by whoever makes one
 

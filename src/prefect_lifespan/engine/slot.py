@@ -117,9 +117,8 @@ class SharedSchedule(Schedule):
 
     def is_left_by(self, late_for: Container[object]) -> bool:
         """Whether what is open closes under a call that is late for these, its own or that of the lifespan that it stands on."""
-        if self.left_after is not None and self.left_after in late_for:
-            return True
-        return self._named_above is not None and self._named_above.is_left_by(late_for)
+        above = self._named_above
+        return self.left_after in late_for or (above is not None and above.is_left_by(late_for))
 
     @property
     def is_being_cancelled(self) -> bool:

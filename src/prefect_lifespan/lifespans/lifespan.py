@@ -132,20 +132,19 @@ class lifespan(Generic[C]):  # noqa: N801 - used as a decorator and a context ma
             overrides = providers_for(
                 graph_of(container), cast("Any", overrides)
             )  # a wrong name speaks here, not at the first run
-        policy = _policy(
-            open_timeout_seconds=open_timeout_seconds,
-            close_timeout_seconds=close_timeout_seconds,
-            retries=retries,
-            retry_delay_seconds=retry_delay_seconds,
-            on_close_error=on_close_error,
-        )
         self._settings = Settings(
             container=container,
             overrides=overrides,
             eager=eager if isinstance(eager, bool) else _checked(eager, container),
             share=share,
             max_workers=max_workers,
-            policy=policy,
+            policy=_policy(
+                open_timeout_seconds=open_timeout_seconds,
+                close_timeout_seconds=close_timeout_seconds,
+                retries=retries,
+                retry_delay_seconds=retry_delay_seconds,
+                on_close_error=on_close_error,
+            ),
             pending=pending,
             everywhere=everywhere,
             observers=_observers(observers),

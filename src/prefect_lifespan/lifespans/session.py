@@ -208,9 +208,7 @@ class Session:
         persist(report, lambda: self._in_other_processes(in_force).close(report))
         if not self._joined:
             persist(report, lambda: report.merge(in_force.engine.close(told_now(report))))
-        persist(
-            report, partial(process_wide.remove, in_force)
-        )  # till then calls under way go on with it, in any context
+        persist(report, partial(process_wide.remove, in_force))  # till then calls under way go on with it anywhere
         for engine in self._leave_process(report):
             persist(report, partial(self._close_of_the_process, engine, report))
         persist(report, partial(self._seen.end, report))

@@ -59,9 +59,8 @@ class Attempt(Clock):
         )
         self.cancellable: bool = False  # whether it can be made to end: an asyncio task can, a thread cannot
         self.pause_seconds: float = 0.0  # before the next one
-        self.ends_at: Sequence[
-            float
-        ] = ()  # when the pause ends; when it is cancelled again, and when it is left behind
+        # When the pause ends; when it is cancelled again, and when it is left behind.
+        self.ends_at: Sequence[float] = ()
         self.given_up: BaseException | None = None  # what whoever waited for it was told, when that came to an end
 
     def left(self, now: float) -> float | None:
